@@ -1,0 +1,628 @@
+"""The configuration: what a study is, as frozen models that refuse what they do not know.
+
+A study is datasets x autoencoders x emulators x samplers, written as data in one YAML file. The
+models here check it before any job is planned; inside the library, plain arguments travel. This
+module imports neither torch nor Snakemake, so that reading a study takes milliseconds.
+"""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lilas.errors import LilasError
+
+SPLITS = ("train", "valid", "test")
+STUDIES = Path(__file__).parents[2] / "workflow" / "studies"
+
+COMPONENTS = {"rayleigh_benard": {"buoyancy": 1, "pressure": 1, "velocity": 2}}
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- Datasets ---------------------------------------------------------------------------------
+
+
+class Counts(Model):
+    """Numbers of trajectories in the three splits, for each combination of parameters."""
+
+    train: Positive = Field(description="Trajectories to train on.")
+    valid: Positive = Field(description="Trajectories to validate on while training.")
+    test: Positive = Field(description="Trajectories that only the evaluation sees.")
+
+
+class Simulate(Model):
+    """A dataset that LILAS simulates itself: two-dimensional Rayleigh-Bénard convection.
+
+    One file per Rayleigh number and split holds every Prandtl number.
+    """
+
+    kind: Literal["simulate"]
+    system: Literal["rayleigh_benard"] = Field(description="The equations to solve.")
+    rayleigh: list[float] = Field(min_length=1, description="Rayleigh numbers.")
+    prandtl: list[float] = Field(min_length=1, description="Prandtl numbers.")
+    trajectories: Counts = Field(description="Trajectories per pair of parameters and split.")
+    size: tuple[Positive, Positive] = Field(description="Grid points along x and y.")
+    time_step: float = Field(gt=0, description="Solver time step, in free-fall times.")
+    start: float = Field(ge=0, description="Time of the first state that is kept.")
+    interval: float = Field(gt=0, description="Time between states.")
+    steps: Positive = Field(description="States per trajectory.")
+    seed: int = Field(ge=0, description="Seed of the initial perturbations.")
+
+    @property
+    def folder(self) -> str:
+        """The data folder's name: a hash of everything that decides the numbers."""
+        return f"simulate-{fingerprint(self.model_dump(mode='json'))[:8]}"
+
+
+class Well(Model):
+    """A dataset of The Well, downloaded file by file from the_well's own registry."""
+
+    kind: Literal["well"]
+    size: list[Positive] = Field(description="Grid points along each axis; files must agree.")
+    steps: Positive = Field(description="States per trajectory; files must agree.")
+    channels: Positive = Field(description="Channels of the fields used; files must agree.")
+    include: list[str] = Field(
+        default=[], description="Keep only files whose name contains one of these; [] keeps all."
+    )
+
+
+class Folder(Model):
+    """A dataset that lies on disk in The Well's layout, read in place."""
+
+    kind: Literal["path"]
+    path: str = Field(description="Folder that holds data/{train,valid,test}/*.hdf5.")
+    include: list[str] = Field(
+        default=[], description="Keep only files whose name contains one of these; [] keeps all."
+    )
+
+
+class Transform(Model):
+    """A field's transform before it is standardised: log(x + offset)."""
+
+    kind: Literal["log"]
+    offset: float = Field(ge=0, description="Added to the field before the logarithm.")
+
+
+class States(Model):
+    """What a state is: which fields, how transformed."""
+
+    fields: list[str] = Field(min_length=1, description="Fields, in channel order.")
+    transform: dict[str, Transform] = Field(
+        default={}, description="Transform by field; fields not named are only standardised."
+    )
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> "States":
+        for name in self.transform:
+            if name not in self.fields:
+                raise ValueError(f"transform names {name!r}, which is not in fields {self.fields}")
+        return self
+
+
+class Augment(Model):
+    """The symmetries of the flow that augment the training data."""
+
+    flip: list[str] = Field(default=[], description="Axes to flip at random.")
+    roll: list[str] = Field(default=[], description="Periodic axes to roll at random.")
+    permute: bool = Field(default=False, description="Permute the axes at random.")
+    copies: Positive = Field(
+        default=1, description="Augmented encodings of each training trajectory; 1 is none."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the augmented encodings.")
+
+
+class Evaluation(Model):
+    """What the test split is asked."""
+
+    start: int = Field(ge=0, description="Step at which rollouts start (the last context state).")
+    horizons: list[tuple[Positive, Positive]] = Field(
+        min_length=1, description="Lead times averaged together: [first, last], in solver steps."
+    )
+    trajectories: Positive | None = Field(
+        default=None, description="Test trajectories, drawn with `seed`; null is all of them."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the draw of test trajectories.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Evaluation":
+        for first, last in self.horizons:
+            if last < first:
+                raise ValueError(f"horizon [{first}, {last}] ends before it begins")
+        return self
+
+    @property
+    def last(self) -> int:
+        """The longest lead time, in solver steps."""
+        return max(last for _, last in self.horizons)
+
+
+class Dataset(Model):
+    """One dataset: where it comes from and how it enters the models."""
+
+    source: Annotated[Simulate | Well | Folder, Field(discriminator="kind")] = Field(
+        description="Where the data come from: simulate, well or path."
+    )
+    states: States = Field(description="What a state is.")
+    label: dict[str, Literal["log", "none"]] = Field(
+        default={}, description="Transform of each parameter in the label; others stay raw."
+    )
+    augment: Augment = Field(default=Augment(), description="Augmentation.")
+    stride: Positive = Field(default=1, description="Solver steps between the states of a window.")
+    evaluation: Evaluation = Field(description="Rollout start and horizons.")
+
+
+# --- Training ---------------------------------------------------------------------------------
+
+
+class Train(Model):
+    """One training, of an autoencoder or an emulator."""
+
+    steps: Positive = Field(description="Optimiser steps.")
+    batch_size: Positive = Field(description="States or windows per step.")
+    optimizer: Literal["adam", "adamw", "psgd", "soap"] = Field(description="Optimiser.")
+    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    betas: list[float] | None = Field(
+        default=None, description="Momentum factors; null takes the paper's for the optimiser."
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay.")
+    precondition_every: Positive = Field(
+        default=16, description="Steps between preconditioner updates (psgd in the long run, soap)."
+    )
+    schedule: Literal["cosine", "linear", "exponential", "constant"] = Field(
+        default="cosine", description="Decay of the learning rate over the steps."
+    )
+    warmup: int = Field(default=0, ge=0, description="Steps of linear warm-up.")
+    clip: float | None = Field(default=1.0, gt=0, description="Gradient norm; null is none.")
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="Decay of the weights' average; 0 is no average."
+    )
+    validate_every: Positive = Field(description="Steps between validations.")
+    validation_batches: Positive = Field(default=4, description="Batches of a validation.")
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=0, description="Time between checkpoints; 0 saves one at every logged step."
+    )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        default="float32", description="Arithmetic of the forward and backward passes."
+    )
+    compile: bool = Field(default=False, description="Compile the model with torch.compile.")
+    threads: Positive | None = Field(
+        default=None, description="CPU threads; null is all. Fixed threads give the same bits."
+    )
+    memory_gb: float = Field(
+        default=64.0, gt=0, description="Largest training split held in memory; more is streamed."
+    )
+
+    @model_validator(mode="after")
+    def _warm(self) -> "Train":
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
+        return self
+
+
+class Run(Model):
+    """What autoencoders and emulators share: seeds, datasets, and what differs by dataset."""
+
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], min_length=1, description="One training per seed."
+    )
+    datasets: list[Name] | None = Field(
+        default=None, description="Datasets to train on; null is every one of the study."
+    )
+    per_dataset: dict[Name, dict[str, Any]] = Field(
+        default={}, description="Settings that replace this entry's on one dataset."
+    )
+    weights: Literal["last", "best"] = Field(
+        default="last", description="Weights used downstream: the last, or the best validated."
+    )
+
+
+class Autoencoder(Run):
+    """An autoencoder; `identity` is pixel space."""
+
+    architecture: Literal["dcae", "identity"] = Field(description="The network.")
+    latent_channels: Positive | None = Field(default=None, description="Channels of the latent.")
+    channels: list[Positive] = Field(default=[], description="Channels at each level.")
+    blocks: list[Positive] = Field(default=[], description="Residual blocks at each level.")
+    kernel_size: Positive = Field(default=3, description="Convolution kernel.")
+    patch_size: Positive = Field(default=1, description="Patching before the first level.")
+    pixel_shuffle: bool = Field(
+        default=True, description="Space-to-depth down and depth-to-space up; else strided."
+    )
+    identity_init: bool = Field(
+        default=True, description="Start down- and upsampling near the identity."
+    )
+    norm: Literal["layer", "group"] = Field(default="layer", description="Normalisation.")
+    attention_heads: dict[int, Positive] = Field(
+        default={}, description="Attention heads by level; levels not named have none."
+    )
+    ffn_factor: Positive = Field(default=1, description="Widening inside a block.")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout inside a block.")
+    periodic: list[str] = Field(default=[], description="Axes padded periodically; others zero.")
+    saturation: Literal["softclip", "softclip2", "tanh", "arcsinh", "rmsnorm", "none"] = Field(
+        default="softclip2", description="Bound on the latent."
+    )
+    latent_noise: float = Field(default=0.0, ge=0, description="Noise added before decoding.")
+    checkpointing: bool = Field(default=False, description="Trade compute for memory.")
+    loss: Literal["mse", "mae", "vmse", "vrmse"] = Field(default="vmse", description="Loss.")
+    train: Train | None = Field(default=None, description="Training; none for identity.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Autoencoder":
+        if self.architecture == "identity":
+            if self.train is not None or self.latent_channels is not None or self.channels:
+                raise ValueError("identity takes no train, latent_channels or channels")
+            if self.seeds != [0]:
+                raise ValueError("identity has nothing to seed: leave seeds out")
+            return self
+        if self.train is None or self.latent_channels is None or not self.channels:
+            raise ValueError("dcae needs train, latent_channels and channels")
+        if len(self.blocks) != len(self.channels):
+            raise ValueError(
+                f"blocks has {len(self.blocks)} levels, channels has {len(self.channels)}"
+            )
+        return self
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent point along each axis."""
+        if self.architecture == "identity":
+            return 1
+        return self.patch_size * 2 ** (len(self.channels) - 1)
+
+
+class Transformer(Model):
+    """The transformer over space-time tokens."""
+
+    channels: Positive = Field(description="Width.")
+    blocks: Positive = Field(description="Transformer blocks.")
+    heads: Positive = Field(description="Attention heads.")
+    ffn_factor: Positive = Field(default=4, description="Widening of the feed-forward layers.")
+    embedding: Positive = Field(default=256, description="Width of time and label embeddings.")
+    patch_size: list[Positive] | None = Field(
+        default=None, description="Patch along each space axis; null is 1."
+    )
+    qk_norm: bool = Field(default=True, description="RMS norm of queries and keys.")
+    rope: bool = Field(default=True, description="Learned rotary positions.")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout.")
+    checkpointing: bool = Field(default=False, description="Trade compute for memory.")
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Transformer":
+        if self.channels % (2 * self.heads):
+            raise ValueError(f"channels {self.channels} must divide into {self.heads} even heads")
+        return self
+
+
+class Diffusion(Model):
+    """The noise schedule and its training."""
+
+    schedule: Literal["log_logit", "log_linear"] = Field(
+        default="log_logit", description="Noise schedule."
+    )
+    sigma_min: float = Field(default=1e-3, gt=0, description="Smallest noise.")
+    sigma_max: float = Field(default=1e3, gt=0, description="Largest noise.")
+    prior: Literal["uniform", "beta", "kumaraswamy"] = Field(
+        default="uniform", description="Distribution of the diffusion time in training."
+    )
+    prior_parameters: tuple[float, float] = Field(
+        default=(1.0, 1.0), description="Parameters (a, b) of beta and Kumaraswamy."
+    )
+
+
+class Emulator(Run):
+    """An emulator of the latent dynamics."""
+
+    objective: Literal["diffusion", "solver"] = Field(description="What it learns.")
+    autoencoders: list[Name] = Field(min_length=1, description="Latent spaces to learn in.")
+    samplers: list[Name] = Field(min_length=1, description="Samplers to roll out with.")
+    network: Transformer = Field(description="The network.")
+    window: Annotated[int, Field(ge=2)] = Field(default=5, description="States in a window.")
+    context_rate: float = Field(
+        default=1.0, gt=0, description="Poisson rate of the known states beyond the first."
+    )
+    diffusion: Diffusion = Field(default=Diffusion(), description="Noise, for diffusion.")
+    loss: Literal["mse", "mae", "vmse", "vrmse"] = Field(
+        default="mse", description="Loss of the solver; diffusion has its own."
+    )
+    train: Train = Field(description="Training.")
+
+
+class Sampler(Model):
+    """How a rollout is made."""
+
+    method: Literal["ab", "eab", "ddim", "ddpm", "heun", "pc", "direct"] = Field(
+        description="Sampler of the diffusion; `direct` is the solver's single evaluation."
+    )
+    steps: Positive = Field(default=16, description="Steps from noise to data.")
+    order: Positive = Field(default=3, description="Order of ab and eab.")
+    context: Positive = Field(default=1, description="True states given at the start.")
+    overlap: Positive = Field(default=1, description="Generated states kept as next context.")
+    members: Positive = Field(default=1, description="Ensemble members.")
+    seed: int = Field(default=0, ge=0, description="Seed of the noise.")
+    batch_size: Positive = Field(default=64, description="Windows generated at once.")
+
+
+# --- The study --------------------------------------------------------------------------------
+
+
+class Study(Model):
+    """A study: datasets x autoencoders x emulators x samplers."""
+
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="Datasets by name.")
+    autoencoders: dict[Name, Autoencoder] = Field(min_length=1, description="Autoencoders.")
+    emulators: dict[Name, Emulator] = Field(default={}, description="Emulators.")
+    samplers: dict[Name, Sampler] = Field(default={}, description="Samplers.")
+    figures: "Figures" = Field(default_factory=lambda: Figures(), description="Figures.")
+
+    @model_validator(mode="after")
+    def _references(self) -> "Study":
+        for kind in ("autoencoders", "emulators"):
+            for name, run in getattr(self, kind).items():
+                for key in ("datasets", "per_dataset"):
+                    _known(f"{kind}.{name}.{key}", getattr(run, key) or [], self.datasets)
+                for dataset in run.per_dataset:
+                    self.resolve(kind, name, dataset)
+        for name, emulator in self.emulators.items():
+            _known(f"emulators.{name}.autoencoders", emulator.autoencoders, self.autoencoders)
+            _known(f"emulators.{name}.samplers", emulator.samplers, self.samplers)
+            for sampler in emulator.samplers:
+                _sampler_fits(name, emulator, sampler, self.samplers[sampler])
+        for dataset, entry in self.datasets.items():
+            if (found := _extent(dataset, entry)) is not None:
+                self.check_extent(dataset, *found)
+        return self
+
+    def resolve(self, kind: str, name: str, dataset: str) -> Any:
+        """Returns the autoencoder or emulator `name` as `dataset` has it."""
+        run = getattr(self, kind)[name]
+        merged = _merge(run.model_dump(mode="json"), run.per_dataset.get(dataset, {}))
+        merged["per_dataset"] = {}
+        try:
+            return type(run)(**merged)
+        except ValidationError as error:
+            where = f"{kind}.{name}.per_dataset.{dataset}"
+            raise ValueError(describe(error, type(run), where)) from None
+
+    def runs(self, kind: str, dataset: str) -> list[tuple[str, int]]:
+        """Returns the (name, seed) of every autoencoder or emulator trained on `dataset`."""
+        return [
+            (name, seed)
+            for name, run in getattr(self, kind).items()
+            if run.datasets is None or dataset in run.datasets
+            for seed in self.resolve(kind, name, dataset).seeds
+        ]
+
+    def check_extent(self, dataset: str, size: list[int], steps: int, channels: int) -> None:
+        """Refuses what cannot fit the data: windows, horizons and latents that are too large."""
+        entry = self.datasets[dataset]
+        where = f"datasets.{dataset}"
+        last = entry.evaluation.start + entry.evaluation.last
+        if last >= steps:
+            raise ValueError(
+                f"{where}.evaluation: start {entry.evaluation.start} + lead time "
+                f"{entry.evaluation.last} is step {last}; a trajectory has {steps} steps, "
+                f"so at most {steps - 1}"
+            )
+        for name, _ in self.runs("emulators", dataset):
+            window = self.resolve("emulators", name, dataset).window
+            if (window - 1) * entry.stride >= steps:
+                raise ValueError(
+                    f"{where}.stride {entry.stride}: a window of {window} states spans "
+                    f"{(window - 1) * entry.stride + 1} steps, longer than a trajectory of "
+                    f"{steps}; allowed: at most {(steps - 1) // (window - 1)}"
+                )
+        for name, _ in self.runs("autoencoders", dataset):
+            run = self.resolve("autoencoders", name, dataset)
+            for points in size:
+                if points % run.factor:
+                    raise ValueError(
+                        f"autoencoders.{name}: each axis shrinks by {run.factor}, which does not "
+                        f"divide the {points} points of {dataset}"
+                    )
+            pixels = channels * run.factor ** len(size)
+            if run.latent_channels and run.latent_channels > pixels:
+                raise ValueError(
+                    f"autoencoders.{name}.latent_channels {run.latent_channels}: wider than the "
+                    f"pixels of {dataset}; allowed: at most {pixels} ({channels} channels x "
+                    f"{run.factor}^{len(size)} pixels)"
+                )
+
+
+class Figures(Model):
+    """How figures look; nothing here changes a number."""
+
+    trajectories: Positive = Field(default=1, description="Test trajectories drawn as panels.")
+    lead_times: list[Positive] | None = Field(
+        default=None, description="Lead times of the panels; null is the horizons' ends."
+    )
+    dpi: Positive = Field(default=120, description="Resolution of bitmaps.")
+
+
+Study.model_rebuild()
+
+
+class Config(Model):
+    """`config.yaml`: which study to run, and where data and results live."""
+
+    study: str = Field(
+        default="demo", description="Name of a file in workflow/studies, or a path to your own."
+    )
+    data: str = Field(default="results/data", description="Folder of the data.")
+    results: str = Field(default="results", description="Folder of the results.")
+    device: str = Field(
+        default="auto", description="cpu, cuda, mps, or auto: the best that is there."
+    )
+
+    @model_validator(mode="after")
+    def _device(self) -> "Config":
+        if not self.device.startswith(("auto", "cpu", "cuda", "mps")):
+            raise ValueError(f"device {self.device!r}; allowed: auto, cpu, cuda, cuda:N, mps")
+        return self
+
+
+def _known(key: str, names: Any, allowed: Any) -> None:
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"{key}: unknown {name!r}; allowed: {', '.join(allowed)}")
+
+
+def _sampler_fits(name: str, emulator: Emulator, key: str, sampler: Sampler) -> None:
+    direct = sampler.method == "direct"
+    if direct != (emulator.objective == "solver"):
+        fit = "direct" if emulator.objective == "solver" else "any but direct"
+        raise ValueError(
+            f"emulators.{name}.samplers: {key!r} has method {sampler.method!r}; "
+            f"allowed for objective {emulator.objective!r}: {fit}"
+        )
+    if direct and sampler.members > 1:
+        raise ValueError(f"samplers.{key}.members: a solver is deterministic; allowed: 1")
+    for part in ("context", "overlap"):
+        if getattr(sampler, part) >= emulator.window:
+            raise ValueError(
+                f"samplers.{key}.{part} {getattr(sampler, part)}: emulator {name!r} has windows "
+                f"of {emulator.window} states; allowed: at most {emulator.window - 1}"
+            )
+
+
+def _extent(dataset: str, entry: Dataset) -> tuple[list[int], int, int] | None:
+    """Returns (grid points, steps, channels) where the configuration alone knows them."""
+    source = entry.source
+    if isinstance(source, Simulate):
+        components = COMPONENTS[source.system]
+        _known(f"datasets.{dataset}.states.fields", entry.states.fields, components)
+        channels = sum(components[field] for field in entry.states.fields)
+        return list(source.size), source.steps, channels
+    if isinstance(source, Well):
+        return list(source.size), source.steps, source.channels
+    return None
+
+
+def _merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in update.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+# --- Reading ----------------------------------------------------------------------------------
+
+
+def fingerprint(value: Any) -> str:
+    """Returns the SHA-256 of a JSON value, the same whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_config(values: dict[str, Any]) -> Config:
+    """Returns the validated `config.yaml`.
+
+    Raises:
+        LilasError: a key is unknown or a value not allowed.
+    """
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        raise LilasError(f"config.yaml: {describe(error, Config)}") from None
+
+
+def study_path(study: str) -> Path:
+    """Returns the file of a study: one of workflow/studies by name, or the user's own path.
+
+    Raises:
+        LilasError: there is no such study.
+    """
+    built_in = STUDIES / f"{study}.yaml"
+    path = Path(study) if study.endswith((".yaml", ".yml")) else built_in
+    if not path.is_file():
+        names = sorted(file.stem for file in STUDIES.glob("*.yaml"))
+        raise LilasError(
+            f"config.yaml: study {study!r} not found; allowed: {', '.join(names)}, "
+            "or the path of a .yaml file"
+        )
+    return path
+
+
+def read_study(path: str | Path) -> Study:
+    """Returns the validated study in a YAML file.
+
+    Raises:
+        LilasError: the file is not YAML, a key is unknown, or a value is not allowed.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise LilasError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise LilasError(f"{path}: a study is a mapping with keys {', '.join(Study.model_fields)}")
+    try:
+        return Study(**_numbers(values))
+    except ValidationError as error:
+        raise LilasError(f"{path}: {describe(error, Study)}") from None
+
+
+def _numbers(value: Any) -> Any:
+    """Reads 1e5 as the number that its author meant; YAML 1.1 reads it as a string."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    if isinstance(value, str) and value[:1] in "0123456789.-+":
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def describe(error: ValidationError, model: type[Model], where: str = "") -> str:
+    """Returns the first finding of a validation in one line: the key, and what it may be."""
+    finding = error.errors(include_url=False)[0]
+    skipped = {"simulate", "well", "path"}
+    steps = [str(step) for step in finding["loc"] if str(step) not in skipped]
+    key = ".".join(([where] if where else []) + steps)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if finding["type"] == "extra_forbidden":
+        allowed = _allowed(model, finding["loc"][:-1])
+        near = difflib.get_close_matches(str(finding["loc"][-1]), allowed, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{key}: unknown key{hint} Allowed: {', '.join(allowed)}{more}"
+    message = finding["msg"].removeprefix("Value error, ")
+    if finding["type"] == "value_error":
+        return f"{key}: {message}{more}" if key else f"{message}{more}"
+    return f"{key}: {message}, found {finding.get('input')!r}{more}"
+
+
+def _allowed(model: Any, location: tuple[Any, ...]) -> list[str]:
+    """Returns the keys of the model at a location inside `model`."""
+    def models(annotation: Any) -> list[type[Model]]:
+        if isinstance(annotation, type) and issubclass(annotation, Model):
+            return [annotation]
+        return [found for part in get_args(annotation) for found in models(part)]
+
+    candidates = [model]
+    for step in location:
+        tagged = [m for m in candidates if "kind" in m.model_fields]
+        if tagged and step in ("simulate", "well", "path", "log"):
+            candidates = [
+                m for m in tagged if step in get_args(m.model_fields["kind"].annotation)
+            ]
+            continue
+        nested = [
+            found
+            for m in candidates
+            if step in m.model_fields
+            for found in models(m.model_fields[step].annotation)
+        ]
+        candidates = nested or candidates
+    return sorted({key for m in candidates for key in m.model_fields})

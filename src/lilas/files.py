@@ -1,0 +1,88 @@
+"""Whole files or none: atomic writes, hashes, JSON, locks."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lilas.errors import LilasError, broken
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path` and renames it to `path` when the block succeeds.
+
+    A reader sees the old file or the new one, never a part of one; a killed writer leaves at
+    most a `.part` file, which nothing reads.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """Returns the SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes a JSON file atomically; NaN is refused, since JSON has none."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    with atomic(path) as part:
+        part.write_text(text + "\n")
+
+
+def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Returns the mapping in a JSON file.
+
+    Raises:
+        LilasError: the file is missing, is not a JSON mapping, or lacks one of `keys`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise broken(path, "a file", "nothing", "Run the stage that makes it.")
+    try:
+        value = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        action = "Delete it and run again."
+        raise broken(path, "JSON", f"text that breaks at {error}", action) from None
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing or not isinstance(value, dict):
+        raise broken(
+            path,
+            f"a mapping with the keys {', '.join(keys)}",
+            f"none of {', '.join(missing)}" if missing else type(value).__name__,
+            "It comes from another program or version: delete it and run again.",
+        )
+    return value
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Holds a folder for this process alone; the lock dies with the process.
+
+    Raises:
+        LilasError: another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LilasError(
+                f"{folder}: another run is at work here. Wait for it, or stop it, then run again."
+            ) from None
+        yield

@@ -1,0 +1,26 @@
+"""Progress of long work: a bar in a terminal, a line now and then in a log."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+
+class _Lines:
+    """Writes each state of a bar as a line of its own, for logs and parallel jobs."""
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n ")
+        if text:
+            sys.stderr.write(text + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def progress(items: Iterable[Any] | None = None, **options: Any) -> tqdm:
+    """Returns a tqdm bar: redrawn in a terminal, a line every ten seconds elsewhere."""
+    if sys.stderr.isatty():
+        return tqdm(items, dynamic_ncols=True, **options)
+    return tqdm(items, file=_Lines(), mininterval=10.0, maxinterval=10.0, ncols=88, **options)

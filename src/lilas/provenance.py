@@ -1,0 +1,117 @@
+"""Where an artifact comes from: configuration, inputs, versions and the code's fingerprint."""
+
+import ast
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lilas
+from lilas.files import sha256
+
+PACKAGE = Path(lilas.__file__).parent
+LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")
+
+
+def provenance(
+    stage: str, config: dict[str, Any], inputs: dict[str, str | Path | list[Path]]
+) -> dict[str, Any]:
+    """Returns what an artifact records of its making.
+
+    Args:
+        stage: The stage that makes it.
+        config: The stage's slice of the configuration.
+        inputs: Named inputs. A single file is recorded by path and SHA-256; a list of data files
+            by name and size, since hashing terabytes would cost more than it tells.
+    """
+    return {
+        "stage": stage,
+        "config": config,
+        "inputs": {
+            name: [{"path": str(p), "bytes": Path(p).stat().st_size} for p in value]
+            if isinstance(value, list)
+            else {"path": str(value), "sha256": sha256(value)}
+            for name, value in inputs.items()
+        },
+        "code": code_fingerprint(stage),
+        "versions": {"lilas": lilas.__version__} | {name: version(name) for name in LIBRARIES},
+    }
+
+
+def differences(record: dict[str, Any]) -> list[str]:
+    """Returns what has changed since a record was made, a line each; empty when it is current.
+
+    A difference in code is reported, never a reason to compute again by itself.
+    """
+    found = []
+    for name, entry in record["inputs"].items():
+        for item in entry if isinstance(entry, list) else [entry]:
+            path = Path(item["path"])
+            if not path.is_file():
+                found.append(f"{name}: {path} is gone")
+            elif "sha256" in item and sha256(path) != item["sha256"]:
+                found.append(f"{name}: {path} has changed since")
+            elif "bytes" in item and path.stat().st_size != item["bytes"]:
+                found.append(f"{name}: {path} has another size now")
+    if record["code"] != code_fingerprint(record["stage"]):
+        found.append(f"code: the code of stage {record['stage']!r} differs from the one used")
+    return found
+
+
+@cache
+def code_fingerprint(stage: str) -> str:
+    """Returns a hash of the code behind a stage, blind to comments, docstrings and layout.
+
+    It covers the stage's module and every module of the package that it imports, directly or
+    through another.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(_reachable(f"lilas.stages.{stage}")):
+        digest.update(name.encode())
+        digest.update(_normalised(_file(name).read_text()).encode())
+    return digest.hexdigest()
+
+
+def _file(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _reachable(module: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or not _file(name).is_file():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(_file(name).read_text())):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names if alias.name.startswith("lilas")]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lilas"):
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def _normalised(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def as_json(record: dict[str, Any]) -> str:
+    """Returns a record as the one-line JSON that file formats with string attributes hold."""
+    return json.dumps(record, sort_keys=True, allow_nan=False)
