@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lilas.errors import LilasError
 
 SPLITS = ("train", "valid", "test")
-STUDIES = Path(__file__).parents[2] / "workflow" / "studies"
 
 COMPONENTS = {"rayleigh_benard": {"buoyancy": 1, "pressure": 1, "velocity": 2}}
 
@@ -68,6 +67,7 @@ class Well(Model):
     """A dataset of The Well, downloaded file by file from the_well's own registry."""
 
     kind: Literal["well"]
+    name: str = Field(description="Name in The Well's registry.")
     size: list[Positive] = Field(description="Grid points along each axis; files must agree.")
     steps: Positive = Field(description="States per trajectory; files must agree.")
     channels: Positive = Field(description="Channels of the fields used; files must agree.")
@@ -189,7 +189,7 @@ class Train(Model):
     validate_every: Positive = Field(description="Steps between validations.")
     validation_batches: Positive = Field(default=4, description="Batches of a validation.")
     checkpoint_seconds: float = Field(
-        default=60.0, ge=0, description="Time between checkpoints; 0 saves one at every logged step."
+        default=60.0, ge=0, description="Time between checkpoints; 0 saves one whenever it logs."
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         default="float32", description="Arithmetic of the forward and backward passes."
@@ -451,6 +451,28 @@ class Figures(Model):
 Study.model_rebuild()
 
 
+class Task(Model):
+    """A job's own slice of the configuration: what its stage needs, and nothing else."""
+
+    source: Simulate | None = None
+    states: States | None = None
+    label: dict[str, Literal["log", "none"]] | None = None
+    augment: Augment | None = None
+    stride: int | None = None
+    evaluation: Evaluation | None = None
+    autoencoder: Autoencoder | None = None
+    emulator: Emulator | None = None
+    sampler: Sampler | None = None
+    horizons: dict[str, list[tuple[int, int]]] | None = None
+    figures: Figures | None = None
+    seed: int | None = None
+    names: dict[str, str] = Field(default={}, description="The job's dataset, autoencoder, ...")
+
+    def record(self) -> dict[str, Any]:
+        """Returns the slice as plain values, for provenance."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
 class Config(Model):
     """`config.yaml`: which study to run, and where data and results live."""
 
@@ -536,16 +558,15 @@ def read_config(values: dict[str, Any]) -> Config:
         raise LilasError(f"config.yaml: {describe(error, Config)}") from None
 
 
-def study_path(study: str) -> Path:
-    """Returns the file of a study: one of workflow/studies by name, or the user's own path.
+def study_path(study: str, folder: Path) -> Path:
+    """Returns the file of a study: one of `folder` by name, or the user's own path.
 
     Raises:
         LilasError: there is no such study.
     """
-    built_in = STUDIES / f"{study}.yaml"
-    path = Path(study) if study.endswith((".yaml", ".yml")) else built_in
+    path = Path(study) if study.endswith((".yaml", ".yml")) else folder / f"{study}.yaml"
     if not path.is_file():
-        names = sorted(file.stem for file in STUDIES.glob("*.yaml"))
+        names = sorted(file.stem for file in folder.glob("*.yaml"))
         raise LilasError(
             f"config.yaml: study {study!r} not found; allowed: {', '.join(names)}, "
             "or the path of a .yaml file"

@@ -86,3 +86,40 @@ def locked(folder: str | Path) -> Iterator[None]:
                 f"{folder}: another run is at work here. Wait for it, or stop it, then run again."
             ) from None
         yield
+
+
+def check_writable(folder: str | Path) -> None:
+    """Refuses a folder that cannot be made or written to.
+
+    Raises:
+        LilasError: the folder, or the nearest one above it that exists, is not writable.
+    """
+    nearest = Path(folder).absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise broken(
+            nearest, "a writable folder", "one that is not", "Set data and results in config.yaml."
+        )
+
+
+def check_owner(root: str | Path, study: str | Path) -> None:
+    """Refuses a results folder that belongs to a study in another file.
+
+    Raises:
+        LilasError: the folder was made by another study of the same name.
+    """
+    marker = Path(root) / "study.json"
+    if not marker.is_file():
+        return
+    owner = read_json(marker, ("study",))["study"]
+    if owner != str(Path(study).resolve()):
+        raise LilasError(
+            f"{root}: holds the results of {owner}, not of {study}. Rename your study, or set "
+            "another `results` folder in config.yaml; results of two studies never mix."
+        )
+
+
+def take_ownership(root: str | Path, study: str | Path) -> None:
+    """Records in a results folder which study's file it belongs to."""
+    write_json(Path(root) / "study.json", {"study": str(Path(study).resolve())})

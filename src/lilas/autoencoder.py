@@ -1,0 +1,135 @@
+"""Autoencoders: states to latents and back."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lilas.nn.dcae import Decoder, Encoder
+
+BOUND = 5.0
+
+# Bounds on the latent, B = 5 (paper section 4.1; official code 1.1.0).
+SATURATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softclip": lambda z: z / (1 + z.abs() / BOUND),
+    "softclip2": lambda z: z * torch.rsqrt(1 + (z / BOUND).square()),
+    "tanh": lambda z: BOUND * torch.tanh(z / BOUND),
+    "arcsinh": torch.arcsinh,
+    "rmsnorm": lambda z: z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-5),
+    "none": lambda z: z,
+}
+
+
+class Autoencoder(nn.Module):
+    """An encoder whose output is bounded, and a decoder.
+
+    Args:
+        encoder: States (batch, channel, *space) to latents (batch, channel, *space/factor).
+        decoder: Latents to states.
+        pixel_channels: Channels of a state.
+        latent_channels: Channels of a latent.
+        factor: Pixels per latent point along each axis.
+        dimensions: Space axes.
+        saturation: A key of SATURATIONS.
+        latent_noise: Standard deviation of the noise added before decoding while training.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        pixel_channels: int,
+        latent_channels: int,
+        factor: int,
+        dimensions: int,
+        saturation: str = "softclip2",
+        latent_noise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.pixel_channels, self.latent_channels = pixel_channels, latent_channels
+        self.factor, self.dimensions = factor, dimensions
+        self.saturate, self.latent_noise = SATURATIONS[saturation], latent_noise
+
+    @property
+    def compression(self) -> float:
+        """Pixel numbers per latent number."""
+        return self.pixel_channels * self.factor**self.dimensions / self.latent_channels
+
+    def latent_shape(self, pixels: Sequence[int]) -> tuple[int, ...]:
+        """Returns the latent's (channel, *space) for a state's (channel, *space)."""
+        return (self.latent_channels, *(points // self.factor for points in pixels[1:]))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Returns the latents (batch, channel, *space/factor) of states."""
+        return self.saturate(self.encoder(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns the states (batch, channel, *space) of latents."""
+        if self.training and self.latent_noise > 0:
+            z = z + self.latent_noise * torch.randn_like(z)
+        return self.decoder(z)
+
+
+def make_dcae(
+    pixel_channels: int,
+    latent_channels: int,
+    *,
+    channels: Sequence[int],
+    periodic: Sequence[bool],
+    patch_size: int = 1,
+    saturation: str = "softclip2",
+    latent_noise: float = 0.0,
+    **options: Any,
+) -> Autoencoder:
+    """Returns the paper's convolutional autoencoder; options as `lilas.nn.dcae.Encoder`."""
+    options |= {"channels": channels, "periodic": periodic, "patch_size": patch_size}
+    return Autoencoder(
+        Encoder(pixel_channels, latent_channels, **options),
+        Decoder(pixel_channels, latent_channels, **options),
+        pixel_channels=pixel_channels,
+        latent_channels=latent_channels,
+        factor=patch_size * 2 ** (len(channels) - 1),
+        dimensions=len(periodic),
+        saturation=saturation,
+        latent_noise=latent_noise,
+    )
+
+
+def make_identity(pixel_channels: int, dimensions: int) -> Autoencoder:
+    """Returns pixel space as an autoencoder: every latent is its state."""
+    return Autoencoder(
+        nn.Identity(),
+        nn.Identity(),
+        pixel_channels=pixel_channels,
+        latent_channels=pixel_channels,
+        factor=1,
+        dimensions=dimensions,
+        saturation="none",
+    )
+
+
+def _per_field(error: Tensor, x: Tensor) -> Tensor:
+    """Mean over space of an error, over the unbiased variance of x plus 1e-2: (batch, field)."""
+    return error.flatten(2).mean(2) / (x.flatten(2).var(2) + 1e-2)
+
+
+def similarity(z: Tensor) -> Tensor:
+    """Mean cosine similarity over pairs of latents in a batch (batch, channel, *space)."""
+    unit = F.normalize(z.flatten(1), dim=1)
+    pairs = torch.triu(unit @ unit.T, diagonal=1)
+    return pairs.sum() / math.comb(len(z), 2)
+
+
+# Losses of an estimate y of states x (batch, channel, *rest), in preprocessed space. VMSE is the
+# paper's: mean over (batch, field) of mean((x - y)^2) / (var(x) + 1e-2).
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": lambda y, x: F.mse_loss(y, x),
+    "mae": lambda y, x: F.l1_loss(y, x),
+    "vmse": lambda y, x: _per_field((x - y).square(), x).mean(),
+    "vrmse": lambda y, x: _per_field((x - y).square(), x).sqrt().mean(),
+}

@@ -1,0 +1,111 @@
+"""Where everything lies: the data files of a dataset and the folders of a study's runs.
+
+The path is an experiment's identity. This module only names paths; it opens nothing but the
+download registry and the folder of a dataset that lies on disk.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+from lilas.config import SPLITS, Config, Dataset, Folder, Simulate, Study, Well
+from lilas.errors import LilasError, broken
+
+
+def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
+    """Returns the data files of a dataset by split, in order, whether or not they exist yet.
+
+    Raises:
+        LilasError: the folder of a dataset on disk lacks a split, or no file passes `include`.
+    """
+    source = dataset.source
+    if isinstance(source, Simulate):
+        folder = f"{config.data}/{source.folder}/{source.system}/data"
+        return {
+            split: [f"{folder}/{split}/Rayleigh_{exponent(ra)}.hdf5" for ra in source.rayleigh]
+            for split in SPLITS
+        }
+    if isinstance(source, Well):
+        folder = f"{config.data}/well/{source.name}/data"
+        urls = well_urls(source.name)
+        files = {
+            split: sorted(f"{folder}/{split}/{Path(url).name}" for url in urls[split])
+            for split in SPLITS
+        }
+    else:
+        files = {split: _on_disk(source, split) for split in SPLITS}
+    return {
+        split: _included(names, source.include, f"split {split!r}")
+        for split, names in files.items()
+    }
+
+
+def well_urls(name: str) -> dict[str, list[str]]:
+    """Returns the addresses of a Well dataset's files by split, from the_well's own registry.
+
+    Raises:
+        LilasError: The Well has no such dataset.
+    """
+    spec = find_spec("the_well")
+    if spec is None or not spec.submodule_search_locations:
+        raise LilasError("the_well is not installed. Run `make install`.")
+    path = Path(next(iter(spec.submodule_search_locations)), "utils", "registry.yaml")
+    registry = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if name not in registry:
+        raise LilasError(
+            f"source.name: The Well has no {name!r}; allowed: {', '.join(sorted(registry))}"
+        )
+    return {split: registry[name][split] for split in SPLITS}
+
+
+def run_name(name: str, seed: int) -> str:
+    """Returns the folder name of a training: its entry's name and its seed."""
+    return f"{name}-s{seed}"
+
+
+def split_run_name(run: str) -> tuple[str, int]:
+    """Returns the (name, seed) of a training's folder name."""
+    name, _, seed = run.rpartition("-s")
+    return name, int(seed)
+
+
+def rollouts(study: Study) -> list[dict[str, str]]:
+    """Returns the (dataset, autoencoder, emulator, sampler) of every rollout of a study."""
+    return [
+        {
+            "dataset": dataset,
+            "autoencoder": run_name(autoencoder, a),
+            "emulator": run_name(emulator, e),
+            "sampler": sampler,
+        }
+        for dataset in study.datasets
+        for emulator, e in study.runs("emulators", dataset)
+        for autoencoder, a in study.runs("autoencoders", dataset)
+        if autoencoder in study.resolve("emulators", emulator, dataset).autoencoders
+        for sampler in study.resolve("emulators", emulator, dataset).samplers
+    ]
+
+
+def exponent(value: float) -> str:
+    """Returns a number as people name it in file names: 1e6, 3e5, 250."""
+    mantissa, power = f"{value:e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(power)}" if abs(int(power)) > 3 else f"{value:g}"
+
+
+def _on_disk(source: Folder, split: str) -> list[str]:
+    folder = Path(source.path).expanduser() / "data" / split
+    files = sorted(str(file) for file in folder.glob("*") if file.suffix in (".hdf5", ".h5"))
+    if not files:
+        found = "no such file" if folder.is_dir() else "no such folder"
+        action = "Put the split there, or correct the dataset's source.path."
+        raise broken(folder, "HDF5 files (*.hdf5, *.h5)", found, action)
+    return files
+
+
+def _included(files: list[str], include: list[str], what: str) -> list[str]:
+    kept = [file for file in files if not include or any(s in Path(file).name for s in include)]
+    if not kept:
+        raise LilasError(f"source.include: no file of {what} has any of {include} in its name")
+    return kept

@@ -1,0 +1,99 @@
+"""Layers that networks share, for one to three space axes; channel-first throughout."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class ChannelNorm(nn.Module):
+    """Normalises each point over its channels, without affine parameters.
+
+    y = (x - mean) / sqrt(var + 1e-5) along axis 1 of (batch, channel, *space), with the unbiased
+    variance (divisor C - 1) of the official code 1.1.0.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, dim=1, keepdim=True)
+        return (x - mean) * torch.rsqrt(variance + 1e-5)
+
+
+def make_norm(kind: str, channels: int) -> nn.Module:
+    """Returns `layer` (ChannelNorm) or `group` (at most 16 groups) normalisation, no affine."""
+    if kind == "layer":
+        return ChannelNorm()
+    return nn.GroupNorm(min(16, channels), channels, affine=False)
+
+
+class Conv(nn.Module):
+    """Convolution of odd kernel that keeps the size, or halves it with stride 2.
+
+    Args:
+        inputs: Input channels.
+        outputs: Output channels.
+        kernel: Kernel size along every axis.
+        periodic: By space axis: periodic padding, else zeros.
+        stride: Stride along every axis.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, periodic: Sequence[bool], stride: int = 1
+    ) -> None:
+        super().__init__()
+        half = kernel // 2
+        self.wrap = [half * p for axis in reversed(periodic) for p in (axis, axis)]
+        padding = tuple(0 if axis else half for axis in periodic)
+        layer = CONV[len(periodic)](inputs, outputs, kernel, stride, padding)
+        self.weight, self.bias = layer.weight, layer.bias
+        self._conv = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(periodic)]
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(self.wrap):
+            x = F.pad(x, self.wrap, mode="circular")
+        return self._conv(x, self.weight, self.bias, self.stride, self.padding)
+
+    @torch.no_grad()
+    def start_near_identity(self) -> None:
+        """Sets weight to 1e-2 of its start, plus 1 at the centre tap of (i, i mod inputs)."""
+        outputs, inputs, *kernel = self.weight.shape
+        self.weight.mul_(1e-2)
+        centre = tuple(size // 2 for size in kernel)
+        for i in range(outputs):
+            self.weight[(i, i % inputs, *centre)] += 1
+
+
+def space_to_depth(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Moves blocks of points into channels.
+
+    (batch, C, *space) -> (batch, C * prod(size), *(space / size)), channel slowest.
+    """
+    n = len(size)
+    shape = [part for points, s in zip(x.shape[2:], size, strict=True) for part in (points // s, s)]
+    x = x.reshape(*x.shape[:2], *shape)
+    points, blocks = range(2, 2 + 2 * n, 2), range(3, 3 + 2 * n, 2)
+    return x.permute(0, 1, *blocks, *points).flatten(1, 1 + n)
+
+
+def depth_to_space(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Undoes `space_to_depth`: (batch, C * prod(size), *space) -> (batch, C, *(space * size))."""
+    n = len(size)
+    x = x.unflatten(1, (x.shape[1] // math.prod(size), *size))
+    order = [axis for i in range(n) for axis in (2 + n + i, 2 + i)]
+    points = [p * s for p, s in zip(x.shape[2 + n :], size, strict=True)]
+    return x.permute(0, 1, *order).reshape(*x.shape[:2], *points)
+
+
+def sine_frequencies(features: int) -> Tensor:
+    """Returns the frequencies w^(-linspace(0, 1, features/2)), w = 1e3."""
+    return 1e3 ** -torch.linspace(0, 1, features // 2)
+
+
+def sine_encoding(x: Tensor, frequencies: Tensor) -> Tensor:
+    """Encodes numbers as all sines, then all cosines: (…) -> (…, 2 * frequencies)."""
+    angles = x[..., None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -1,0 +1,74 @@
+"""The stages: one module per rule, run as `python -m lilas.stages.NAME`.
+
+A stage parses its arguments, opens its inputs, calls the library and writes its outputs.
+"""
+
+import argparse
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lilas.config import Task
+from lilas.errors import LilasError
+
+# Raised by hand when a change of code changes a stage's results, so that the workflow makes them
+# again; a change that only moves code leaves the number, and nothing is recomputed.
+VERSIONS = {
+    "simulate": 1,
+    "download": 1,
+    "statistics": 1,
+    "autoencoder": 1,
+    "latents": 1,
+    "emulator": 1,
+    "rollout": 1,
+    "evaluate": 1,
+    "tables": 1,
+    "figures": 1,
+    "report": 1,
+}
+
+_SYSTEM = {
+    errno.ENOSPC: "no space left on the device. Free some, or move data or results elsewhere.",
+    errno.EDQUOT: "the disk quota is used up. Free some, or move data or results elsewhere.",
+    errno.EACCES: "permission denied. Choose a folder that you may write to in config.yaml.",
+    errno.EROFS: "the file system is read-only. Choose another folder in config.yaml.",
+}
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser with the argument that every stage has: its slice of the configuration."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument(
+        "--config",
+        type=Task.model_validate_json,
+        required=True,
+        metavar="JSON",
+        help="the stage's slice of the study, as JSON",
+    )
+    return result
+
+
+def add_paths(to: argparse.ArgumentParser, **paths: str) -> None:
+    """Adds required path arguments; a help text that starts with 'files' takes several."""
+    for name, text in paths.items():
+        many = "+" if text.startswith("files") else None
+        to.add_argument(f"--{name}", type=Path, nargs=many, required=True, help=text)
+
+
+def add_device(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default)")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a stage; a broken contract or a full disk ends it with one clear line."""
+    try:
+        main()
+    except LilasError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in _SYSTEM:
+            raise
+        sys.exit(f"error: {error.filename or 'output'}: {_SYSTEM[error.errno]}")

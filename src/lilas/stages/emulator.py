@@ -1,0 +1,81 @@
+"""Stage `emulator`: trains a diffusion model or a neural solver on cached latents."""
+
+from pathlib import Path
+
+import torch
+
+from lilas.config import fingerprint
+from lilas.data.windows import Windows
+from lilas.latents import open_latents
+from lilas.models import build_objective
+from lilas.objectives import draw_masks
+from lilas.provenance import provenance
+from lilas.seeds import derive
+from lilas.stages import add_device, add_paths, parser, run
+from lilas.training import fit, select_device, write_history
+from lilas.weights import write_weights
+
+
+def main() -> None:
+    to = parser(__doc__)
+    add_paths(
+        to,
+        autoencoder="weights of the autoencoder",
+        train="manifest of the train latents",
+        valid="manifest of the valid latents",
+        weights="weights of the last step",
+        best="weights of the best validation",
+        history="history.jsonl",
+        checkpoint="checkpoint folder",
+    )
+    add_device(to)
+    args = to.parse_args()
+    config, device = args.config, select_device(args.device)
+    emulator, settings = config.emulator, config.emulator.train.model_dump()
+    torch.set_num_threads(settings["threads"] or torch.get_num_threads())
+    sources = [open_latents(path, args.autoencoder) for path in (args.train, args.valid)]
+    record = provenance(
+        "emulator",
+        config.record(),
+        {"autoencoder": args.autoencoder, "train": args.train, "valid": args.valid},
+    )
+    augments = [sources[0].augmentation(config.augment.model_dump()), None]
+    windows = [
+        Windows(
+            source,
+            length=emulator.window,
+            stride=config.stride,
+            batch_size=settings["batch_size"],
+            seed=derive(config.seed, i),
+            device=device,
+            memory=settings["memory_gb"] * 1e9,
+            augment=augment,
+        )
+        for i, (source, augment) in enumerate(zip(sources, augments, strict=True))
+    ]
+    torch.manual_seed(derive(config.seed))
+    objective = build_objective(emulator, sources[0].shape, sources[0].labels.shape[1]).to(device)
+    if settings["compile"]:
+        objective.backbone.compile()
+
+    def loss(states: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        mask = draw_masks(len(states), emulator.window, rate=emulator.context_rate)
+        return objective.loss(states, label, mask.to(device))
+
+    outcome = fit(
+        objective,
+        loss,
+        *windows,
+        settings=settings,
+        seed=derive(config.seed, 2),
+        folder=args.checkpoint,
+        fingerprint=fingerprint(record["config"] | {"inputs": record["inputs"]}),
+        name="/".join(Path(args.weights).parts[-3:-1]),
+    )
+    write_history(args.history, outcome.history)
+    write_weights(args.best, outcome.best, record)
+    write_weights(args.weights, outcome.last, record)
+
+
+if __name__ == "__main__":
+    run(main)

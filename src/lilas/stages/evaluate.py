@@ -1,0 +1,76 @@
+"""Stage `evaluate`: scores rollouts, an autoencoder's reconstruction, or the baselines."""
+
+import torch
+
+from lilas import stores
+from lilas.data.preprocess import Preprocessing
+from lilas.data.states import Pixels
+from lilas.data.well import open_files
+from lilas.evaluation import (
+    decode,
+    rollout_steps,
+    score,
+    score_baselines,
+    score_reconstruction,
+    test_trajectories,
+    write_metrics,
+)
+from lilas.models import load_autoencoder
+from lilas.progress import progress
+from lilas.provenance import provenance
+from lilas.stages import add_device, add_paths, parser, run
+from lilas.training import select_device
+
+
+def main() -> None:
+    to = parser(__doc__)
+    to.add_argument("what", choices=["rollouts", "reconstruction", "baselines"])
+    add_paths(to, statistics="statistics.json", test="files of the test split", output="parquet")
+    for name in ("autoencoder", "rollouts"):
+        to.add_argument(f"--{name}", help=f"{name}, where they are evaluated")
+    add_device(to)
+    args = to.parse_args()
+    config, device = args.config, select_device(args.device)
+    preprocessing = Preprocessing.read(args.statistics)
+    pixels = Pixels(open_files(args.test, config.states.fields), preprocessing, {})
+    evaluation = config.evaluation.model_dump()
+    trajectories = test_trajectories(evaluation, pixels.rows)
+    steps = rollout_steps(config.evaluation.start, 1, config.stride, config.evaluation.last)
+    inputs = {"statistics": args.statistics, "test": args.test}
+    names = {"autoencoder": "", "compression": 1.0, "emulator": "", "sampler": ""} | config.names
+    if args.what != "baselines":
+        inputs["autoencoder"] = args.autoencoder
+        autoencoder = load_autoencoder(
+            args.autoencoder, config.autoencoder, pixels.files[0], device
+        )
+        names["compression"] = autoencoder.compression
+    if args.what == "baselines":
+        frames = score_baselines(pixels, trajectories, steps, device)
+    elif args.what == "reconstruction":
+        frames = score_reconstruction(pixels, trajectories, steps, autoencoder, device)
+    else:
+        inputs["rollouts"] = args.rollouts
+        dataset = stores.open_store(args.rollouts, "latent")
+        frames = _score_rollouts(dataset, pixels, autoencoder, device)
+    record = provenance("evaluate", config.record(), inputs)
+    shown = progress(frames, total=len(trajectories), desc=f"evaluate {args.what}", unit="traj")
+    write_metrics(args.output, shown, names, record)
+
+
+def _score_rollouts(dataset, pixels, autoencoder, device):  # noqa: ANN001, ANN202
+    fields = [channel.name for channel in pixels.files[0].channels]
+    context, stride = dataset.attrs["context"], dataset.attrs["stride"]
+    leads = dataset["lead_time"].values[context:]
+    for i, row in enumerate(dataset["trajectory"].values):
+        latents = dataset["latent"].isel(trajectory=i, time=slice(context, None)).values
+        ensemble = decode(latents, autoencoder, pixels.preprocessing, device)
+        first = int(dataset["step"].values[context])
+        steps = slice(first, first + (len(leads) - 1) * stride + 1, stride)
+        truth = torch.from_numpy(pixels.truth(int(row), steps)).to(device)
+        yield score(truth, ensemble, fields, leads).assign(
+            trajectory=int(row), context=context, members=len(latents)
+        )
+
+
+if __name__ == "__main__":
+    run(main)

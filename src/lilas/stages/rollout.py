@@ -1,0 +1,120 @@
+"""Stage `rollout`: ensembles of rollouts of the test split, stored as latents."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+import zarr
+
+from lilas import stores
+from lilas.evaluation import rollout_steps, test_trajectories
+from lilas.latents import open_latents
+from lilas.models import load_objective
+from lilas.progress import progress
+from lilas.provenance import provenance
+from lilas.rollout import rollout
+from lilas.seeds import derive
+from lilas.stages import add_device, add_paths, parser, run
+from lilas.training import select_device
+
+
+def main() -> None:
+    to = parser(__doc__)
+    add_paths(
+        to,
+        autoencoder="weights of the autoencoder",
+        emulator="weights of the emulator",
+        latents="manifest of the test latents",
+        store="Zarr store of the rollouts",
+        manifest="its manifest",
+    )
+    add_device(to)
+    args = to.parse_args()
+    config, device = args.config, select_device(args.device)
+    sampler, emulator = config.sampler, config.emulator
+    source = open_latents(args.latents, args.autoencoder)
+    objective = load_objective(
+        args.emulator, emulator, source.shape, source.labels.shape[1], device
+    )
+    rows = test_trajectories(config.evaluation.model_dump(), source.trajectories)
+    last = config.evaluation.last
+    steps = rollout_steps(config.evaluation.start, sampler.context, config.stride, last)
+    index = np.arange(steps.start, steps.stop, steps.step)
+    record = provenance(
+        "rollout",
+        config.record(),
+        {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents},
+    )
+    array = _open(args.store, rows, source, index, sampler, config.stride, record)
+    together = max(1, sampler.batch_size // sampler.members)
+    with progress(total=len(rows), desc=_name(args.store), unit="trajectory") as bar:
+        for first in range(0, len(rows), together):
+            block = slice(first, min(first + together, len(rows)))
+            # What an earlier, killed run finished is kept.
+            if not np.isnan(array[block, -1, -1]).any():
+                bar.update(block.stop - block.start)
+                continue
+            states = np.stack([source.read(row)[steps] for row in rows[block]])
+            context = torch.from_numpy(states[:, : sampler.context]).transpose(1, 2)
+            context = context.repeat_interleave(sampler.members, 0).to(device)
+            label = torch.from_numpy(source.labels[rows[block]]).to(device)
+            label = label.repeat_interleave(sampler.members, 0)
+            torch.manual_seed(derive(sampler.seed, first))
+            generated = rollout(
+                objective.stepper(label, sampler),
+                context,
+                states=len(index),
+                window=emulator.window,
+                overlap=sampler.overlap,
+            )
+            generated = generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
+            array[block] = generated.float().cpu().numpy()
+            bar.update(block.stop - block.start)
+    stores.finish(args.store, "latent", args.manifest, record)
+
+
+def _open(store, rows, source, index, sampler, stride, record):  # noqa: ANN001, ANN202
+    """Opens the partial store of this very configuration, or creates it."""
+    built = stores.partial(store)
+    if not _same(built, record):
+        context = sampler.context
+        leads = (np.arange(len(index)) - (context - 1)) * stride
+        sizes = {"trajectory": len(rows), "member": sampler.members, "time": len(index)}
+        sizes |= {"channel": source.shape[0]}
+        sizes |= dict(zip(("x", "y", "z"), source.shape[1:], strict=False))
+        stores.create(
+            store,
+            variable="latent",
+            sizes=sizes,
+            chunk={"trajectory": 1},
+            shard={"trajectory": 1},
+            dataset=xr.Dataset(
+                coords={
+                    "trajectory": np.asarray(rows),
+                    "member": np.arange(sampler.members),
+                    "time": ("time", source.time[index]),
+                    "step": ("time", index),
+                    "lead_time": ("time", leads, {"units": "solver steps"}),
+                }
+            ),
+            record=record,
+            attributes={"context": sampler.context, "stride": stride, "window": "latent"},
+        )
+    return zarr.open_array(built, path="latent", mode="r+")
+
+
+def _same(built: Path, record: dict) -> bool:
+    if not (built / "latent" / "zarr.json").is_file():
+        return False
+    found = json.loads(zarr.open_group(built, mode="r").attrs["provenance"])
+    return all(found[key] == record[key] for key in ("config", "inputs"))
+
+
+def _name(store: Path) -> str:
+    return "/".join(store.parts[-4:-1])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,22 @@
+"""Stage `statistics`: mean, std, min and max of each channel over the training split."""
+
+from lilas.data.well import open_files
+from lilas.files import write_json
+from lilas.provenance import provenance
+from lilas.stages import add_paths, parser, run
+from lilas.statistics import compute_statistics
+
+
+def main() -> None:
+    to = parser(__doc__)
+    add_paths(to, train="files of the train split", output="statistics.json")
+    args = to.parse_args()
+    states = args.config.states
+    files = open_files(args.train, states.fields)
+    statistics = compute_statistics(files, states.model_dump()["transform"])
+    record = provenance("statistics", args.config.record(), {"train": args.train})
+    write_json(args.output, statistics | {"provenance": record})
+
+
+if __name__ == "__main__":
+    run(main)

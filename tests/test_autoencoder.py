@@ -1,0 +1,126 @@
+"""Autoencoders against the official code's outputs, and what must hold of any."""
+
+import pytest
+import torch
+from official import Run, autoencoder_state, relative_error, runs
+
+from lilas.autoencoder import LOSSES, SATURATIONS, make_dcae, make_identity, similarity
+from lilas.nn.layers import depth_to_space, space_to_depth
+
+
+def official_autoencoder(run: Run):
+    entry = run.config["ae"]
+    model = make_dcae(
+        entry["pix_channels"],
+        entry["lat_channels"],
+        channels=entry["hid_channels"],
+        blocks=entry["hid_blocks"],
+        periodic=[entry.get("periodic", False)] * entry["spatial"],
+        patch_size=entry.get("patch_size", 1),
+        pixel_shuffle=entry["pixel_shuffle"],
+        identity_init=entry["identity_init"],
+        norm=entry["norm"],
+        attention_heads={int(k): v for k, v in entry["attention_heads"].items()},
+        ffn_factor=entry["ffn_factor"],
+        dropout=entry["dropout"],
+        checkpointing=entry["checkpointing"],
+        saturation=entry["saturation"],
+        latent_noise=entry["latent_noise"],
+    )
+    model.load_state_dict(autoencoder_state(run.state))
+    return model.eval()
+
+
+@pytest.mark.parametrize("folder", runs("ae"), ids=lambda folder: folder.name)
+@torch.inference_mode()
+def test_equals_the_official_code(folder):
+    run = Run(folder)
+    model, expected = official_autoencoder(run), run.expected
+    z = model.encode(expected["x"])
+    y = model.decode(expected["z"])
+    assert relative_error(z, expected["z"]) < 1e-5
+    assert relative_error(y, expected["y"]) < 1e-5
+    for name, loss in LOSSES.items():
+        assert relative_error(loss(expected["y"], expected["x"]), expected[f"loss_{name}"]) < 1e-5
+    if len(z) > 1:
+        assert relative_error(similarity(z), expected["loss_similarity"]) < 1e-5
+
+
+def test_paper_size():
+    with torch.device("meta"):
+        model = make_dcae(
+            4,
+            64,
+            channels=(64, 128, 256, 512, 768, 1024),
+            blocks=(3,) * 6,
+            periodic=(False, False),
+            norm="layer",
+            ffn_factor=1,
+            dropout=0.05,
+            checkpointing=False,
+        )
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == 313.1
+    assert model.compression == 64
+
+
+@pytest.mark.parametrize("space", [(8,), (8, 12), (4, 8, 12)])
+def test_depth_to_space_undoes_space_to_depth(space):
+    x = torch.randn(2, 3, *space)
+    size = (2, 4, 2)[: len(space)]
+    deep = space_to_depth(x, size)
+    assert torch.equal(depth_to_space(deep, size), x)
+    # The channel is the slowest: its block's first point leads.
+    assert torch.equal(deep[:, size[0]] if len(space) == 1 else deep[:, 0], (
+        x[:, 1, :: size[0]] if len(space) == 1 else x[:, 0][(slice(None), *[slice(None, None, s) for s in size])]
+    ))
+
+
+def small(**changes):
+    options = {
+        "channels": (8, 16),
+        "blocks": (1, 1),
+        "periodic": (True, False),
+        "norm": "layer",
+        "ffn_factor": 1,
+        "dropout": 0.0,
+        "checkpointing": False,
+    } | changes
+    torch.manual_seed(0)
+    return make_dcae(3, 4, **options)
+
+
+def test_periodic_padding_commutes_with_rolls():
+    x = torch.randn(1, 3, 16, 8)
+    model = small()
+    rolled = model.encode(x.roll(4, dims=2))
+    assert torch.allclose(rolled, model.encode(x).roll(2, dims=2), atol=1e-5)
+    zeros = small(periodic=(False, False))
+    assert not torch.allclose(zeros.encode(x.roll(4, 2)), zeros.encode(x).roll(2, 2), atol=1e-3)
+
+
+def test_checkpointing_changes_no_gradient():
+    x = torch.randn(2, 3, 8, 8)
+    gradients = []
+    for checkpointing in (False, True):
+        model = small(checkpointing=checkpointing).train()
+        LOSSES["vmse"](model.decode(model.encode(x)), x).backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("name", ["softclip", "softclip2", "tanh"])
+def test_saturation_is_bounded_and_near_identity_at_zero(name):
+    z = torch.tensor([-1e4, -1e-4, 0.0, 1e-4, 1e4])
+    y = SATURATIONS[name](z)
+    assert y.abs().max() <= 5
+    assert y[-1] > 4.99
+    assert torch.allclose(y[1:4], z[1:4], rtol=1e-3)
+
+
+def test_identity_is_pixel_space():
+    model = make_identity(3, 2)
+    x = torch.randn(2, 3, 8, 4)
+    assert torch.equal(model.decode(model.encode(x)), x)
+    assert model.compression == 1
+    assert list(model.state_dict()) == []
+    assert model.latent_shape((3, 8, 4)) == (3, 8, 4)

@@ -1,0 +1,153 @@
+"""Denoiser, samplers and solver against the official code's outputs."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from official import DATA, Run, emulator_state, relative_error, runs
+
+from lilas.diffusion import Denoiser, Inpainting, LogLogit
+from lilas.objectives import Backbone, Diffusion, Solver, draw_masks
+from lilas.rollout import rollout
+from lilas.sampling import make_sampler
+
+
+def official_backbone(run: Run, kind: str) -> Backbone:
+    entry = run.config[kind]
+    space = entry["spatial"] - 1
+    patch = entry["patch_size"]
+    model = Backbone(
+        entry["channels"],
+        entry["label_features"],
+        space,
+        noisy=kind == "denoiser",
+        channels=entry["hid_channels"],
+        blocks=entry["hid_blocks"],
+        heads=entry["attention_heads"],
+        embedding=entry["emb_features"],
+        ffn_factor=entry["ffn_factor"],
+        patch_size=patch if isinstance(patch, list) else [patch] * (1 + space),
+        qk_norm=entry["qk_norm"],
+        rope=entry["rope"],
+        dropout=entry["dropout"],
+        checkpointing=entry["checkpointing"],
+    )
+    model.load_state_dict(emulator_state(run.state))
+    return model.eval()
+
+
+def over_space(mask, x):
+    return mask.view(1, 1, -1, *[1] * (x.ndim - 3)).expand(len(x), *[-1] * (x.ndim - 1))
+
+
+@pytest.mark.parametrize("folder", runs("dm"), ids=lambda folder: folder.name)
+@torch.inference_mode()
+def test_denoiser_equals_the_official_code(folder):
+    run = Run(folder)
+    e = run.expected
+    entry = run.config["denoiser"]["schedule"]
+    denoiser = Denoiser(
+        official_backbone(run, "denoiser"), LogLogit(entry["sigma_min"], entry["sigma_max"])
+    )
+    first = over_space(torch.arange(5) < 1, e["x"])
+    for t in (0.0, 0.3, 0.5, 0.8, 1.0):
+        time = torch.full((len(e["x"]),), t)
+        alpha, sigma = denoiser.schedule(time)
+        assert relative_error(alpha, e[f"alpha_{t}"]) < 1e-5
+        assert relative_error(sigma, e[f"sigma_{t}"]) < 1e-5
+        x_t = e["x"] + sigma.view(-1, *[1] * (e["x"].ndim - 1)) * e["eps"]
+        q = denoiser(x_t, time, label=e["label"], mask=first, known=e["x"])
+        assert relative_error(q.mean, e[f"mean_{t}"]) < 1e-5
+        assert relative_error(q.var, e[f"var_{t}"]) < 1e-5
+
+
+@pytest.mark.parametrize("folder", runs("dm"), ids=lambda folder: folder.name)
+def test_samples_equal_the_official_code(folder):
+    run = Run(folder)
+    e = run.expected
+    denoiser = Denoiser(official_backbone(run, "denoiser"), LogLogit())
+    tags = [name.removeprefix("sample_") for name in e if name.startswith("sample_")]
+    assert tags
+    for tag in tags:
+        method = tag.split("16")[0]
+        known = torch.arange(5) < (2 if "ctx2" in tag else 1)
+        mask = over_space(known.flip(0) if "backward" in tag else known, e["x"])
+        inpainting = Inpainting(denoiser, e["label"], mask, e["x"])
+        sample = make_sampler(method, inpainting, steps=16, order=3)(e[f"init_{tag}"])
+        assert relative_error(sample, e[f"sample_{tag}"]) < 1e-4, tag
+
+
+@pytest.mark.parametrize("folder", runs("sm"), ids=lambda folder: folder.name)
+def test_solver_equals_the_official_code(folder):
+    run = Run(folder)
+    e = run.expected
+    solver = Solver(official_backbone(run, "surrogate"), {}, "mse").eval()
+    label = e["label"].view(1, -1)
+    step = solver.stepper(label, None)
+    x = e["x"][None]
+    mask = torch.arange(5)[None] < 1
+    window = torch.where(mask.view(1, 1, 5, *[1] * (x.ndim - 3)), x[:, :, :5], 0)
+    assert relative_error(step(window, mask)[0], e["step_ctx1"]) < 1e-5
+    for name in [name for name in e if name.startswith("rollout_") and "crop" not in name]:
+        context = int(name.split("ctx")[1][0])
+        overlap = int(name.split("overlap")[1]) if "overlap" in name else context
+        states = e[name].shape[1]
+        result = rollout(step, x[:, :, :context], states=states, window=5, overlap=overlap)
+        assert relative_error(result[0], e[name]) < 1e-4, name
+
+
+def test_paper_size():
+    with torch.device("meta"):
+        backbone = Backbone(
+            64, 6, 2, noisy=True, channels=1024, blocks=16, heads=8, embedding=256, ffn_factor=4
+        )
+    assert round(sum(p.numel() for p in backbone.parameters()) / 1e6, 1) == 222.9
+
+
+def test_masks_follow_the_official_distribution():
+    torch.manual_seed(0)
+    reference = np.load(DATA / "context_mask.npz")
+    masks = draw_masks(200_000, 5)
+    for pattern, probability in zip(reference["patterns"], reference["probability"], strict=True):
+        share = (masks == torch.from_numpy(pattern)).all(1).float().mean().item()
+        assert abs(share - probability) < 0.005
+
+
+class Gaussian(torch.nn.Module):
+    """The network whose denoiser is exact for x ~ N(0, 1): c_skip alone."""
+
+    def forward(self, x, mask, noise, label):
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("method", ["ab", "eab", "ddim", "heun", "ddpm"])
+def test_samplers_reach_the_closed_form(method):
+    """For x ~ N(0, 1) the flow is x_0 = x_1 sqrt((1 + s0^2) / (1 + s1^2))."""
+    torch.manual_seed(0)
+    denoiser = Denoiser(Gaussian(), LogLogit())
+    mask = torch.zeros(4096, 1, 1, dtype=torch.bool)
+    known = torch.zeros(4096, 1, 1)
+    sampler = make_sampler(
+        method, Inpainting(denoiser, known, mask, known), steps=256, order=3
+    )
+    x1 = 1e3 * torch.randn(4096, 1, 1)
+    x0 = sampler(x1)
+    if method == "ddpm":
+        assert abs(x0.std().item() - 1) < 0.05
+    else:
+        assert relative_error(x0, x1 / np.sqrt(1 + 1e6)) < 0.02
+
+
+def test_known_states_come_out_as_they_went_in():
+    torch.manual_seed(0)
+    backbone = Backbone(2, 3, 1, noisy=True, channels=16, blocks=1, heads=2, embedding=8)
+    settings = {"schedule": "log_logit", "sigma_min": 1e-3, "sigma_max": 1e3}
+    settings |= {"prior": "uniform", "prior_parameters": (1.0, 1.0)}
+    model = Diffusion(backbone, settings, "mse").eval()
+    known = torch.randn(2, 2, 5, 4)
+    mask = torch.tensor([[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)
+    sampler = SimpleNamespace(method="ab", steps=16, order=3)
+    window = model.stepper(torch.zeros(2, 3), sampler)(known, mask)
+    over = mask.view(2, 1, 5, 1).expand_as(known)
+    assert torch.allclose(window[over], known[over], atol=1e-2)

@@ -1,0 +1,35 @@
+# Autoencoders. The checkpoint folder is no output, so that a killed training resumes.
+rule autoencoder:
+    message:
+        "train autoencoder {wildcards.autoencoder} on {wildcards.dataset}"
+    input:
+        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        train=partial(split_files, "train"),
+        valid=partial(split_files, "valid"),
+    output:
+        weights=f"{ROOT}/{{dataset}}/{{autoencoder}}/weights.safetensors",
+        best=f"{ROOT}/{{dataset}}/{{autoencoder}}/weights_best.safetensors",
+        history=f"{ROOT}/{{dataset}}/{{autoencoder}}/history.jsonl",
+    log:
+        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/autoencoder.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/autoencoder.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        config=lambda wildcards: task(
+            states=dataset(wildcards).states,
+            augment=dataset(wildcards).augment.model_copy(update={"copies": 1, "seed": 0}),
+            autoencoder=resolved("autoencoder", wildcards),
+            seed=seed("autoencoder", wildcards),
+        ),
+        version=VERSIONS["autoencoder"],
+        checkpoint=subpath(output.weights, parent=True) + "/checkpoint",
+    threads: partial(training_threads, "autoencoder")
+    resources:
+        gpu=1,
+    shell:
+        RUN + "autoencoder --config {params.config:q} --statistics {input.statistics:q} "
+        "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
+        "--best {output.best:q} --history {output.history:q} "
+        "--checkpoint {params.checkpoint:q} --device {config[device]:q}" + LOG

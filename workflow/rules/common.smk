@@ -1,0 +1,88 @@
+# Reads and validates the configuration, and names what the rules share.
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+from lilas import layout
+from lilas.config import SPLITS, fingerprint, read_config, read_study, study_path
+from lilas.errors import LilasError
+from lilas.files import check_owner, check_writable, take_ownership
+from lilas.stages import VERSIONS
+
+try:
+    CONFIG = read_config(config)
+    STUDY_FILE = study_path(CONFIG.study, Path(workflow.basedir) / "workflow" / "studies")
+    STUDY = read_study(STUDY_FILE)
+    ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
+    FILES = {name: layout.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
+    ROLLOUTS = layout.rollouts(STUDY)
+    for folder in (CONFIG.data, ROOT):
+        check_writable(folder)
+    check_owner(ROOT, STUDY_FILE)
+except LilasError as error:
+    sys.exit(f"error: {error}")
+
+
+onstart:
+    take_ownership(ROOT, STUDY_FILE)
+
+
+ENVIRONMENT = "../../envs/lilas.yaml"
+RUN = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} python -m lilas.stages."
+LOG = " 2>&1 | tee {log}"
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9_]+",
+    autoencoder=r"[A-Za-z0-9_]+-s\d+",
+    emulator=r"[A-Za-z0-9_]+-s\d+",
+    sampler=r"[A-Za-z0-9_]+",
+    split="train|valid|test",
+    part=r"\d+",
+
+
+def task(**parts):
+    """A job's slice of the configuration as JSON: what its stage needs, and nothing else."""
+    plain = {
+        key: part.model_dump(mode="json") if hasattr(part, "model_dump") else part
+        for key, part in parts.items()
+    }
+    return json.dumps(plain, sort_keys=True)
+
+
+def resolved(kind, wildcards):
+    """The autoencoder or emulator of a job as its dataset has it, less what no job depends on."""
+    run, _ = layout.split_run_name(wildcards[kind])
+    entry = STUDY.resolve(f"{kind}s", run, wildcards.dataset)
+    none = {"seeds": [0], "datasets": None, "weights": "last"}
+    if kind == "emulator":
+        none |= {"autoencoders": ["any"], "samplers": ["any"]}
+    return entry.model_copy(update=none)
+
+
+def seed(kind, wildcards):
+    return layout.split_run_name(wildcards[kind])[1]
+
+
+def chosen(kind, wildcards):
+    """The weights that the stages after a training use: the last, or the best validated."""
+    run, _ = layout.split_run_name(wildcards[kind])
+    which = STUDY.resolve(f"{kind}s", run, wildcards.dataset).weights
+    name = "weights" if which == "last" else "weights_best"
+    levels = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
+    return "/".join([ROOT, *(wildcards[level] for level in levels), f"{name}.safetensors"])
+
+
+def split_files(split, wildcards):
+    return FILES[wildcards.dataset][split]
+
+
+def dataset(wildcards):
+    return STUDY.datasets[wildcards.dataset]
+
+
+def training_threads(kind, wildcards):
+    """CPU threads of a training: as configured, else every core that Snakemake may use."""
+    train = resolved(kind, wildcards).train
+    return (train.threads if train else 1) or workflow.cores or 1

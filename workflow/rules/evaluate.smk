@@ -1,0 +1,87 @@
+# Metrics of rollouts, of the autoencoder's reconstruction, and of persistence and climatology.
+def evaluation_task(wildcards):
+    entry = dataset(wildcards)
+    parts = {
+        "states": entry.states,
+        "stride": entry.stride,
+        "evaluation": entry.evaluation,
+        "names": dict(wildcards.items()),
+    }
+    if "autoencoder" in wildcards.keys():
+        parts["autoencoder"] = resolved("autoencoder", wildcards)
+    return task(**parts)
+
+
+rule baselines:
+    message:
+        "evaluate persistence and climatology on {wildcards.dataset}"
+    input:
+        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        test=partial(split_files, "test"),
+    output:
+        f"{ROOT}/{{dataset}}/baselines.parquet",
+    log:
+        f"{ROOT}/logs/{{dataset}}/baselines.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{dataset}}/baselines.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        config=evaluation_task,
+        version=VERSIONS["evaluate"],
+    shell:
+        RUN + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
+        "--test {input.test:q} --output {output:q} --device {config[device]:q}" + LOG
+
+
+rule reconstruction:
+    message:
+        "evaluate the reconstruction of {wildcards.dataset}/{wildcards.autoencoder}"
+    input:
+        autoencoder=partial(chosen, "autoencoder"),
+        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        test=partial(split_files, "test"),
+    output:
+        f"{ROOT}/{{dataset}}/{{autoencoder}}/reconstruction.parquet",
+    log:
+        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/reconstruction.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/reconstruction.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        config=evaluation_task,
+        version=VERSIONS["evaluate"],
+    resources:
+        gpu=1,
+    shell:
+        RUN + "evaluate reconstruction --config {params.config:q} "
+        "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
+        "--test {input.test:q} --output {output:q} --device {config[device]:q}" + LOG
+
+
+rule evaluate:
+    message:
+        "evaluate {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
+    input:
+        autoencoder=partial(chosen, "autoencoder"),
+        rollouts=f"{ROLLOUT}/rollouts.json",
+        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        test=partial(split_files, "test"),
+    output:
+        f"{ROLLOUT}/metrics.parquet",
+    log:
+        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/evaluate.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/evaluate.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        config=evaluation_task,
+        version=VERSIONS["evaluate"],
+    resources:
+        gpu=1,
+    shell:
+        RUN + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
+        "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
+        "--test {input.test:q} --output {output:q} --device {config[device]:q}" + LOG
