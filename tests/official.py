@@ -43,6 +43,8 @@ def autoencoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
                 continue
             if rest[0] in ("0", "1"):
                 name = f"conv.{rest[1]}"
+            elif len(rest) == 1 and part == "encoder" and level != "0" and index == "0":
+                name = f"conv.{name}"
             for old, new in (
                 ("ffn.0.", "conv1."),
                 ("ffn.3.", "conv2."),

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from official import Run, autoencoder_state, relative_error, runs
 
 from lilas.autoencoder import LOSSES, SATURATIONS, make_dcae, make_identity, similarity
 from lilas.nn.layers import depth_to_space, space_to_depth
+from official import Run, autoencoder_state, relative_error, runs
 
 
 def official_autoencoder(run: Run):
@@ -70,9 +70,14 @@ def test_depth_to_space_undoes_space_to_depth(space):
     deep = space_to_depth(x, size)
     assert torch.equal(depth_to_space(deep, size), x)
     # The channel is the slowest: its block's first point leads.
-    assert torch.equal(deep[:, size[0]] if len(space) == 1 else deep[:, 0], (
-        x[:, 1, :: size[0]] if len(space) == 1 else x[:, 0][(slice(None), *[slice(None, None, s) for s in size])]
-    ))
+    assert torch.equal(
+        deep[:, size[0]] if len(space) == 1 else deep[:, 0],
+        (
+            x[:, 1, :: size[0]]
+            if len(space) == 1
+            else x[:, 0][(slice(None), *[slice(None, None, s) for s in size])]
+        ),
+    )
 
 
 def small(**changes):

@@ -626,6 +626,7 @@ def describe(error: ValidationError, model: type[Model], where: str = "") -> str
 
 def _allowed(model: Any, location: tuple[Any, ...]) -> list[str]:
     """Returns the keys of the model at a location inside `model`."""
+
     def models(annotation: Any) -> list[type[Model]]:
         if isinstance(annotation, type) and issubclass(annotation, Model):
             return [annotation]
@@ -635,9 +636,7 @@ def _allowed(model: Any, location: tuple[Any, ...]) -> list[str]:
     for step in location:
         tagged = [m for m in candidates if "kind" in m.model_fields]
         if tagged and step in ("simulate", "well", "path", "log"):
-            candidates = [
-                m for m in tagged if step in get_args(m.model_fields["kind"].annotation)
-            ]
+            candidates = [m for m in tagged if step in get_args(m.model_fields["kind"].annotation)]
             continue
         nested = [
             found

@@ -31,7 +31,8 @@ def build_autoencoder(entry: config.Autoencoder, data: WellFile) -> Autoencoder:
     for axis in entry.periodic:
         if axis not in data.dimensions:
             raise LilasError(
-                f"autoencoder.periodic: unknown axis {axis!r}; allowed: {', '.join(data.dimensions)}"
+                f"autoencoder.periodic: unknown axis {axis!r}; "
+                f"allowed: {', '.join(data.dimensions)}"
             )
     result = make_dcae(
         channels,

@@ -21,7 +21,7 @@ class Backbone(nn.Module):
     """The network of an emulator: a transformer that sees the mask, the label and the noise level.
 
     Args:
-        channels: Channels of a state.
+        state_channels: Channels of a state.
         label_features: Features of a label.
         space: Space axes.
         noisy: Whether a noise level enters (diffusion).
@@ -29,11 +29,13 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, channels: int, label_features: int, space: int, noisy: bool, **options: Any
+        self, state_channels: int, label_features: int, space: int, noisy: bool, **options: Any
     ) -> None:
         super().__init__()
         width = options["embedding"]
-        self.transformer = Transformer(2 * channels, channels, axes=1 + space, **options)
+        self.transformer = Transformer(
+            2 * state_channels, state_channels, axes=1 + space, **options
+        )
         self.label = _perceptron(label_features, width)
         self.noise = _perceptron(width, width) if noisy else None
         self.register_buffer("frequencies", sine_frequencies(width), persistent=False)
@@ -125,10 +127,8 @@ def draw_masks(batch: int, length: int, rate: float = 1.0) -> Tensor:
 
 
 def _over_space(mask: Tensor, x: Tensor) -> Tensor:
-    return mask.view(len(mask), 1, -1, *[1] * (x.ndim - 3)).expand(len(x), 1, x.shape[2], *[1] * (x.ndim - 3))
+    return mask.view(*mask.shape[:1], 1, -1, *[1] * (x.ndim - 3))
 
 
 def _perceptron(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
-
-

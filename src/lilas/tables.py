@@ -60,7 +60,7 @@ def readable(table: pd.DataFrame, metric: str, title: str) -> str:
                 if leads and abs(row[horizon] - target) == best[horizon]:
                     text = f"**{text}**"
                 cells.append(text)
-            compression = f"{row['compression']:.0f}" if row["autoencoder"] else "–"
+            compression = f"{row['compression']:.0f}" if row["autoencoder"] else "-"
             lines.append(
                 f"| {run_label(row)} | {compression} | {row['members']} | "
                 + " | ".join(cells)

@@ -54,9 +54,7 @@ def load_weights(path: str | Path, model: nn.Module) -> dict[str, Any]:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
-    if wrong := sorted(
-        key for key in expected | found if expected.get(key) != found.get(key)
-    ):
+    if wrong := sorted(key for key in expected | found if expected.get(key) != found.get(key)):
         key = wrong[0]
         raise broken(
             path,

@@ -93,9 +93,7 @@ class Windows:
         rows = self._pool(step)
         draw = generator(self.seed, step, _INDEX)
         slot = torch.randint(self.slots, (self.batch_size,), generator=draw)
-        start = torch.randint(
-            self.source.steps - self.span + 1, (self.batch_size,), generator=draw
-        )
+        start = torch.randint(self.source.steps - self.span + 1, (self.batch_size,), generator=draw)
         index = slot[:, None] * self.source.steps + start[:, None] + self.offsets
         flat = self.states.flatten(0, 1)
         windows = flat.index_select(0, index.flatten().to(flat.device))

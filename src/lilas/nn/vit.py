@@ -67,9 +67,7 @@ class Block(nn.Module):
         )
         self.modulation[-1].weight.data.mul_(1e-2)
         # Random frequencies, so that no two features start with the same view of a distance.
-        self.theta = (
-            nn.Parameter(torch.randn(axes, channels // 2) * 1e-1) if rope else None
-        )
+        self.theta = nn.Parameter(torch.randn(axes, channels // 2) * 1e-1) if rope else None
         self.attention = Attention(channels, heads, qk_norm)
         self.ffn = nn.Sequential(
             nn.Linear(channels, ffn_factor * channels),

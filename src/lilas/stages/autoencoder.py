@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from lilas.autoencoder import LOSSES
 from lilas.config import fingerprint
 from lilas.data.augment import Augmentation
 from lilas.data.preprocess import Preprocessing
@@ -11,7 +12,6 @@ from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.data.windows import Windows
 from lilas.models import build_autoencoder
-from lilas.autoencoder import LOSSES
 from lilas.provenance import provenance
 from lilas.seeds import derive
 from lilas.stages import add_device, add_paths, parser, run
@@ -61,9 +61,7 @@ def main() -> None:
                 memory=settings["memory_gb"] * 1e9,
                 augment=augment,
             )
-            for i, (files, augment) in enumerate(
-                [(train_files, augmentation), (valid_files, None)]
-            )
+            for i, (files, augment) in enumerate([(train_files, augmentation), (valid_files, None)])
         ]
         if settings["compile"]:
             model.encoder.compile()

@@ -57,7 +57,7 @@ def main() -> None:
     write_metrics(args.output, shown, names, record)
 
 
-def _score_rollouts(dataset, pixels, autoencoder, device):  # noqa: ANN001, ANN202
+def _score_rollouts(dataset, pixels, autoencoder, device):
     fields = [channel.name for channel in pixels.files[0].channels]
     context, stride = dataset.attrs["context"], dataset.attrs["stride"]
     leads = dataset["lead_time"].values[context:]

@@ -75,7 +75,7 @@ def main() -> None:
     stores.finish(args.store, "latent", args.manifest, record)
 
 
-def _open(store, rows, source, index, sampler, stride, record):  # noqa: ANN001, ANN202
+def _open(store, rows, source, index, sampler, stride, record):
     """Opens the partial store of this very configuration, or creates it."""
     built = stores.partial(store)
     if not _same(built, record):

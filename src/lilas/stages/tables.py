@@ -9,9 +9,7 @@ from lilas.tables import by_horizon, readable
 
 def main() -> None:
     to = parser(__doc__)
-    add_paths(
-        to, metrics="files of metrics", csv="tidy table", markdown="the same, to be read"
-    )
+    add_paths(to, metrics="files of metrics", csv="tidy table", markdown="the same, to be read")
     args = to.parse_args()
     table = by_horizon(read_metrics(args.metrics), args.config.horizons)
     with atomic(args.csv) as part:
