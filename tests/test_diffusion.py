@@ -94,9 +94,7 @@ def test_solver_equals_the_official_code(folder):
         overlap = int(name.split("overlap")[1]) if "overlap" in name else context
         states = e[name].shape[2]
         result = rollout(step, x[:, :, :context], states=states, window=5, overlap=overlap)
-        # Ours begins with the true context, the official with the network's version of it.
-        assert torch.equal(result[:, :, :context], x[:, :, :context])
-        assert relative_error(result[:, :, context:], e[name][:, :, context:]) < 1e-4, name
+        assert relative_error(result, e[name]) < 1e-4, name
 
 
 def test_paper_size():

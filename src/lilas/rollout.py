@@ -11,9 +11,11 @@ Step = Callable[[Tensor, Tensor], Tensor]
 
 
 def rollout(step: Step, context: Tensor, *, states: int, window: int, overlap: int) -> Tensor:
-    """Returns a rollout that starts with its context (paper section 3.2).
+    """Returns a rollout that starts from its context (paper section 3.2).
 
-    A window is generated from its first states; the last `overlap` of them begin the next one.
+    A window is generated from its first states; the last `overlap` of the rollout so far begin
+    the next one. As in the official code 1.1.0 the first window is kept whole: where an emulator
+    does not return its known states as they were, the rollout holds its version of them.
 
     Args:
         step: Generates a window.
@@ -25,13 +27,17 @@ def rollout(step: Step, context: Tensor, *, states: int, window: int, overlap: i
     Returns:
         (batch, channel, states, *space).
     """
-    trajectory = context
+    trajectory = step(*_window(context, window))
     while trajectory.shape[2] < states:
-        given = context.shape[2] if trajectory is context else overlap
-        known = torch.zeros_like(trajectory[:, :, :1]).repeat_interleave(window, 2)
-        known[:, :, :given] = trajectory[:, :, -given:]
-        mask = torch.zeros(len(context), window, dtype=torch.bool, device=context.device)
-        mask[:, :given] = True
-        generated = step(known, mask)
-        trajectory = torch.cat([trajectory, generated[:, :, given:]], dim=2)
+        generated = step(*_window(trajectory[:, :, -overlap:], window))
+        trajectory = torch.cat([trajectory, generated[:, :, overlap:]], dim=2)
     return trajectory[:, :, :states]
+
+
+def _window(given: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Returns a window that begins with the states given, and its mask over time."""
+    batch, channels, count, *space = given.shape
+    known = given.new_zeros(batch, channels, window, *space)
+    known[:, :, :count] = given
+    mask = (torch.arange(window, device=given.device) < count).expand(batch, window)
+    return known, mask
