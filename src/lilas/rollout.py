@@ -13,9 +13,9 @@ Step = Callable[[Tensor, Tensor], Tensor]
 def rollout(step: Step, context: Tensor, *, states: int, window: int, overlap: int) -> Tensor:
     """Returns a rollout that starts from its context (paper section 3.2).
 
-    A window is generated from its first states; the last `overlap` of the rollout so far begin
-    the next one. As in the official code 1.1.0 the first window is kept whole: where an emulator
-    does not return its known states as they were, the rollout holds its version of them.
+    A window is generated from its first states; the last `overlap` of the window begin the next
+    one. As in the official code 1.1.0 a window is taken as the emulator returns it: where it
+    changes known states, the rollout begins, and goes on, with its version of them.
 
     Args:
         step: Generates a window.
@@ -27,9 +27,9 @@ def rollout(step: Step, context: Tensor, *, states: int, window: int, overlap: i
     Returns:
         (batch, channel, states, *space).
     """
-    trajectory = step(*_window(context, window))
+    generated = trajectory = step(*_window(context, window))
     while trajectory.shape[2] < states:
-        generated = step(*_window(trajectory[:, :, -overlap:], window))
+        generated = step(*_window(generated[:, :, -overlap:], window))
         trajectory = torch.cat([trajectory, generated[:, :, overlap:]], dim=2)
     return trajectory[:, :, :states]
 
