@@ -84,7 +84,7 @@ def score(
     Raises:
         LilasError: a metric is not finite.
     """
-    values = evaluate(truth, ensemble)
+    values = evaluate(truth, ensemble, spatial=truth.ndim - 2)
     index = pd.MultiIndex.from_product([list(lead_times), fields], names=["lead_time", "field"])
     table = pd.DataFrame(
         {name: value.flatten().double().cpu().numpy() for name, value in values.items()}, index
@@ -146,8 +146,7 @@ def decode(
     latents: np.ndarray, autoencoder: Autoencoder, preprocessing: Preprocessing, device: Any
 ) -> Tensor:
     """Returns latents (…, channel, *space) decoded to physical units, in chunks of 16 states."""
-    autoencoder.eval()
-    leading = latents.shape[: latents.ndim - len(autoencoder.latent_dims)]
+    leading = latents.shape[: latents.ndim - 1 - autoencoder.dimensions]
     flat = torch.from_numpy(latents).flatten(0, len(leading) - 1)
     decoded = torch.cat([autoencoder.decode(z.to(device)) for z in flat.split(16)])
     return preprocessing.inverse(decoded, channel_axis=1).unflatten(0, leading)

@@ -16,7 +16,7 @@ import zarr
 
 from lilas import stores
 from lilas.autoencoder import Autoencoder
-from lilas.data.augment import Augmentation, Transformation, apply, draw_distinct
+from lilas.data.augment import Augmentation, Transformation, apply, draw_distinct, symmetries
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import WellFile, label, label_names, open_files
@@ -71,7 +71,7 @@ class PixelLatents(Pixels):
 
     def augmentation(self, settings: dict[str, Any]) -> Callable[..., torch.Tensor]:
         """Returns the augmentation of a batch of windows."""
-        return Augmentation(settings, self.files[0])
+        return Augmentation(settings, self.files, self.preprocessing)
 
 
 def open_latents(manifest: Path, weights: Path) -> Latents | PixelLatents:
@@ -117,7 +117,7 @@ def create_latents(
     per_row = [[m for part in maps for m in part[copy]] for copy in range(copies)]
     rows = ("augmentation", "trajectory")
     labels = np.concatenate([label(file, label_transforms) for file in files])
-    axes = [f"{name}" for name in first.dimensions]
+    axes = list(first.dimensions)
     dataset = xr.Dataset(
         data_vars={
             "label": (
@@ -182,10 +182,9 @@ def transformations(file: WellFile, part: int, augment: dict[str, Any]) -> list[
 
     The first copy is the trajectory as it is; the others are distinct from it and each other.
     """
+    group = symmetries(augment, [file])
     drawn = [
-        draw_distinct(
-            augment["copies"], augment, file, seed=derive(augment["seed"], part, trajectory)
-        )
+        draw_distinct(augment["copies"], group, seed=derive(augment["seed"], part, trajectory))
         for trajectory in range(file.trajectories)
     ]
     return [[maps[copy] for maps in drawn] for copy in range(augment["copies"])]
@@ -229,13 +228,18 @@ def encode_file(
     shared = array.shards[1]
     maps = transformations(pixels.files[0], part, augment)
     channels = pixels.files[0].channels
+
+    def prepare(states: torch.Tensor, transformation: Transformation) -> torch.Tensor:
+        moved = apply(states, transformation, channels, None)
+        return pixels.preprocessing.forward(moved, channel_axis=1)
+
     for start in range(0, pixels.rows, shared):
         block = range(start, min(start + shared, pixels.rows))
-        states = [torch.from_numpy(pixels.read(row)) for row in block]
+        states = [torch.from_numpy(pixels.truth(row)) for row in block]
         for copy in range(augment["copies"]):
             latents = np.stack(
                 [
-                    _encode(autoencoder, apply(x, maps[copy][row], channels), device)
+                    _encode(autoencoder, prepare(x, maps[copy][row]), device)
                     for row, x in zip(block, states, strict=True)
                 ]
             )

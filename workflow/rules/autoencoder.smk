@@ -24,7 +24,7 @@ rule autoencoder:
             seed=seed("autoencoder", wildcards),
         ),
         version=VERSIONS["autoencoder"],
-        checkpoint=subpath(output.weights, parent=True) + "/checkpoint",
+        checkpoint=lambda wildcards, output: str(Path(output.weights).parent / "checkpoint"),
     threads: partial(training_threads, "autoencoder")
     resources:
         gpu=1,

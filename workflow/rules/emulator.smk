@@ -27,7 +27,7 @@ rule emulator:
             seed=seed("emulator", wildcards),
         ),
         version=VERSIONS["emulator"],
-        checkpoint=subpath(output.weights, parent=True) + "/checkpoint",
+        checkpoint=lambda wildcards, output: str(Path(output.weights).parent / "checkpoint"),
     threads: partial(training_threads, "emulator")
     resources:
         gpu=1,

@@ -50,7 +50,7 @@ def main() -> None:
         settings = config.autoencoder.train.model_dump()
         torch.set_num_threads(settings["threads"] or torch.get_num_threads())
         preprocessing = Preprocessing.read(args.statistics)
-        augmentation = Augmentation(config.augment.model_dump(), train_files[0])
+        augmentation = Augmentation(config.augment.model_dump(), train_files, preprocessing)
         windows = [
             Windows(
                 Pixels(files, preprocessing, {}),

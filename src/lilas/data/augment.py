@@ -1,0 +1,324 @@
+"""Symmetries of the flow that augment the training data: flips, rolls, permutations of the axes.
+
+Vector and tensor components move with the axes: a flip changes the sign of the components with an
+odd number of flipped axes, a permutation renames them (paper, Table "Data"; the conventions are
+those of `the_well.data.augmentation`).
+
+Which of them are symmetries is for the study to say. Rayleigh-Bénard convection is not symmetric
+under a flip of the vertical, since buoyancy is not mirrored with it: leave `y` out of `flip`. The
+released models were trained with it; name it only to train as they were.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lilas.data.preprocess import Preprocessing
+from lilas.data.well import BOUNDARIES, Channel, WellFile
+from lilas.errors import LilasError
+
+
+@dataclass(frozen=True)
+class Transformation:
+    """One symmetry: the axes are rolled, then flipped, then permuted.
+
+    Attributes:
+        flips: Whether each axis is flipped.
+        rolls: Grid points by which each axis is rolled forward.
+        permutation: The axis of the original that each axis of the result is.
+    """
+
+    flips: tuple[bool, ...]
+    rolls: tuple[int, ...]
+    permutation: tuple[int, ...]
+
+    @classmethod
+    def identity(cls, axes: int) -> Self:
+        """Returns the transformation of `axes` axes that leaves everything as it is."""
+        return cls((False,) * axes, (0,) * axes, tuple(range(axes)))
+
+    def describe(self) -> dict[str, list[Any]]:
+        """Returns the transformation as JSON values."""
+        return {
+            "flips": list(self.flips),
+            "rolls": list(self.rolls),
+            "permutation": list(self.permutation),
+        }
+
+    def boundaries(self, codes: np.ndarray) -> np.ndarray:
+        """Returns the boundary codes (axis, end) of the transformed flow, a new array."""
+        flipped = np.where(np.array(self.flips)[:, None], codes[:, ::-1], codes)
+        return flipped[list(self.permutation)]
+
+
+@dataclass(frozen=True)
+class Symmetries:
+    """The transformations to draw from.
+
+    Attributes:
+        shape: Number of grid points along each axis.
+        flip: Axes that may be flipped.
+        roll: Axes that may be rolled.
+        permutations: Permutations of the axes, the identity first.
+    """
+
+    shape: tuple[int, ...]
+    flip: tuple[int, ...]
+    roll: tuple[int, ...]
+    permutations: tuple[tuple[int, ...], ...]
+
+    @property
+    def count(self) -> int:
+        """How many distinct transformations there are."""
+        rolls = math.prod(self.shape[axis] for axis in self.roll)
+        return 2 ** len(self.flip) * rolls * len(self.permutations)
+
+
+def symmetries(settings: Mapping[str, Any], files: Sequence[WellFile]) -> Symmetries:
+    """Returns the symmetries that settings allow on files used together.
+
+    Args:
+        settings: `flip` and `roll`, names of axes, and `permute`; other keys are not looked at.
+            An axis in `roll` is rolled if it is periodic in all of `files`: of Euler's two
+            datasets, one is periodic and one is open. `permute` exchanges axes of equal size.
+        files: Files of one shape.
+
+    Raises:
+        LilasError: an axis is unknown, there is nothing to permute, or the grid has no symmetry.
+    """
+    first, axes = files[0], range(len(files[0].shape))
+    for key in ("flip", "roll"):
+        for name in settings[key]:
+            if name not in first.dimensions:
+                raise LilasError(
+                    f"augment.{key}: unknown axis {name!r}; allowed: {', '.join(first.dimensions)}"
+                )
+    asked = settings["flip"] or settings["roll"] or settings["permute"]
+    if asked and (other := [file for file in files if file.grid != "cartesian"]):
+        raise LilasError(
+            f"augment: {other[0].path} has a {other[0].grid} grid; only states on a cartesian grid "
+            "can be augmented. Remove flip, roll and permute."
+        )
+    orders = [p for p in permutations(axes) if all(first.shape[i] == first.shape[p[i]] for i in p)]
+    if settings["permute"] and len(orders) == 1:
+        raise LilasError(
+            f"augment.permute: no two axes of a {'x'.join(map(str, first.shape))} grid have the "
+            "same size. Set it to false."
+        )
+    periodic = [
+        all((file.boundaries[i] == BOUNDARIES["periodic"]).all() for file in files) for i in axes
+    ]
+    return Symmetries(
+        shape=tuple(first.shape),
+        flip=tuple(i for i in axes if first.dimensions[i] in settings["flip"]),
+        roll=tuple(i for i in axes if first.dimensions[i] in settings["roll"] and periodic[i]),
+        permutations=tuple(orders) if settings["permute"] else (tuple(axes),),
+    )
+
+
+def draw(group: Symmetries, generator: torch.Generator) -> Transformation:
+    """Returns one transformation, uniform among the group's."""
+    flips, rolls, order = (values[0].tolist() for values in _draw_batch(group, 1, generator))
+    return Transformation(tuple(flips), tuple(rolls), tuple(order))
+
+
+def draw_distinct(count: int, group: Symmetries, *, seed: int) -> list[Transformation]:
+    """Returns `count` transformations, the identity first, no two alike.
+
+    Raises:
+        LilasError: the group has fewer.
+    """
+    if count > group.count:
+        raise LilasError(
+            f"augment.copies {count}: flip, roll and permute allow {group.count} distinct "
+            f"transformations; allowed: at most {group.count}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    drawn = {Transformation.identity(len(group.shape)): None}
+    while len(drawn) < count:
+        drawn[draw(group, generator)] = None
+    return list(drawn)
+
+
+def _draw_batch(
+    group: Symmetries, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns flips, rolls and permutations of `count` samples, (sample, axis) each."""
+    flips = torch.zeros(count, len(group.shape), dtype=torch.bool)
+    rolls = torch.zeros(count, len(group.shape), dtype=torch.long)
+    for axis in group.flip:
+        flips[:, axis] = torch.randint(2, (count,), generator=generator).bool()
+    for axis in group.roll:
+        rolls[:, axis] = torch.randint(group.shape[axis], (count,), generator=generator)
+    chosen = torch.randint(len(group.permutations), (count,), generator=generator)
+    return flips, rolls, torch.tensor(group.permutations)[chosen]
+
+
+class Augmentation:
+    """Random symmetries of the training batches, drawn anew for each sample.
+
+    Args:
+        settings: As of `symmetries`.
+        files: The files of the split. A batch mixes them, so it is rolled only along axes that
+            are periodic in all of them.
+        preprocessing: Of the states in the batches.
+
+    Raises:
+        LilasError: as `symmetries`, or an axis in `roll` is periodic in none of the files.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], files: Sequence[WellFile], preprocessing: Preprocessing
+    ) -> None:
+        rolled = {axis for file in files for axis in symmetries(settings, [file]).roll}
+        for axis, name in enumerate(files[0].dimensions):
+            if name in settings["roll"] and axis not in rolled:
+                raise LilasError(
+                    f"augment.roll: axis {name!r} is not periodic in {files[0].path}, nor in the "
+                    "other files. Remove it."
+                )
+        self.group = symmetries(settings, files)
+        self.channels, self.preprocessing = files[0].channels, preprocessing
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns preprocessed windows (batch, channel, [time,] *space), each transformed.
+
+        Args:
+            x: Preprocessed windows.
+            generator: Source of the draws, on the CPU.
+        """
+        if self.group.count == 1:
+            return x
+        drawn = _draw_batch(self.group, len(x), generator)
+        return apply_batch(x, *drawn, self.channels, self.preprocessing)
+
+
+def apply(
+    x: Tensor,
+    transformation: Transformation,
+    channels: Sequence[Channel],
+    preprocessing: Preprocessing | None,
+) -> Tensor:
+    """Returns states (…, channel, *space), all transformed alike.
+
+    Args:
+        x: States, in physical units or preprocessed.
+        transformation: The symmetry.
+        channels: The channels of `x`.
+        preprocessing: That of `x`; None for physical units. Where a component has mean m and std
+            s, -(v - m)/s is not the preprocessed -v: signs and swaps act on v itself.
+
+    Raises:
+        LilasError: as `apply_batch`.
+    """
+    axes = len(transformation.flips)
+    states = x.reshape(-1, *x.shape[x.ndim - axes - 1 :]).transpose(0, 1)[None]
+    one = (transformation.flips, transformation.rolls, transformation.permutation)
+    moved = apply_batch(states, *(torch.tensor([part]) for part in one), channels, preprocessing)
+    return moved[0].transpose(0, 1).reshape(*x.shape[: x.ndim - axes], *moved.shape[3:])
+
+
+def apply_batch(
+    x: Tensor,
+    flips: Tensor,
+    rolls: Tensor,
+    permutations: Tensor,
+    channels: Sequence[Channel],
+    preprocessing: Preprocessing | None,
+) -> Tensor:
+    """Returns samples (batch, channel, [time,] *space), each transformed by its own symmetry.
+
+    Args:
+        x: Samples, in physical units or preprocessed.
+        flips: Whether each axis is flipped, bool (batch, axis).
+        rolls: Grid points by which each axis is rolled, (batch, axis).
+        permutations: Axis of the original that each axis of the result is, (batch, axis).
+        channels: The channels of `x`.
+        preprocessing: That of `x`; None for physical units.
+
+    Raises:
+        LilasError: permuted axes differ in size, a component of a permuted vector is missing, or
+            a vector's components have a logarithm.
+    """
+    shape = x.shape[x.ndim - flips.shape[1] :]
+    # One gather moves everything: where each point of the result lies in the flattened original.
+    point = _origins(shape, flips, rolls, permutations).flatten(1).to(x.device)
+    flat = x.flatten(x.ndim - len(shape))
+    place = point.view(len(x), *[1] * (flat.ndim - 2), -1).expand_as(flat)
+    moved = flat.gather(-1, place).unflatten(-1, shape)
+    if all(channel.order == 0 for channel in channels):
+        return moved
+    origin, factor, shift = _mixing(flips, permutations, channels, preprocessing)
+    if not (origin == torch.arange(len(channels))).all():
+        moved = moved[torch.arange(len(x))[:, None], origin]
+    factor, shift = (
+        part.to(moved).view(*part.shape, *[1] * (moved.ndim - 2)) for part in (factor, shift)
+    )
+    return moved * factor + shift
+
+
+def _origins(shape: Sequence[int], flips: Tensor, rolls: Tensor, permutations: Tensor) -> Tensor:
+    """Returns the flat index of the point that each point of the result was, (batch, *space)."""
+    sizes = torch.tensor(shape)
+    if not (sizes[permutations] == sizes).all():
+        raise LilasError(
+            f"augment: axes of different sizes cannot be exchanged, on a grid of {tuple(shape)}"
+        )
+    strides = torch.tensor([math.prod(shape[axis + 1 :]) for axis in range(len(shape))])
+    index = torch.zeros(len(flips), *[1] * len(shape), dtype=torch.long)
+    for axis, size in enumerate(shape):
+        source = permutations[:, axis, None]
+        point = torch.arange(size).expand(len(flips), size)
+        point = torch.where(flips.gather(1, source), size - 1 - point, point)
+        point = (point - rolls.gather(1, source)) % size * strides[source]
+        index = index + point.view(-1, *[size if i == axis else 1 for i in range(len(shape))])
+    return index
+
+
+def _mixing(
+    flips: Tensor,
+    permutations: Tensor,
+    channels: Sequence[Channel],
+    preprocessing: Preprocessing | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns how channels mix, c ← factor · x[origin] + shift, (batch, channel) each."""
+    place = {(channel.field, channel.axes): i for i, channel in enumerate(channels)}
+    count = len(channels)
+    mean = torch.tensor(preprocessing.mean if preprocessing else [0.0] * count, dtype=torch.double)
+    std = torch.tensor(preprocessing.std if preprocessing else [1.0] * count, dtype=torch.double)
+    cases, inverse = torch.unique(
+        torch.cat([flips.long(), permutations], 1), dim=0, return_inverse=True
+    )
+    axes = flips.shape[1]
+    origin = torch.empty(len(cases), count, dtype=torch.long)
+    sign = torch.ones(len(cases), count, dtype=torch.double)
+    for case, row in enumerate(cases.tolist()):
+        flipped, order = row[:axes], row[axes:]
+        for i, channel in enumerate(channels):
+            source = tuple(order[axis] for axis in channel.axes)
+            if (channel.field, source) not in place:
+                raise LilasError(
+                    f"augment: {channel.name} would become a component of {channel.field} that is "
+                    "not among the channels. Use the whole field, or set permute to false."
+                )
+            odd = sum(flipped[axis] for axis in source) % 2
+            if (
+                (odd or source != channel.axes)
+                and preprocessing
+                and preprocessing.offsets[i] is not None
+            ):
+                raise LilasError(
+                    f"augment: {channel.name} is a vector's component with a logarithm, which can "
+                    "be rolled but neither flipped nor permuted. Remove its transform."
+                )
+            origin[case, i] = place[channel.field, source]
+            sign[case, i] = 1 - 2 * odd
+    factor = sign * std[origin] / std
+    shift = (sign * mean[origin] - mean) / std
+    return origin[inverse], factor[inverse], shift[inverse]

@@ -1,0 +1,156 @@
+"""From physical units to what networks see, and back: a transform, then standardisation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from lilas.errors import LilasError
+from lilas.files import read_json
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The preprocessing of each channel: y = (f(x) - mean) / std, with f(x) = x or log(x + offset).
+
+    Source: paper, Appendix B; official code 1.1.0.
+
+    Attributes:
+        names: Names of the channels, for messages.
+        offsets: Offset of the logarithm, in the field's unit; None where there is no transform.
+        mean: Mean of f(x).
+        std: Standard deviation of f(x), not zero.
+
+    Raises:
+        LilasError: the attributes differ in length, or a channel cannot be standardised.
+    """
+
+    names: tuple[str, ...]
+    offsets: tuple[float | None, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if not count == len(self.offsets) == len(self.mean) == len(self.std):
+            raise LilasError(
+                f"preprocessing: {count} channels, {len(self.offsets)} transforms, "
+                f"{len(self.mean)} means and {len(self.std)} stds; expected as many of each"
+            )
+        for name, mean, std in zip(self.names, self.mean, self.std, strict=True):
+            if not (abs(mean) < float("inf") and 0 < std < float("inf")):
+                raise LilasError(
+                    f"preprocessing: channel {name!r} has mean {mean:g} and std {std:g}; expected "
+                    "a finite mean and a positive std. A constant field cannot be standardised: "
+                    "leave it out of states.fields."
+                )
+
+    @classmethod
+    def from_statistics(cls, statistics: Mapping[str, Any], source: str | Path) -> Self:
+        """Returns the preprocessing that statistics describe (see `lilas.statistics`).
+
+        Args:
+            statistics: Channels by name under `channels`, each with `transform`, `mean`, `std`.
+            source: Where the statistics come from, for messages.
+
+        Raises:
+            LilasError: a channel lacks a value, or its transform is unknown.
+        """
+        channels = statistics["channels"]
+        for name, entry in channels.items():
+            for key in ("transform", "mean", "std"):
+                if key not in entry:
+                    raise LilasError(
+                        f"{source}: channel {name!r} lacks {key!r}. Delete it and run again."
+                    )
+        return cls(
+            names=tuple(channels),
+            offsets=tuple(
+                log_offset(entry["transform"], f"{source}: channel {name!r}")
+                for name, entry in channels.items()
+            ),
+            mean=tuple(float(entry["mean"]) for entry in channels.values()),
+            std=tuple(float(entry["std"]) for entry in channels.values()),
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Returns the preprocessing of a statistics file, transforms included.
+
+        Raises:
+            LilasError: the file is missing, damaged, or not one of statistics.
+        """
+        return cls.from_statistics(read_json(path, ("channels",)), path)
+
+    def forward(self, x: Tensor, channel_axis: int) -> Tensor:
+        """Returns preprocessed states, a new tensor of the shape of `x`.
+
+        Args:
+            x: States in physical units, channels along `channel_axis`.
+            channel_axis: Axis of the channels; may be negative.
+
+        Raises:
+            LilasError: `x` has other channels, or a logarithm has no value.
+        """
+        self._check(x, channel_axis)
+        channels = []
+        for i, values in enumerate(x.unbind(channel_axis)):
+            if (offset := self.offsets[i]) is not None:
+                if not (valid := values + offset > 0).all():
+                    raise LilasError(
+                        f"preprocessing: channel {self.names[i]!r} holds "
+                        f"{values[~valid][0].item():g}, where log(x + {offset:g}) is undefined. "
+                        "Remove its transform, or choose an offset above minus its minimum."
+                    )
+                values = torch.log(values + offset)
+            channels.append((values - self.mean[i]) / self.std[i])
+        return torch.stack(channels, channel_axis)
+
+    def inverse(self, x: Tensor, channel_axis: int) -> Tensor:
+        """Returns states in physical units, a new tensor of the shape of `x`: f⁻¹(std·x + mean).
+
+        Args:
+            x: Preprocessed states, channels along `channel_axis`.
+            channel_axis: Axis of the channels; may be negative.
+
+        Raises:
+            LilasError: `x` has other channels.
+        """
+        self._check(x, channel_axis)
+        channels = []
+        for i, values in enumerate(x.unbind(channel_axis)):
+            values = values * self.std[i] + self.mean[i]
+            if (offset := self.offsets[i]) is not None:
+                values = torch.exp(values) - offset
+            channels.append(values)
+        return torch.stack(channels, channel_axis)
+
+    def _check(self, x: Tensor, channel_axis: int) -> None:
+        if x.shape[channel_axis] != len(self.names):
+            raise LilasError(
+                f"preprocessing: expected the {len(self.names)} channels {', '.join(self.names)} "
+                f"along axis {channel_axis}, found the shape {tuple(x.shape)}"
+            )
+
+
+def log_offset(transform: Mapping[str, Any], where: str) -> float | None:
+    """Returns the offset of a transform's logarithm, None for no transform.
+
+    Args:
+        transform: `{"kind": "none"}` or `{"kind": "log", "offset": 1.0}`.
+        where: What the transform belongs to, for messages.
+
+    Raises:
+        LilasError: the transform is neither.
+    """
+    if transform == {"kind": "none"}:
+        return None
+    if transform.get("kind") == "log" and set(transform) == {"kind", "offset"}:
+        return float(transform["offset"])
+    raise LilasError(
+        f"{where}: unknown transform {dict(transform)}; allowed: {{'kind': 'none'}} or "
+        "{'kind': 'log', 'offset': number}"
+    )

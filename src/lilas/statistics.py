@@ -1,0 +1,157 @@
+"""Statistics of a split that need not fit in memory: one pass over its files, block by block."""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+
+from lilas.data.preprocess import log_offset
+from lilas.data.well import WellFile, open_hdf5
+from lilas.errors import LilasError, broken
+
+BLOCK_BYTES = 8 * 2**20
+
+# What a block is reduced to, along the last axis of a reduced array.
+_COUNT, _MEAN, _SQUARES, _MIN, _MAX, _NON_FINITE, _UNDEFINED = range(7)
+
+
+def compute_statistics(
+    files: Sequence[WellFile], transforms: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Returns mean, standard deviation, extremes and count of each transformed channel.
+
+    With y = f(x), f(x) = x or log(x + offset), over all trajectories, steps and points i:
+    mean = Σ y_i / n and std² = Σ (y_i - mean)² / n, in float64. Every file is read once, in blocks
+    of at most `BLOCK_BYTES`, one per thread at a time; blocks are merged in file order (Chan et
+    al. 1982), so the result depends neither on the threads nor, to rounding, on the blocks. A
+    field stored once for axes along which it does not vary counts as often as it stands for.
+
+    Args:
+        files: The files of the split, with the same channels.
+        transforms: By field, `{"kind": "log", "offset": number}` or `{"kind": "none"}`; fields
+            that are not named have none.
+
+    Returns:
+        JSON values: `{"channels": {name: {"transform", "mean", "std", "min", "max", "count"}}}` in
+        channel order; all but count and transform in the unit of y.
+
+    Raises:
+        LilasError: a value is not finite, a logarithm is undefined, a channel is constant, or
+            `transforms` names another field.
+    """
+    channels = files[0].channels
+    orders = {channel.field: channel.order for channel in channels}
+    if unknown := [name for name in transforms if name not in orders]:
+        raise LilasError(
+            f"statistics: transform names {unknown[0]!r}; the fields are {', '.join(orders)}"
+        )
+    chosen = {name: dict(transforms.get(name, {"kind": "none"})) for name in orders}
+    offsets = {name: log_offset(chosen[name], f"statistics: field {name!r}") for name in orders}
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_hdf5(file.path)) for file in files]
+        lazy = [
+            [_reduced(file[f"t{order}_fields/{name}"], order, offsets[name]) for file in opened]
+            for name, order in orders.items()
+        ]
+        blocks = dict(zip(orders, dask.compute(lazy, scheduler="threads")[0], strict=True))
+    result = {}
+    for channel in channels:
+        # Of the component's blocks: (block, quantity) for each file.
+        parts = [
+            array[(..., *channel.axes, slice(None))].reshape(-1, 7)
+            for array in blocks[channel.field]
+        ]
+        for file, part in zip(files, parts, strict=True):
+            _check(file, channel.name, offsets[channel.field], part)
+            stored = part[:, _COUNT].sum()
+            repeats = file.trajectories * file.steps * math.prod(file.shape) / stored
+            part[:, [_COUNT, _SQUARES]] *= repeats
+        result[channel.name] = {"transform": chosen[channel.field]} | _merged(
+            channel.name, np.concatenate(parts)
+        )
+    return {"channels": result}
+
+
+def _reduced(dataset: Any, order: int, offset: float | None) -> da.Array:
+    """Returns a dataset reduced block by block: (*blocks, *components, quantity), float64."""
+    axes = dataset.ndim - order
+    blocks = da.from_array(dataset, _block_shape(dataset.shape, dataset.dtype.itemsize), name=False)
+    return blocks.map_blocks(
+        _moments,
+        order,
+        offset,
+        chunks=(*[1] * axes, *dataset.shape[axes:], 7),
+        new_axis=dataset.ndim,
+        meta=np.empty((0,) * (dataset.ndim + 1)),
+    )
+
+
+def _block_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Returns the largest block that is contiguous on disk and within `BLOCK_BYTES`."""
+    budget, block = BLOCK_BYTES // itemsize, []
+    for size in reversed(shape):
+        block.insert(0, max(1, min(size, budget)))
+        budget //= block[0]
+    return tuple(block)
+
+
+def _moments(x: np.ndarray, order: int, offset: float | None) -> np.ndarray:
+    """Returns the quantities of a block, (1, …, *components, quantity)."""
+    axes = tuple(range(x.ndim - order))
+    y = x.astype(np.float64)
+    quantities = np.zeros((*x.shape[len(axes) :], 7))
+    quantities[..., _COUNT] = math.prod(x.shape[: len(axes)])
+    quantities[..., _NON_FINITE] = (~np.isfinite(y)).sum(axes)
+    if offset is not None:
+        y += offset
+        quantities[..., _UNDEFINED] = (y <= 0).sum(axes)
+    if not quantities[..., [_NON_FINITE, _UNDEFINED]].any():
+        y = y if offset is None else np.log(y, out=y)
+        quantities[..., _MIN], quantities[..., _MAX] = y.min(axes), y.max(axes)
+        quantities[..., _MEAN] = mean = y.mean(axes)
+        y -= mean
+        quantities[..., _SQUARES] = np.square(y, out=y).sum(axes)
+    return quantities.reshape([1] * len(axes) + list(quantities.shape))
+
+
+def _check(file: WellFile, name: str, offset: float | None, part: np.ndarray) -> None:
+    count, non_finite, undefined = part[:, [_COUNT, _NON_FINITE, _UNDEFINED]].sum(0)
+    if non_finite:
+        raise broken(
+            file.path,
+            f"finite values in channel {name!r}",
+            f"{non_finite:.0f} of {count:.0f} that are NaN or infinite",
+            "Make or download the file again, or leave the field out of states.fields.",
+        )
+    if undefined:
+        raise broken(
+            file.path,
+            f"values above {-offset:g} in channel {name!r}, for log(x + {offset:g})",
+            f"{undefined:.0f} of {count:.0f} at or below it",
+            "Remove the field's transform, or choose a larger offset.",
+        )
+
+
+def _merged(name: str, blocks: np.ndarray) -> dict[str, float | int]:
+    """Returns the statistics of blocks (block, quantity) taken together."""
+    low, high = blocks[:, _MIN].min(), blocks[:, _MAX].max()
+    if low == high:
+        raise LilasError(
+            f"statistics: channel {name!r} is {low:g} everywhere; a constant field cannot be "
+            "standardised. Leave it out of states.fields."
+        )
+    count = blocks[:, _COUNT].sum()
+    mean = (blocks[:, _COUNT] * blocks[:, _MEAN]).sum() / count
+    between = blocks[:, _COUNT] * (blocks[:, _MEAN] - mean) ** 2
+    std = math.sqrt((blocks[:, _SQUARES] + between).sum() / count)
+    return {
+        "mean": float(mean),
+        "std": std,
+        "min": float(low),
+        "max": float(high),
+        "count": round(count),
+    }
