@@ -10,7 +10,7 @@ from lilas.autoencoder import Autoencoder, make_dcae, make_identity
 from lilas.data.well import WellFile
 from lilas.errors import LilasError
 from lilas.objectives import OBJECTIVES, Backbone
-from lilas.weights import load_weights
+from lilas.weights import load_weights, read_record
 
 
 def build_autoencoder(entry: config.Autoencoder, data: WellFile) -> Autoencoder:
@@ -60,10 +60,9 @@ def build_autoencoder(entry: config.Autoencoder, data: WellFile) -> Autoencoder:
     return result
 
 
-def load_autoencoder(
-    weights: Path, entry: config.Autoencoder, data: WellFile, device: torch.device
-) -> Autoencoder:
-    """Returns a trained autoencoder, ready to encode and decode."""
+def load_autoencoder(weights: Path, data: WellFile, device: torch.device) -> Autoencoder:
+    """Returns a trained autoencoder as its weights describe it, ready to encode and decode."""
+    entry = config.Autoencoder(**read_record(weights)["config"]["autoencoder"])
     model = build_autoencoder(entry, data)
     load_weights(weights, model)
     return model.to(device).eval()
@@ -102,13 +101,10 @@ def build_objective(entry: config.Emulator, shape: Sequence[int], features: int)
 
 
 def load_objective(
-    weights: Path,
-    entry: config.Emulator,
-    shape: Sequence[int],
-    features: int,
-    device: torch.device,
-) -> torch.nn.Module:
-    """Returns a trained emulator, ready to roll out."""
+    weights: Path, shape: Sequence[int], features: int, device: torch.device
+) -> tuple[torch.nn.Module, config.Emulator]:
+    """Returns a trained emulator as its weights describe it, ready to roll out, and its entry."""
+    entry = config.Emulator(**read_record(weights)["config"]["emulator"])
     model = build_objective(entry, shape, features)
     load_weights(weights, model)
-    return model.to(device).eval()
+    return model.to(device).eval(), entry

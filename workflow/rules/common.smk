@@ -54,7 +54,7 @@ def task(**parts):
 def resolved(kind, wildcards):
     """The autoencoder or emulator of a job as its dataset has it, less what no job depends on."""
     run, _ = layout.split_run_name(wildcards[kind])
-    entry = STUDY.resolve(f"{kind}s", run, wildcards.dataset)
+    entry = STUDY.resolve(f"{kind}s", run, wildcards["dataset"])
     none = {"seeds": [0], "datasets": None, "weights": "last"}
     if kind == "emulator":
         none |= {"autoencoders": ["any"], "samplers": ["any"]}
@@ -68,7 +68,7 @@ def seed(kind, wildcards):
 def chosen(kind, wildcards):
     """The weights that the stages after a training use: the last, or the best validated."""
     run, _ = layout.split_run_name(wildcards[kind])
-    which = STUDY.resolve(f"{kind}s", run, wildcards.dataset).weights
+    which = STUDY.resolve(f"{kind}s", run, wildcards["dataset"]).weights
     name = "weights" if which == "last" else "weights_best"
     levels = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
     return "/".join([ROOT, *(wildcards[level] for level in levels), f"{name}.safetensors"])

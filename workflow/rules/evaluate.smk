@@ -1,15 +1,12 @@
 # Metrics of rollouts, of the autoencoder's reconstruction, and of persistence and climatology.
 def evaluation_task(wildcards):
     entry = dataset(wildcards)
-    parts = {
-        "states": entry.states,
-        "stride": entry.stride,
-        "evaluation": entry.evaluation,
-        "names": dict(wildcards.items()),
-    }
-    if "autoencoder" in wildcards.keys():
-        parts["autoencoder"] = resolved("autoencoder", wildcards)
-    return task(**parts)
+    return task(
+        states=entry.states,
+        stride=entry.stride,
+        evaluation=entry.evaluation,
+        names=dict(wildcards.items()),
+    )
 
 
 rule baselines:

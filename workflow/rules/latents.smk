@@ -10,7 +10,6 @@ def latents_task(wildcards):
         states=entry.states,
         label=entry.label,
         augment=entry.augment.model_copy(update=single),
-        autoencoder=resolved("autoencoder", wildcards),
         names={"dataset": wildcards.dataset, "split": wildcards.split},
     )
 

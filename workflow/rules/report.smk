@@ -47,10 +47,8 @@ rule figures:
         metrics=METRICS,
         histories=HISTORIES,
         rollouts=[ROLLOUT.format(**run) + "/rollouts.json" for run in ROLLOUTS],
-        autoencoders=[
-            chosen("autoencoder", run) for run in ROLLOUTS
-        ],
-        statistics=[f"{ROOT}/{name}/statistics.json" for name in STUDY.datasets],
+        autoencoders=[chosen("autoencoder", run) for run in ROLLOUTS],
+        statistics=[f"{ROOT}/{run['dataset']}/statistics.json" for run in ROLLOUTS],
         test=[file for files in FILES.values() for file in files["test"]],
     output:
         directory(f"{ROOT}/figures"),
@@ -62,18 +60,28 @@ rule figures:
         ENVIRONMENT
     params:
         config=task(figures=STUDY.figures),
+        runs=json.dumps(ROLLOUTS),
+        test=json.dumps(
+            {
+                name: {"files": files["test"], "fields": STUDY.datasets[name].states.fields}
+                for name, files in FILES.items()
+            }
+        ),
         version=VERSIONS["figures"],
     shell:
         RUN + "figures --config {params.config:q} --metrics {input.metrics:q} "
-        "--histories {input.histories:q} --rollouts {input.rollouts:q} --output {output:q}" + LOG
+        "--histories {input.histories:q} --rollouts {input.rollouts:q} "
+        "--autoencoders {input.autoencoders:q} --statistics {input.statistics:q} "
+        "--runs {params.runs:q} --test {params.test:q} --output {output:q}" + LOG
 
 
 rule report:
     message:
         "report"
     input:
-        tables=rules.tables.output,
+        tables=rules.tables.output.markdown,
         figures=rules.figures.output,
+        study=STUDY_FILE,
     output:
         f"{ROOT}/report.html",
     log:
@@ -87,4 +95,6 @@ rule report:
         version=VERSIONS["report"],
         root=ROOT,
     shell:
-        RUN + "report --config {params.config:q} --output {output:q}" + LOG
+        RUN + "report --config {params.config:q} --tables {input.tables:q} "
+        "--figures {input.figures:q} --study {input.study:q} --root {params.root:q} "
+        "--output {output:q}" + LOG

@@ -21,7 +21,6 @@ rule rollout:
         config=lambda wildcards: task(
             stride=dataset(wildcards).stride,
             evaluation=dataset(wildcards).evaluation,
-            emulator=resolved("emulator", wildcards),
             sampler=STUDY.samplers[wildcards.sampler],
         ),
         version=VERSIONS["rollout"],

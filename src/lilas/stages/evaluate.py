@@ -40,9 +40,7 @@ def main() -> None:
     names = {"autoencoder": "", "compression": 1.0, "emulator": "", "sampler": ""} | config.names
     if args.what != "baselines":
         inputs["autoencoder"] = args.autoencoder
-        autoencoder = load_autoencoder(
-            args.autoencoder, config.autoencoder, pixels.files[0], device
-        )
+        autoencoder = load_autoencoder(args.autoencoder, pixels.files[0], device)
         names["compression"] = autoencoder.compression
     if args.what == "baselines":
         frames = score_baselines(pixels, trajectories, steps, device)

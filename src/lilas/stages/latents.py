@@ -12,6 +12,7 @@ from lilas.progress import progress
 from lilas.provenance import provenance
 from lilas.stages import add_device, add_paths, parser, run
 from lilas.training import select_device
+from lilas.weights import read_record
 
 
 def main() -> None:
@@ -36,14 +37,14 @@ def main() -> None:
         {"autoencoder": args.weights, "statistics": args.statistics, "files": args.files},
     )
     if args.what == "finish":
-        if config.autoencoder.architecture == "identity":
+        if read_record(args.weights)["config"]["autoencoder"]["architecture"] == "identity":
             write_pixel_manifest(args.manifest, args.files, args.statistics, record)
         else:
             stores.finish(args.store, VARIABLE, args.manifest, record)
         return
     files = open_files(args.files, config.states.fields)
     device = select_device(args.device) if args.what == "write" else torch.device("cpu")
-    autoencoder = load_autoencoder(args.weights, config.autoencoder, files[0], device)
+    autoencoder = load_autoencoder(args.weights, files[0], device)
     if args.what == "create":
         create_latents(
             args.store,

@@ -33,11 +33,10 @@ def main() -> None:
     add_device(to)
     args = to.parse_args()
     config, device = args.config, select_device(args.device)
-    sampler, emulator = config.sampler, config.emulator
+    sampler = config.sampler
     source = open_latents(args.latents, args.autoencoder)
-    objective = load_objective(
-        args.emulator, emulator, source.shape, source.labels.shape[1], device
-    )
+    features = source.labels.shape[1]
+    objective, emulator = load_objective(args.emulator, source.shape, features, device)
     rows = test_trajectories(config.evaluation.model_dump(), source.trajectories)
     last = config.evaluation.last
     steps = rollout_steps(config.evaluation.start, sampler.context, config.stride, last)

@@ -15,7 +15,7 @@ def main() -> None:
     with atomic(args.csv) as part:
         table.to_csv(part, index=False, float_format="%.6g")
     sections = [
-        readable(table, name, f"{metric.title} ({metric.orientation})")
+        readable(table, name, f"{name} (better: {metric.orientation})")
         for name, metric in METRICS.items()
         if name in set(table["metric"])
     ]
