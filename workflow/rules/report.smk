@@ -8,8 +8,13 @@ METRICS = (
     ]
     + [ROLLOUT.format(**run) + "/metrics.parquet" for run in ROLLOUTS]
 )
+# Pixel space is not trained, and has no curve to draw.
 HISTORIES = sorted(
-    {f"{ROOT}/{run['dataset']}/{run['autoencoder']}/history.jsonl" for run in ROLLOUTS}
+    {
+        f"{ROOT}/{run['dataset']}/{run['autoencoder']}/history.jsonl"
+        for run in ROLLOUTS
+        if resolved("autoencoder", run).train is not None
+    }
     | {EMULATOR.format(**run) + "/history.jsonl" for run in ROLLOUTS}
 )
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -56,7 +57,7 @@ def _panels(chosen: list[Any], test: dict[str, Any], index: int, settings: Figur
         preprocessing = Preprocessing.read(statistics)
         pixels = Pixels(open_files(test["files"], test["fields"]), preprocessing, {})
         leads = settings.lead_times or _spaced(int(dataset["lead_time"].max()))
-        places = [int((abs(dataset["lead_time"] - lead)).argmin()) for lead in leads]
+        places = [int(np.abs(dataset["lead_time"].values - lead).argmin()) for lead in leads]
         row = int(dataset["trajectory"][index])
         autoencoder = load_autoencoder(weights, pixels.files[0], torch.device("cpu"))
         truth = pixels.truth(row)[dataset["step"].values[places]]

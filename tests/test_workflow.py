@@ -1,0 +1,314 @@
+"""The DAG's promises: what runs, what an edit reruns, what is refused, what a kill costs."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from safetensors.torch import load_file
+
+DOWNSTREAM = {"evaluate", "tables", "figures", "report"}
+
+
+def test_miniature_makes_every_artifact(miniature):
+    dataset = miniature.results / "convection"
+    for path in (
+        "statistics.json",
+        "baselines.parquet",
+        "c16-s0/weights.safetensors",
+        "c16-s0/weights_best.safetensors",
+        "c16-s0/history.jsonl",
+        "c16-s0/reconstruction.parquet",
+        "c16-s0/latents/train.zarr/zarr.json",
+        "c16-s0/latents/test.json",
+        "c16-s0/diffusion-s0/ab4/rollouts.zarr/zarr.json",
+        "c16-s0/diffusion-s0/ab4/metrics.parquet",
+        "c16-s0/solver-s0/direct/metrics.parquet",
+        "pixel-s0/pixel_solver-s0/direct/metrics.parquet",
+    ):
+        assert (dataset / path).is_file(), path
+    # Pixel space writes no copy of the data.
+    assert not (dataset / "pixel-s0/latents/train.zarr").exists()
+    for path in ("tables/horizons.csv", "tables/horizons.md", "report.html"):
+        assert (miniature.results / path).is_file(), path
+    assert list(miniature.folder.rglob("*.part")) == []
+    assert list((dataset / "c16-s0/latents").glob(".*")) == []
+
+
+def test_miniature_latents_are_the_encoded_data(miniature):
+    """Every trajectory of the store is the encoding of its trajectory in the files."""
+    import torch
+
+    from lilas.data.augment import Transformation, apply
+    from lilas.data.preprocess import Preprocessing
+    from lilas.data.states import Pixels
+    from lilas.data.well import open_files
+    from lilas.models import load_autoencoder
+
+    dataset = miniature.results / "convection"
+    files = sorted(miniature.folder.glob("results/data/*/*/data/train/*.hdf5"))
+    opened = open_files(files, ["buoyancy", "pressure", "velocity"])
+    preprocessing = Preprocessing.read(dataset / "statistics.json")
+    pixels = Pixels(opened, preprocessing, {"Rayleigh": "log", "Prandtl": "log"})
+    weights = dataset / "c16-s0/weights.safetensors"
+    model = load_autoencoder(weights, opened[0], torch.device("cpu"))
+    store = xr.open_zarr(dataset / "c16-s0/latents/train.zarr")
+    assert store["latent"].dims[:4] == ("augmentation", "trajectory", "time", "channel")
+    assert store.attrs["compression"] == 16
+    assert store.sizes["augmentation"] == 2
+    for copy, row in [(0, 0), (0, 5), (1, 2), (1, 4)]:
+        one = store.isel(augmentation=copy, trajectory=row)
+        moved = Transformation(
+            tuple(one["flip"].values.tolist()),
+            tuple(one["roll"].values.tolist()),
+            tuple(one["permutation"].values.tolist()),
+        )
+        states = apply(torch.from_numpy(pixels.truth(row)), moved, opened[0].channels, None)
+        with torch.inference_mode():
+            z = model.encode(preprocessing.forward(states, channel_axis=1)).numpy()
+        np.testing.assert_allclose(one["latent"].values, z, rtol=0, atol=1e-5)
+        assert one["file"].item() == pixels.file(row).name
+        np.testing.assert_allclose(one["label"].values, pixels.labels[row])
+    assert store["Rayleigh"].values.tolist() == [2e4] * 3 + [5e4] * 3
+    np.testing.assert_allclose(store["time"].values, 2.0 + 0.25 * np.arange(12))
+
+
+def test_metrics_cover_every_run_field_and_lead_time(miniature):
+    paths = sorted(miniature.results.rglob("*.parquet"))
+    table = pd.concat([pd.read_parquet(path) for path in paths])
+    assert set(table["emulator"]) == {
+        "persistence",
+        "climatology",
+        "reconstruction",
+        "diffusion-s0",
+        "solver-s0",
+        "pixel_solver-s0",
+    }
+    vrmse = table[table["metric"] == "vrmse"]
+    # 4 trajectories, 4 channels, 8 lead times, of 2 baselines, 2 autoencoders and 3 rollouts.
+    assert len(vrmse) == 4 * 4 * 8 * 7
+    assert np.isfinite(table["value"]).all()
+    # Pixel space reconstructs exactly.
+    pixel = vrmse[(vrmse["emulator"] == "reconstruction") & (vrmse["autoencoder"] == "pixel-s0")]
+    assert pixel["value"].max() < 1e-3
+
+
+def test_nothing_is_left_to_do_after_a_run(miniature):
+    assert miniature.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rules"),
+    [
+        ("samplers:\n  ab4", "figures: {dpi: 60}\nsamplers:\n  ab4", {"figures", "report"}),
+        ("members: 2", "members: 3", {"rollout", *DOWNSTREAM}),
+        (
+            "horizons: [[1, 3], [4, 8]]",
+            "horizons: [[1, 4], [5, 8]]",
+            {"tables", "report", "rollout", "evaluate", "figures", "baselines", "reconstruction"},
+        ),
+        (
+            "convection: {train: {optimizer: soap, precondition_every: 2}}",
+            "convection: {train: {optimizer: soap, precondition_every: 2, learning_rate: 2e-3}}",
+            {
+                "autoencoder",
+                "latents_create",
+                "latents_write",
+                "latents",
+                "emulator",
+                "rollout",
+                "reconstruction",
+                *DOWNSTREAM,
+            },
+        ),
+        ("loss: vmse", "loss: mse", {"emulator", "rollout", *DOWNSTREAM}),
+        ("# The miniature", "# A comment in the study", {"report"}),
+    ],
+    ids=["plot", "sampler", "horizons", "learning-rate", "one-emulator", "comment"],
+)
+def test_an_edit_reruns_what_depends_on_it(miniature, old, new, rules):
+    before = miniature.study.read_text()
+    try:
+        miniature.edit(old, new)
+        planned = miniature.planned()
+    finally:
+        miniature.study.write_text(before)
+    assert set(planned) == rules
+    if "loss" in old:
+        assert planned["emulator"] == 1
+        assert planned["rollout"] == 1
+    if old.startswith("convection"):
+        # Pixel space has its own autoencoder: its emulator stays.
+        assert planned["autoencoder"] == 1
+        assert planned["emulator"] == 2
+
+
+def test_code_edits_rerun_nothing_unless_their_version_is_raised(miniature, tmp_path):
+    twin = miniature.copy(tmp_path / "twin")
+    metrics = twin.folder / "src" / "lilas" / "metrics.py"
+    metrics.write_text("# A comment.\n" + metrics.read_text() + "\n\ndef moved():\n    return 1\n")
+    assert twin.planned() == {}
+    stages = twin.folder / "src" / "lilas" / "stages" / "__init__.py"
+    twin.edit('"evaluate": 1', '"evaluate": 2', stages)
+    assert set(twin.planned()) == {"baselines", "reconstruction", *DOWNSTREAM}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("latent_channels: 4", "latent_chanels: 4", ["autoencoders.c16", "latent_chanels"]),
+        ("method: ab,", "method: abc,", ["samplers.ab4.method", "'eab'", "'direct'"]),
+        ("augment: {", "stride: 4\n    augment: {", ["datasets.convection.stride", "at most"]),
+        ("latent_channels: 4", "latent_channels: 65", ["latent_channels 65", "at most 64"]),
+        ("samplers: [ab4]", "samplers: [ab5]", ["emulators.diffusion.samplers", "ab4, direct"]),
+        ("[4, 8]", "[4, 12]", ["datasets.convection.evaluation", "at most 11"]),
+        ("buoyancy,", "bouyancy,", ["bouyancy", "buoyancy, pressure, velocity"]),
+        ("kind: simulate", "kind: simulated", ["datasets.convection.source", "simulate"]),
+        ("method: direct", "method: ab", ["emulators.solver.samplers", "direct"]),
+        ("{optimizer: soap", "{optimiser: soap", ["per_dataset.convection", "optimizer"]),
+        ("roll: [x]", "rol: [x]", ["datasets.convection.augment", "rol"]),
+    ],
+)
+def test_a_bad_study_is_refused_before_the_dag(pipeline, old, new, words):
+    pipeline.edit(old, new)
+    done = pipeline.run("--dry-run", check=False)
+    assert done.returncode != 0
+    message = [line for line in (done.stdout + done.stderr).splitlines() if "error" in line]
+    assert 1 <= len(message) <= 2, done.stderr
+    for word in words:
+        assert word in message[0]
+
+
+def test_an_unknown_study_or_key_is_refused(pipeline):
+    done = subprocess.run(
+        ["snakemake", "-n", "--config", "study=lapptop"],
+        cwd=pipeline.folder,
+        env=pipeline.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "demo, laptop, paper" in done.stderr
+    pipeline.edit("device: auto", "devise: auto", pipeline.folder / "config.yaml")
+    done = pipeline.run("-n", check=False)
+    assert done.returncode != 0
+    assert "did you mean 'device'" in done.stderr
+
+
+def test_the_results_of_another_study_are_refused(miniature, tmp_path):
+    other = tmp_path / "miniature.yaml"
+    other.write_text(miniature.study.read_text())
+    done = subprocess.run(
+        ["snakemake", "-n", "--config", f"study={other}"],
+        cwd=miniature.folder,
+        env=miniature.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "holds the results of" in done.stderr
+
+
+def test_an_unwritable_results_folder_is_refused(pipeline):
+    pipeline.edit("results: results", "results: /proc/nowhere", pipeline.folder / "config.yaml")
+    done = pipeline.run("-n", check=False)
+    assert done.returncode != 0
+    assert "writable" in done.stderr
+
+
+def test_two_runs_at_once_are_told_apart(pipeline):
+    target = "results/miniature/convection/c16-s0/weights.safetensors"
+    first = start(pipeline, target)
+    try:
+        wait_for(
+            lambda: (
+                (pipeline.folder / ".snakemake" / "locks").is_dir()
+                and any((pipeline.folder / ".snakemake" / "locks").iterdir())
+            ),
+            first,
+        )
+        second = pipeline.run(target, check=False)
+        assert second.returncode != 0
+        assert "lock" in (second.stdout + second.stderr).lower()
+    finally:
+        first.wait()
+    assert first.returncode == 0
+
+
+STAGES = {
+    "simulate": "results/data/*/*/data/train",
+    "autoencoder": "results/miniature/convection/c16-s0/checkpoint/checkpoint.pt",
+    "latents": "results/miniature/convection/c16-s0/latents/.train.partial.zarr",
+    "emulator": "results/miniature/convection/c16-s0/diffusion-s0/checkpoint/checkpoint.pt",
+    "rollout": "results/miniature/convection/c16-s0/diffusion-s0/ab4/.rollouts.partial.zarr",
+}
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_it_resumes_to_the_same_bits(miniature, tmp_path_factory):
+    """kill -9 of the whole process group as each stage is at work, then the same command again."""
+    from conftest import Pipeline
+
+    pipeline = Pipeline(tmp_path_factory.mktemp("killed") / "pipeline")
+    pipeline.folder.joinpath("src").mkdir(exist_ok=True)
+    for stage, sign in STAGES.items():
+        process = start(pipeline)
+        wait_for(lambda sign=sign: any(pipeline.folder.glob(sign)), process)
+        assert process.poll() is None, f"{stage}: finished before it could be killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        pipeline.run("--unlock")
+    pipeline.run()
+    relative = [
+        path.relative_to(miniature.results)
+        for path in miniature.results.rglob("weights*.safetensors")
+    ]
+    assert len(relative) == 10
+    for path in relative:
+        whole, killed = load_file(miniature.results / path), load_file(pipeline.results / path)
+        assert whole.keys() == killed.keys()
+        assert all((whole[key] == killed[key]).all() for key in whole), path
+    for path in ("c16-s0/latents/train.zarr", "c16-s0/diffusion-s0/ab4/rollouts.zarr"):
+        stores = [xr.open_zarr(p.results / "convection" / path) for p in (miniature, pipeline)]
+        np.testing.assert_array_equal(*[store["latent"].values for store in stores])
+
+
+def start(pipeline, *targets: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        pipeline.command(*targets),
+        cwd=pipeline.folder,
+        env=pipeline.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:
+    for _ in range(int(seconds / 0.02)):
+        if condition() or process.poll() is not None:
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not come to that")
+
+
+def test_a_dry_run_of_the_larger_studies_plans_every_stage(pipeline, tmp_path: Path):
+    for study in ("demo", "laptop", "paper"):
+        done = subprocess.run(
+            ["snakemake", "-n", "--config", f"study={study}", f"results={tmp_path}"],
+            cwd=pipeline.folder,
+            env=pipeline.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        for rule in ("autoencoder", "latents_write", "emulator", "rollout", "evaluate", "report"):
+            assert rule in done.stdout
