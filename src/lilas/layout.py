@@ -4,6 +4,7 @@ The path is an experiment's identity. This module only names paths; it opens not
 download registry and the folder of a dataset that lies on disk.
 """
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
     }
 
 
+@cache
 def well_urls(name: str) -> dict[str, list[str]]:
     """Returns the addresses of a Well dataset's files by split, from the_well's own registry.
 

@@ -104,8 +104,8 @@ def power_spectrum(u: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
         u: States (*leading, *space).
         spatial: Number of space axes.
     """
-    bins = _shells(u, spatial)
-    return bins.k, bins.average(_modes(u, spatial).abs().square())
+    bins, U = _shells(u, spatial), _modes(u, spatial)
+    return bins.k, bins.average(_product(U, U))
 
 
 def cross_spectrum(u: Tensor, v: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,8 @@ def cross_spectrum(u: Tensor, v: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
         spatial: Number of space axes.
     """
     bins = _shells(u, spatial)
-    return bins.k, bins.average(_modes(u, spatial).abs() * _modes(v, spatial).abs())
+    U, V = _modes(u, spatial), _modes(v, spatial)
+    return bins.k, bins.average(U.abs() * V.abs())
 
 
 def coherence(u: Tensor, v: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
@@ -135,8 +136,8 @@ def coherence(u: Tensor, v: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
     """
     bins = _shells(u, spatial)
     U, V = _modes(u, spatial), _modes(v, spatial)
-    powers = [bins.average(modes.abs().square()) for modes in (U, V)]
-    return bins.k, _coherence(bins.average((U * V.conj()).real), *powers)
+    cross, *powers = (bins.average(_product(a, b)) for a, b in ((U, V), (U, U), (V, V)))
+    return bins.k, _coherence(cross, *powers)
 
 
 def bands(k: Tensor) -> dict[str, Tensor]:
@@ -165,6 +166,11 @@ def _modes(u: Tensor, spatial: int) -> Tensor:
     axes = tuple(range(-spatial, 0))
     # The mean is in no bin, and beside a large one the other modes would drown in rounding.
     return torch.fft.rfftn(u - u.mean(axes, keepdim=True), dim=axes, norm="ortho")
+
+
+def _product(U: Tensor, V: Tensor) -> Tensor:
+    # One expression for powers and cross spectrum, so that copies cohere to the last bit.
+    return (U * V.conj()).real
 
 
 def _coherence(cross: Tensor, power_u: Tensor, power_v: Tensor) -> Tensor:
@@ -256,19 +262,21 @@ class Comparison:
         """Spectra of truth and members."""
         bins = _shells(self.u, self.spatial)
         U = _modes(self.u, self.spatial)
-        amplitude = U.abs()
-        power, cross = 0.0, 0.0
+        modes_u = _product(U, U)
+        power_u = bins.average(modes_u)
+        power_v, cross = torch.zeros_like(power_u), torch.zeros_like(power_u)
         for member in self.v:
-            member_amplitude = _modes(member, self.spatial).abs()
-            power = power + bins.average(member_amplitude.square())
-            cross = cross + bins.average(amplitude * member_amplitude)
+            V = _modes(member, self.spatial)
+            modes_v = _product(V, V)
+            power_v += bins.average(modes_v) / self.members
+            cross += bins.average(modes_u.sqrt() * modes_v.sqrt()) / self.members
         # Linear in the members, so that their mean stands for all.
-        coherent = bins.average((U * _modes(self.mean, self.spatial).conj()).real)
+        coherent = bins.average(_product(U, _modes(self.mean, self.spatial)))
         return Spectra(
             bands=bands(bins.k),
-            power_u=bins.average(amplitude.square()),
-            power_v=power / self.members,
-            cross=cross / self.members,
+            power_u=power_u,
+            power_v=power_v,
+            cross=cross,
             coherent=coherent,
         )
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import dask
@@ -12,6 +11,7 @@ import numpy as np
 from lilas.data.preprocess import log_offset
 from lilas.data.well import WellFile, open_hdf5
 from lilas.errors import LilasError, broken
+from lilas.progress import progress
 
 BLOCK_BYTES = 8 * 2**20
 
@@ -40,8 +40,8 @@ def compute_statistics(
         channel order; all but count and transform in the unit of y.
 
     Raises:
-        LilasError: a value is not finite, a logarithm is undefined, a channel is constant, or
-            `transforms` names another field.
+        LilasError: a file is damaged, a value is not finite, a logarithm is undefined, a channel
+            is constant, or `transforms` names another field.
     """
     channels = files[0].channels
     orders = {channel.field: channel.order for channel in channels}
@@ -51,29 +51,28 @@ def compute_statistics(
         )
     chosen = {name: dict(transforms.get(name, {"kind": "none"})) for name in orders}
     offsets = {name: log_offset(chosen[name], f"statistics: field {name!r}") for name in orders}
-    with ExitStack() as stack:
-        opened = [stack.enter_context(open_hdf5(file.path)) for file in files]
-        lazy = [
-            [_reduced(file[f"t{order}_fields/{name}"], order, offsets[name]) for file in opened]
-            for name, order in orders.items()
-        ]
-        blocks = dict(zip(orders, dask.compute(lazy, scheduler="threads")[0], strict=True))
-    result = {}
-    for channel in channels:
-        # Of the component's blocks: (block, quantity) for each file.
-        parts = [
-            array[(..., *channel.axes, slice(None))].reshape(-1, 7)
-            for array in blocks[channel.field]
-        ]
-        for file, part in zip(files, parts, strict=True):
+    # Of each channel's files: (block, quantity).
+    parts: dict[str, list[np.ndarray]] = {channel.name: [] for channel in channels}
+    for file in progress(files, desc="statistics", unit="file"):
+        with open_hdf5(file.path) as opened:
+            lazy = {
+                name: _reduced(opened[f"t{order}_fields/{name}"], order, offsets[name])
+                for name, order in orders.items()
+            }
+            (blocks,) = dask.compute(lazy, scheduler="threads")
+        for channel in channels:
+            part = blocks[channel.field][(..., *channel.axes, slice(None))].reshape(-1, 7)
             _check(file, channel.name, offsets[channel.field], part)
-            stored = part[:, _COUNT].sum()
-            repeats = file.trajectories * file.steps * math.prod(file.shape) / stored
-            part[:, [_COUNT, _SQUARES]] *= repeats
-        result[channel.name] = {"transform": chosen[channel.field]} | _merged(
-            channel.name, np.concatenate(parts)
-        )
-    return {"channels": result}
+            stands_for = file.trajectories * file.steps * math.prod(file.shape)
+            part[:, [_COUNT, _SQUARES]] *= stands_for / part[:, _COUNT].sum()
+            parts[channel.name].append(part)
+    return {
+        "channels": {
+            channel.name: {"transform": chosen[channel.field]}
+            | _merged(channel.name, np.concatenate(parts[channel.name]))
+            for channel in channels
+        }
+    }
 
 
 def _reduced(dataset: Any, order: int, offset: float | None) -> da.Array:

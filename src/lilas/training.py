@@ -11,8 +11,10 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,9 @@ class _Run:
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for index, saved in state["optimizer"]["state"].items():
+            _restore_precision(self.optimizer.state[parameters[index]], saved)
         self.average, self.best = state["average"], state["best"]
         self.step, self.skipped, self.in_a_row = (
             state["step"],
@@ -149,6 +154,15 @@ class _Run:
             state["in_a_row"],
         )
         self.best_loss, self.history = state["best_loss"], state["history"]
+
+
+def _restore_precision(loaded: Any, saved: Any) -> None:
+    """Puts back what torch's optimisers cast to the parameters' type when they load a state."""
+    for key in saved if isinstance(saved, dict) else range(len(saved)):
+        if isinstance(saved[key], dict | list):
+            _restore_precision(loaded[key], saved[key])
+        elif isinstance(saved[key], Tensor) and saved[key].dtype != loaded[key].dtype:
+            loaded[key] = saved[key]
 
 
 def _loop(run: _Run, loss: Loss, train: Windows, valid: Windows, seed: int, name: str) -> None:
@@ -280,6 +294,8 @@ def make_optimizer(parameters: Any, settings: dict[str, Any]) -> torch.optim.Opt
     import heavyball
 
     heavyball.utils.compile_mode = None
+    # It warns of schedules that set the rate from outside; ours is such a one.
+    warnings.filterwarnings("ignore", "Learning rate changed between steps", UserWarning)
     if settings["optimizer"] == "soap":
         beta1, beta2, *shampoo = betas or (0.9, 0.99, 0.99)
         return heavyball.SOAP(
@@ -294,11 +310,15 @@ def make_optimizer(parameters: Any, settings: dict[str, Any]) -> torch.optim.Opt
     return heavyball.PSGDKron(
         parameters,
         beta=(betas or (0.9,))[0],
-        preconditioner_update_probability=lambda step: max(1 / every, 0.999**step),
+        preconditioner_update_probability=partial(_update_probability, every=every),
         max_size_triangular=4096,
         merge_dims=False,
         **common,
     )
+
+
+def _update_probability(step: int, every: int) -> float:
+    return max(1 / every, 0.999**step)
 
 
 def select_device(name: str) -> torch.device:

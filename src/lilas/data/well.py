@@ -7,6 +7,8 @@ first, (channel, *space).
 """
 
 import errno
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,7 +59,7 @@ class Channel:
         return f"{self.field}_{''.join(self.dims)}" if self.dims else self.field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WellFile:
     """What a checked file holds, apart from the states themselves.
 
@@ -466,7 +468,7 @@ def _parameters(path: Path, file: h5py.File, trajectories: int) -> dict[str, np.
             continue
         varies = _flag(path, dataset, "sample_varying")
         _check_shape(path, dataset, [("trajectory", trajectories)] if varies else [])
-        found[name] = np.broadcast_to(_numbers(path, dataset), (trajectories,))
+        found[name] = np.full(trajectories, _numbers(path, dataset))
     return found
 
 
@@ -558,35 +560,50 @@ def write_well(
         path, fields, {"time": time, **coordinates}, parameters, boundaries, attributes
     )
     constant = [name for name, value in parameters.items() if np.ndim(value) == 0]
+    # A coordinate comes with a boundary's mask, a byte per point.
     needed = sum(4 * np.size(values) for values in fields.values())
+    needed += sum(5 * np.size(points) for points in coordinates.values())
+    with writing(path, needed), atomic(path) as part, h5py.File(part, "w") as file:
+        file.attrs["dataset_name"] = dataset
+        file.attrs["grid_type"] = grid
+        file.attrs["n_spatial_dims"] = len(coordinates)
+        file.attrs["n_trajectories"] = len(next(iter(fields.values())))
+        file.attrs["simulation_parameters"] = _strings(constant)
+        file.attrs.update({name: float(parameters[name]) for name in constant})
+        file.attrs.update(attributes)
+        _write_dimensions(file, time, coordinates)
+        _write_boundaries(file, coordinates, boundaries)
+        _write_scalars(file, parameters)
+        for order in ORDERS:
+            names = [name for name in fields if orders[name] == order]
+            group = file.create_group(f"t{order}_fields")
+            group.attrs["field_names"] = _strings(names)
+            for name in names:
+                written = group.create_dataset(name, data=fields[name], dtype=np.float32)
+                written.attrs["dim_varying"] = [True] * len(coordinates)
+                written.attrs["sample_varying"] = True
+                written.attrs["time_varying"] = True
+
+
+@contextmanager
+def writing(path: str | Path, needed: int) -> Iterator[None]:
+    """Tells a failure to write `needed` bytes to a file for want of room or permission.
+
+    Raises:
+        LilasError: the folder is not permitted, or a disk, quota or size limit is exceeded.
+    """
     try:
-        with atomic(path) as part, h5py.File(part, "w") as file:
-            file.attrs["dataset_name"] = dataset
-            file.attrs["grid_type"] = grid
-            file.attrs["n_spatial_dims"] = len(coordinates)
-            file.attrs["n_trajectories"] = len(next(iter(fields.values())))
-            file.attrs["simulation_parameters"] = _strings(constant)
-            file.attrs.update({name: float(parameters[name]) for name in constant})
-            file.attrs.update(attributes)
-            _write_dimensions(file, time, coordinates)
-            _write_boundaries(file, coordinates, boundaries)
-            _write_scalars(file, parameters)
-            for order in ORDERS:
-                names = [name for name in fields if orders[name] == order]
-                group = file.create_group(f"t{order}_fields")
-                group.attrs["field_names"] = _strings(names)
-                for name in names:
-                    written = group.create_dataset(name, data=fields[name], dtype=np.float32)
-                    written.attrs["dim_varying"] = [True] * len(coordinates)
-                    written.attrs["sample_varying"] = True
-                    written.attrs["time_varying"] = True
-    except PermissionError:
-        action = "Choose a folder this user may write to."
-        raise broken(path, "a folder to write in", "permission denied", action) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise no_room(path, needed) from None
+        yield
+    except (OSError, RuntimeError) as error:
+        # When it closes a file, HDF5 has the system's error number in its message alone.
+        told = re.search(r"errno = (\d+)", str(error))
+        code = int(told[1]) if told else getattr(error, "errno", None)
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+            action = "Choose a folder this user may write to."
+            raise broken(path, "a folder to write in", os.strerror(code).lower(), action) from None
+        if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise no_room(path, needed) from None
+        raise
 
 
 def no_room(path: str | Path, needed: int) -> LilasError:

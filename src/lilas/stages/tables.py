@@ -6,6 +6,9 @@ from lilas.metrics import METRICS
 from lilas.stages import add_paths, parser, run
 from lilas.tables import by_horizon, readable
 
+# The paper's Table 6, and what its ensembles are judged by, lead.
+FIRST = ("vrmse", "spread_skill")
+
 
 def main() -> None:
     to = parser(__doc__)
@@ -16,7 +19,7 @@ def main() -> None:
         table.to_csv(part, index=False, float_format="%.6g")
     sections = [
         readable(table, name, f"{name} (better: {metric.orientation})")
-        for name, metric in METRICS.items()
+        for name, metric in sorted(METRICS.items(), key=lambda item: item[0] not in FIRST)
         if name in set(table["metric"])
     ]
     text = "\n".join(["Mean over trajectories, fields and the lead times of a horizon.", *sections])

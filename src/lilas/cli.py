@@ -1,0 +1,137 @@
+"""The command `lilas`: look at what the pipeline has made."""
+
+import argparse
+import textwrap
+from pathlib import Path
+
+from lilas import __version__
+from lilas.errors import broken
+from lilas.files import atomic
+from lilas.stages import run
+
+DESCRIPTION = """\
+Looks at what the pipeline has made; the pipeline itself is run with snakemake.
+
+  lilas inspect PATH   what a file is, its ranges, where it comes from, whether it is current
+  lilas show FOLDER    the main table of a study's results"""
+
+INSPECT = """\
+Prints what an artifact is: its shape with named axes, units, the range of each channel, the stage,
+configuration, inputs and versions that made it, and whether its inputs have changed since. A
+picture of it goes to a PNG file. Data are read block by block, whatever their size.
+
+Run it in the folder where the pipeline ran: the paths of inputs are recorded relative to it."""
+
+INSPECT_EXAMPLES = """\
+examples:
+  lilas inspect results/demo/rayleigh_benard/statistics.json
+  lilas inspect results/demo/rayleigh_benard/c32-s0/latents/train.zarr --picture latents.png
+  lilas inspect results/demo/rayleigh_benard/c32-s0/weights.safetensors --no-picture
+
+kinds:
+"""
+
+SHOW = """\
+Prints the first table of a study, the VRMSE by horizon, and where its report lies."""
+
+
+def main() -> None:
+    """Runs the command line; a broken contract ends it with one line and status 1."""
+    run(_main)
+
+
+def _main() -> None:
+    to = argparse.ArgumentParser(
+        prog="lilas",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="lilas COMMAND --help says more.",
+    )
+    to.add_argument("--version", action="version", version=f"lilas {__version__}")
+    commands = to.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    one = commands.add_parser(
+        "inspect",
+        help="what an artifact is, where it comes from, whether it is current",
+        description=INSPECT,
+        epilog=INSPECT_EXAMPLES + _kinds(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.add_argument("path", type=Path, metavar="PATH", help="a file, or a .zarr folder")
+    picture = one.add_mutually_exclusive_group()
+    picture.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="where the picture goes (default: NAME.inspect.png in the current folder)",
+    )
+    picture.add_argument("--no-picture", action="store_true", help="draw none")
+    two = commands.add_parser(
+        "show", help="the main table of a study and the path of its report", description=SHOW
+    )
+    two.add_argument("folder", type=Path, metavar="FOLDER", help="such as results/demo")
+    args = to.parse_args()
+    if args.command == "show":
+        print(show(args.folder))
+    else:
+        _inspect(args.path, None if args.no_picture else args.picture or _default(args.path))
+
+
+def _kinds() -> str:
+    return "\n".join(f"  {name:<12} {what}" for name, what in KINDS.items())
+
+
+def _default(path: Path) -> Path:
+    return Path(f"{path.resolve().stem}.inspect.png")
+
+
+def _inspect(path: Path, picture: Path | None) -> None:
+    # Torch takes seconds to import; help and errors of the command line need not wait for it.
+    from lilas.inspect import inspect
+
+    found = inspect(path)
+    print("\n".join(found.lines))
+    if picture is None:
+        return
+    if found.draw is None:
+        print("\nPicture: none; there is nothing to draw of it.")
+        return
+    with atomic(picture) as part:
+        found.draw().savefig(part, format="png", dpi=120)
+    print(f"\nPicture: {picture}")
+
+
+def show(folder: Path) -> str:
+    """Returns the first table of a study's results, aligned, and the path of its report.
+
+    Raises:
+        LilasError: the folder holds no table or no report.
+    """
+    tables, report = folder / "tables" / "horizons.md", folder / "report.html"
+    for path in (tables, report):
+        if not path.is_file():
+            raise broken(path, "the results of a study", "nothing", "Run snakemake to make them.")
+    intro, _, sections = tables.read_text().partition("### ")
+    title, *body = sections.partition("### ")[0].strip().splitlines()
+    lines = [title, intro.strip(), ""]
+    for table in "\n".join(body).strip().split("\n\n"):
+        lines += [*_aligned(table.splitlines()), ""]
+    return "\n".join([*lines, "* the best emulator of a horizon", f"Report: {report.resolve()}"])
+
+
+def _aligned(markdown: list[str]) -> list[str]:
+    """Returns a Markdown table as aligned columns, bold marked by a star."""
+    rows = [
+        [cell.strip().removeprefix("**").replace("**", "*") for cell in line.strip("|").split("|")]
+        for line in markdown
+        if not line.startswith("|---")
+    ]
+    for row in rows:
+        row[1:] = [cell if cell.endswith("*") else f"{cell} " for cell in row[1:]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        ).rstrip()
+        for row in rows
+    ]

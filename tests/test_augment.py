@@ -1,0 +1,280 @@
+"""Symmetries against the_well's own, as groups, on the operators they commute with."""
+
+import json
+from itertools import permutations, product
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from the_well.data.augmentation import RandomAxisFlip, RandomAxisPermute, RandomAxisRoll
+from torch import Tensor
+
+from lilas.data.augment import (
+    Augmentation,
+    Symmetries,
+    Transformation,
+    apply,
+    apply_batch,
+    draw_distinct,
+    symmetries,
+)
+from lilas.data.preprocess import Preprocessing
+from lilas.data.well import Channel
+from lilas.errors import LilasError
+
+AXES = "xyz"
+
+
+def channels(spatial: int, orders: tuple[int, ...] = (0, 1, 2)) -> tuple[Channel, ...]:
+    """One field of each order, vectors before scalars so that channels are not in file order."""
+    return tuple(
+        Channel(f"t{order}", order, axes, tuple(AXES[i] for i in axes))
+        for order in reversed(orders)
+        for axes in product(range(spatial), repeat=order)
+    )
+
+
+def states(spatial: int, shape: tuple[int, ...], seed: int = 0, steps: int = 2) -> Tensor:
+    """Returns states (time, channel, *space)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(steps, len(channels(spatial)), *shape, generator=generator)
+
+
+def preprocessing(spatial: int, seed: int = 0) -> Preprocessing:
+    """Every component has its own mean and std; the scalar has a logarithm."""
+    rng = np.random.default_rng(seed)
+    names = [channel.name for channel in channels(spatial)]
+    count = len(names)
+    return Preprocessing(
+        names=tuple(names),
+        offsets=(*[None] * (count - 1), 9.0),
+        mean=tuple(rng.normal(0, 2, count)),
+        std=tuple(rng.uniform(0.5, 2, count)),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], Transformation]:
+    spatial = draw(st.sampled_from([2, 3]))
+    shape = tuple(draw(st.sampled_from([(4, 4, 4), (4, 4, 6), (6, 4, 4)]))[:spatial])
+    orders = [p for p in permutations(range(spatial)) if all(shape[p[i]] == shape[i] for i in p)]
+    return shape, Transformation(
+        flips=tuple(draw(st.booleans()) for _ in shape),
+        rolls=tuple(draw(st.integers(0, size - 1)) for size in shape),
+        permutation=draw(st.sampled_from(orders)),
+    )
+
+
+def the_well(x: Tensor, boundaries: Tensor, t: Transformation) -> tuple[Tensor, Tensor]:
+    """Rolls, flips and permutes states (time, channel, *space) with the_well's functions."""
+    spatial = len(t.flips)
+    start, fields = 0, {}
+    for order in (2, 1, 0):
+        count = spatial**order
+        field = x[:, start : start + count].movedim(1, -1)
+        fields[order] = {"f": field.reshape(*field.shape[:-1], *[spatial] * order)}
+        start += count
+    data = {
+        "variable_fields": fields,
+        "constant_fields": {},
+        "boundary_conditions": boundaries,
+    }
+    data = RandomAxisRoll.roll(data, dict(enumerate(t.rolls)))
+    data = RandomAxisFlip.flip(data, torch.tensor(t.flips))
+    data = RandomAxisPermute.permute(data, torch.tensor(t.permutation))
+    parts = [
+        data["variable_fields"][order]["f"].flatten(1 + spatial).movedim(-1, 1)
+        if order
+        else data["variable_fields"][order]["f"][:, None]
+        for order in (2, 1, 0)
+    ]
+    return torch.cat(parts, 1), data["boundary_conditions"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases())
+def test_equals_the_well(case: tuple[tuple[int, ...], Transformation]) -> None:
+    shape, t = case
+    x = states(len(shape), shape)
+    boundaries = torch.arange(2 * len(shape)).view(-1, 2)
+    expected, codes = the_well(x, boundaries, t)
+    assert torch.equal(apply(x, t, channels(len(shape)), None), expected)
+    assert np.array_equal(t.boundaries(boundaries.numpy()), codes.numpy())
+
+
+@settings(max_examples=25, deadline=None)
+@given(cases())
+def test_commutes_with_preprocessing(case: tuple[tuple[int, ...], Transformation]) -> None:
+    shape, t = case
+    spatial = len(shape)
+    x, seen = states(spatial, shape), preprocessing(spatial)
+    through = apply(seen.forward(x, 1), t, channels(spatial), seen)
+    assert torch.allclose(through, seen.forward(apply(x, t, channels(spatial), None), 1), atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "time"), [((4, 6), True), ((4, 4, 4), False)])
+def test_batch_equals_sample_by_sample(shape: tuple[int, ...], time: bool) -> None:
+    spatial, count = len(shape), 12
+    group = Symmetries(
+        shape=shape,
+        flip=tuple(range(spatial)),
+        roll=tuple(range(spatial)),
+        permutations=tuple(permutations(range(spatial))) if len(set(shape)) == 1 else ((0, 1),),
+    )
+    drawn = draw_distinct(count, group, seed=3)
+    x = torch.stack([states(spatial, shape, seed) for seed in range(count)])
+    parts = [
+        torch.tensor([getattr(t, name) for t in drawn])
+        for name in ("flips", "rolls", "permutation")
+    ]
+    seen = preprocessing(spatial)
+    windows = x.transpose(1, 2) if time else x[:, 0]
+    found = apply_batch(windows, *parts, channels(spatial), seen)
+    for i, t in enumerate(drawn):
+        expected = apply(x[i], t, channels(spatial), seen)
+        assert torch.equal(found[i], expected.transpose(0, 1) if time else expected[0])
+
+
+def test_flip_twice_and_roll_back_are_the_identity() -> None:
+    x, fields = states(2, (4, 6)), channels(2)
+    flip = Transformation((True, True), (0, 0), (0, 1))
+    roll, back = (Transformation((False, False), (r, s), (0, 1)) for r, s in ((1, 5), (3, 1)))
+    swap = Transformation((False, False), (0, 0), (1, 0))
+    square = states(2, (4, 4))
+    assert torch.equal(apply(apply(x, flip, fields, None), flip, fields, None), x)
+    assert torch.equal(apply(apply(x, roll, fields, None), back, fields, None), x)
+    assert torch.equal(apply(apply(square, swap, fields, None), swap, fields, None), square)
+    assert torch.equal(apply(x, Transformation.identity(2), fields, None), x)
+    assert not torch.equal(apply(x, flip, fields, None), x)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cases())
+def test_divergence_commutes(case: tuple[tuple[int, ...], Transformation]) -> None:
+    shape, t = case
+    spatial = len(shape)
+    velocity, scalar = channels(spatial, (1,)), channels(spatial, (0,))
+    generator = torch.Generator().manual_seed(1)
+    u = torch.randn(spatial, *shape, generator=generator, dtype=torch.double)
+
+    def divergence(u: Tensor) -> Tensor:
+        parts = (u[i].roll(-1, i) - u[i].roll(1, i) for i in range(spatial))
+        return sum(parts)[None]
+
+    moved = divergence(apply(u, t, velocity, None))
+    assert torch.allclose(moved, apply(divergence(u), t, scalar, None), atol=1e-12)
+
+
+def test_leading_axes_and_argument_are_kept() -> None:
+    x = states(2, (4, 6), steps=6)
+    before = x.clone()
+    t = Transformation((True, False), (2, 3), (0, 1))
+    found = apply(x.view(2, 3, *x.shape[1:]), t, channels(2), None)
+    assert torch.equal(found.flatten(0, 1), apply(x, t, channels(2), None))
+    assert torch.equal(x, before)
+
+
+def file(shape=(8, 4), ends=((2, 2), (0, 0)), grid="cartesian", name="a.hdf5") -> SimpleNamespace:
+    """What of a file decides its symmetries; ends are wall 0, open 1, periodic 2."""
+    return SimpleNamespace(
+        path=Path(name),
+        grid=grid,
+        dimensions=tuple(AXES[: len(shape)]),
+        shape=shape,
+        boundaries=np.array(ends),
+        channels=channels(len(shape)),
+    )
+
+
+ALL = {"flip": ["x", "y"], "roll": ["x", "y"], "permute": False, "copies": 4}
+
+
+def test_only_axes_periodic_in_every_file_roll() -> None:
+    half = file(ends=((2, 2), (2, 1)))
+    whole = file(ends=((2, 2), (2, 2)))
+    assert symmetries(ALL, [half]).roll == (0,)
+    assert symmetries(ALL, [whole]).roll == (0, 1)
+    assert symmetries(ALL, [whole, half]).roll == (0,)
+    assert symmetries(ALL | {"roll": ["y"], "flip": ["x"]}, [whole]).roll == (1,)
+    assert symmetries(ALL | {"roll": ["y"], "flip": ["x"]}, [whole]).flip == (0,)
+
+
+def test_only_equal_axes_are_permuted() -> None:
+    box = file((4, 6, 4), ends=[(1, 1)] * 3)
+    assert set(symmetries(ALL | {"permute": True}, [box]).permutations) == {(0, 1, 2), (2, 1, 0)}
+    with pytest.raises(LilasError, match=r"permute: no two axes of a 8x4 grid"):
+        symmetries(ALL | {"permute": True}, [file()])
+
+
+def test_what_cannot_be_augmented_is_refused() -> None:
+    with pytest.raises(LilasError, match=r"augment\.flip: unknown axis 'z'; allowed: x, y"):
+        symmetries(ALL | {"flip": ["z"]}, [file()])
+    with pytest.raises(LilasError, match=r"a\.hdf5 has a spherical grid"):
+        symmetries(ALL, [file(grid="spherical")])
+    with pytest.raises(LilasError, match=r"augment\.roll: axis 'y' is not periodic in a\.hdf5"):
+        Augmentation(ALL, [file()], preprocessing(2))
+    swap = Transformation((False, False), (0, 0), (1, 0))
+    with pytest.raises(LilasError, match="different sizes"):
+        apply(states(2, (4, 6)), swap, channels(2), None)
+    with pytest.raises(LilasError, match="t1_x would become a component of t1 that is not among"):
+        apply(torch.ones(1, 4, 4), swap, channels(2, (1,))[:1], None)
+
+
+def test_a_vector_with_a_logarithm_only_rolls() -> None:
+    velocity = channels(2, (1,))
+    seen = Preprocessing(("t1_x", "t1_y"), (1.0, None), (0.0, 0.0), (1.0, 1.0))
+    x = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0))
+    roll = Transformation((False, False), (1, 0), (0, 1))
+    assert torch.equal(apply(x, roll, velocity, seen), x.roll(1, 1))
+    for t in (
+        Transformation((True, False), (0, 0), (0, 1)),
+        Transformation((False, False), (0, 0), (1, 0)),
+    ):
+        with pytest.raises(LilasError, match="t1_x is a vector's component with a logarithm"):
+            apply(x, t, velocity, seen)
+
+
+def test_distinct_draws() -> None:
+    group = Symmetries((3, 4), flip=(0, 1), roll=(0,), permutations=((0, 1),))
+    drawn = draw_distinct(12, group, seed=5)
+    assert drawn[0] == Transformation.identity(2)
+    # All 2 x 2 flips and 3 rolls, each once.
+    assert {(t.flips, t.rolls) for t in drawn} == set(
+        product(product([False, True], repeat=2), [(0, 0), (1, 0), (2, 0)])
+    )
+    assert len(drawn) == 12
+    assert drawn == draw_distinct(12, group, seed=5) != draw_distinct(12, group, seed=6)
+    assert draw_distinct(4, group, seed=5) == drawn[:4]
+    with pytest.raises(LilasError, match=r"copies 13: .* at most 12"):
+        draw_distinct(13, group, seed=5)
+    assert [Transformation(**_tuples(json.loads(json.dumps(t.describe())))) for t in drawn] == drawn
+
+
+def _tuples(values: dict[str, list]) -> dict[str, tuple]:
+    return {key: tuple(value) for key, value in values.items()}
+
+
+def test_augmentation_draws_every_symmetry_and_only_those() -> None:
+    augment = Augmentation(
+        {"flip": ["x"], "roll": ["x"], "permute": False}, [file()], seen := preprocessing(2)
+    )
+    x = states(2, (8, 4), steps=1)
+    batch = x.repeat(400, 1, 1, 1)
+    found = augment(batch, torch.Generator().manual_seed(0))
+    expected = [
+        apply(x[0], Transformation((flip, False), (roll, 0), (0, 1)), channels(2), seen)
+        for flip in (False, True)
+        for roll in range(8)
+    ]
+    counts = [sum(torch.equal(sample, image) for sample in found) for image in expected]
+    assert sum(counts) == 400
+    # 25 expected of each of the 16; five standard deviations are 24.
+    assert min(counts) > 1
+    again = augment(batch, torch.Generator().manual_seed(0))
+    assert torch.equal(found, again)
+    none = Augmentation({"flip": [], "roll": [], "permute": False}, [file()], seen)
+    assert torch.equal(none(batch, torch.Generator().manual_seed(0)), batch)

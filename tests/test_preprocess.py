@@ -1,0 +1,97 @@
+"""Preprocessing against the official code's numbers, its inverse, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from lilas.data.preprocess import Preprocessing
+from lilas.errors import LilasError
+from lilas.files import write_json
+
+REFERENCE = Path(__file__).parent / "data/lola_1.1.0/preprocess"
+OFFSETS = {"log1p": 1.0, "log_eps": 1e-6}
+
+
+def official(name: str) -> Preprocessing:
+    config = yaml.safe_load((REFERENCE / f"{name}.yaml").read_text())
+    fields = config["fields"]
+    return Preprocessing(
+        names=tuple(fields),
+        offsets=tuple(OFFSETS.get(config["transform"].get(i)) for i in range(len(fields))),
+        mean=tuple(config["stats"]["mean"]),
+        std=tuple(config["stats"]["std"]),
+    )
+
+
+@pytest.mark.parametrize("name", ["euler_all", "gravity_cooling", "rayleigh_benard"])
+@pytest.mark.parametrize("channel_axis", [-1, 1])
+def test_equals_the_official_code(name: str, channel_axis: int) -> None:
+    data = np.load(REFERENCE / f"{name}.npz")
+    x, preprocessed, postprocessed = (
+        torch.from_numpy(data[key]).movedim(-1, channel_axis)
+        for key in ("x", "preprocessed", "postprocessed")
+    )
+    preprocessing = official(name)
+    assert torch.allclose(preprocessing.forward(x, channel_axis), preprocessed, rtol=1e-5, atol=0)
+    back = preprocessing.inverse(preprocessed, channel_axis)
+    assert torch.allclose(back, postprocessed, rtol=1e-5, atol=0)
+
+
+def test_arguments_are_left_alone() -> None:
+    preprocessing = official("euler_all")
+    x = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    before = x.clone()
+    preprocessing.forward(x, channel_axis=1)
+    preprocessing.inverse(x, channel_axis=1)
+    assert torch.equal(x, before)
+
+
+def test_values_by_hand() -> None:
+    preprocessing = Preprocessing(("a", "b"), (None, 1.0), (2.0, 0.5), (4.0, 0.25))
+    x = torch.tensor([[10.0, np.e - 1]])
+    y = torch.tensor([[2.0, 2.0]])
+    assert torch.allclose(preprocessing.forward(x, channel_axis=1), y)
+    assert torch.allclose(preprocessing.inverse(y, channel_axis=1), x)
+
+
+@pytest.mark.parametrize("value", [-1.0, -3.0, float("nan")])
+def test_undefined_logarithm_names_the_channel(value: float) -> None:
+    preprocessing = Preprocessing(("energy", "density"), (None, 1.0), (0.0, 0.0), (1.0, 1.0))
+    x = torch.ones(3, 2, 4)
+    x[1, 1, 2] = value
+    with pytest.raises(LilasError, match=r"'density' holds (-1|-3|nan), where log\(x \+ 1\)"):
+        preprocessing.forward(x, channel_axis=1)
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_channel_without_scale_is_refused(std: float) -> None:
+    with pytest.raises(LilasError, match="'pressure' has mean 0 and std"):
+        Preprocessing(("pressure",), (None,), (0.0,), (std,))
+
+
+def test_other_channels_are_refused() -> None:
+    with pytest.raises(LilasError, match="expected the 5 channels"):
+        official("euler_all").forward(torch.ones(5, 4), channel_axis=1)
+
+
+def test_read_takes_transforms_from_the_statistics(tmp_path: Path) -> None:
+    log = {"transform": {"kind": "log", "offset": 1e-6}, "mean": -1.75, "std": 0.95}
+    plain = {"transform": {"kind": "none"}, "mean": 0.0, "std": 0.5}
+    write_json(tmp_path / "statistics.json", {"channels": {"density": log, "velocity_x": plain}})
+    read = Preprocessing.read(tmp_path / "statistics.json")
+    expected = Preprocessing(("density", "velocity_x"), (1e-6, None), (-1.75, 0.0), (0.95, 0.5))
+    assert read == expected
+
+
+def test_broken_statistics_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "statistics.json"
+    write_json(path, {"channels": {"density": {"transform": {"kind": "none"}, "mean": 0.0}}})
+    with pytest.raises(LilasError, match=r"statistics\.json: channel 'density' lacks 'std'"):
+        Preprocessing.read(path)
+    entry = {"transform": {"kind": "sqrt"}, "mean": 0.0, "std": 1.0}
+    write_json(path, {"channels": {"density": entry}})
+    with pytest.raises(LilasError, match=r"'density': unknown transform .*allowed"):
+        Preprocessing.read(path)
