@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from lilas.autoencoder import LOSSES, SATURATIONS, make_dcae, make_identity, similarity
+from lilas.errors import LilasError
+from lilas.nn.dcae import Down, Up
 from lilas.nn.layers import depth_to_space, space_to_depth
 from official import Run, autoencoder_state, relative_error, runs
 
@@ -129,3 +131,57 @@ def test_identity_is_pixel_space():
     assert model.compression == 1
     assert list(model.state_dict()) == []
     assert model.latent_shape((3, 8, 4)) == (3, 8, 4)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_levels_start_near_the_identity(shuffle):
+    """Down then up gives the state back, or its every other point where it is strided."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 4, 16, 16)
+    down, up = (
+        layer(a, b, 3, (False, False), shuffle) for layer, a, b in ((Down, 4, 16), (Up, 16, 4))
+    )
+    blurred = x[:, :, ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    errors = []
+    for near in (False, True):
+        for layer in (down, up):
+            torch.nn.init.zeros_(layer.conv.bias)
+            if near:
+                layer.conv.start_near_identity()
+        errors.append(relative_error(up(down(x)), x if shuffle else blurred))
+    assert errors[1] < 0.05 < 0.5 < errors[0]
+
+
+def test_compiles_without_graph_breaks():
+    x = torch.randn(2, 3, 8, 8)
+    model = small(attention_heads={1: 2}, saturation="rmsnorm")
+    compiled = torch.compile(
+        lambda x: model.decode(model.encode(x)), fullgraph=True, backend="eager"
+    )
+    assert relative_error(compiled(x), model.decode(model.encode(x))) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kernel_size": 4}, "kernel"),
+        ({"norm": "batch"}, "batch"),
+        ({"channels": (1, 8)}, "1 channels"),
+        ({"channels": (24, 24), "norm": "group"}, "24 channels"),
+        ({"attention_heads": {2: 2}}, "level 2"),
+    ],
+)
+def test_refuses_what_it_cannot_build(changes, message):
+    with pytest.raises(LilasError, match=message):
+        small(**changes)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_refuses_a_grid_that_its_factor_does_not_divide(shuffle):
+    with pytest.raises(LilasError, match="grid of"):
+        small(pixel_shuffle=shuffle).encode(torch.randn(1, 3, 9, 8))
+
+
+def test_one_latent_has_no_similarity():
+    with pytest.raises(LilasError, match="batch"):
+        similarity(torch.randn(1, 4, 2, 2))

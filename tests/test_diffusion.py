@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lilas.diffusion import SCHEDULES, Denoiser, Inpainting, LogLogit
+from lilas.nn.vit import rotary_angles, sum_over_grid
 from lilas.objectives import Backbone, Diffusion, Solver, draw_masks
 from lilas.rollout import rollout
 from lilas.sampling import make_sampler
@@ -149,3 +150,117 @@ def test_known_states_come_out_as_they_went_in():
     window = model.stepper(torch.zeros(2, 3), sampler)(known, mask)
     over = mask.view(2, 1, 5, 1).expand_as(known)
     assert torch.allclose(window[over], known[over], atol=1e-2)
+
+
+def emulator(noisy: bool = True, **changes):
+    torch.manual_seed(0)
+    options = {"channels": 16, "blocks": 2, "heads": 2, "embedding": 8, "dropout": 0.0} | changes
+    backbone = Backbone(2, 3, 2, noisy=noisy, **options)
+    settings = {"schedule": "log_logit", "sigma_min": 1e-3, "sigma_max": 1e3}
+    settings |= {"prior": "uniform", "prior_parameters": (1.0, 1.0)}
+    return Diffusion(backbone, settings, "mse") if noisy else Solver(backbone, settings, "mse")
+
+
+def batch(size: int = 2):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(size, 2, 5, 4, 6, generator=generator)
+    return x, torch.randn(size, 3, generator=generator), torch.arange(5).expand(size, 5) < 2
+
+
+def gradients(model, *arguments):
+    torch.manual_seed(2)
+    model.zero_grad()
+    model.loss(*arguments).backward()
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_weights_hold_each_parameter_once(noisy):
+    model = emulator(noisy)
+    assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_a_rollout_leaves_training_as_it_was(noisy):
+    x, label, mask = batch()
+    before = gradients(emulator(noisy), x, label, mask)
+    model = emulator(noisy)
+    model.stepper(label, SimpleNamespace(method="ab", steps=2, order=3))(x, mask)
+    after = gradients(model, x, label, mask)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_checkpointing_changes_no_gradient(noisy):
+    first, second = (
+        gradients(emulator(noisy, checkpointing=on, dropout=0.1), *batch()) for on in (False, True)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+class Differentiated(torch.nn.Module):
+    """The network of `Gaussian`, that differentiates as guidance does: x - grad(x^2/2) = 0."""
+
+    def forward(self, x, mask, noise, label):
+        with torch.enable_grad():
+            z = x.detach().requires_grad_()
+            return x - torch.autograd.grad(z.square().sum() / 2, z)[0]
+
+
+def test_denoisers_may_differentiate_inside_a_step():
+    x, label, _ = batch()
+    model = emulator()
+    model.backbone = Differentiated()
+    step = model.stepper(label, SimpleNamespace(method="eab", steps=64, order=3))
+    torch.manual_seed(3)
+    window = step(x, torch.zeros(2, 5, dtype=torch.bool))
+    torch.manual_seed(3)
+    assert relative_error(window, torch.randn_like(x)) < 1e-2
+
+
+def test_sum_over_grid_and_angles_equal_the_sum_at_every_point():
+    """Under autocast too: bfloat16 would turn distant tokens by whole radians."""
+    sizes, theta = (3, 64, 48), torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    positions = [torch.arange(n, dtype=torch.float32) for n in sizes]
+    points = torch.tensor([[i, j, k] for i in range(3) for j in range(64) for k in range(48)])
+    exact = points.double() @ theta.double()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (rotary_angles(positions, theta) - exact).abs().max() < 1e-4
+    assert torch.equal(sum_over_grid([p[:, None] for p in positions])[:, 0], points.sum(1).float())
+
+
+def test_attention_sees_positions_only_by_their_differences():
+    """Rotary positions alone: tokens shifted together see each other as before."""
+    block = emulator().backbone.transformer.blocks[0]
+    x = torch.randn(1, 12, 16, generator=torch.Generator().manual_seed(0))
+    shifted, here, stretched = (
+        block.attention(
+            x,
+            rotary_angles([scale * torch.arange(12.0) + start], block.theta[:1])
+            .unflatten(-1, (2, -1))
+            .transpose(0, 1),
+        )
+        for start, scale in ((100.0, 1), (0.0, 1), (0.0, 9))
+    )
+    assert relative_error(shifted, here) < 1e-4
+    assert relative_error(stretched, here) > 1e-3
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_compiles_without_graph_breaks(noisy):
+    x, label, mask = batch()
+    backbone = emulator(noisy, patch_size=(1, 2, 2)).backbone
+    arguments = (x, mask.view(2, 1, 5, 1, 1), torch.tensor([-3.0, 40.0]), label)
+    compiled = torch.compile(backbone, fullgraph=True, backend="eager")
+    assert relative_error(compiled(*arguments), backbone(*arguments)) < 1e-5
+
+
+def test_the_same_seed_gives_the_same_window():
+    x, label, mask = batch()
+    step = emulator().stepper(label, SimpleNamespace(method="ddpm", steps=4, order=3))
+    windows = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        windows.append(step(x, mask))
+    assert torch.equal(windows[0], windows[1])
+    assert not torch.allclose(windows[0], windows[2])

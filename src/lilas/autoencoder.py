@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lilas.errors import LilasError
 from lilas.nn.dcae import Decoder, Encoder
 
 BOUND = 5.0
@@ -61,11 +62,21 @@ class Autoencoder(nn.Module):
         return self.pixel_channels * self.factor**self.dimensions / self.latent_channels
 
     def latent_shape(self, pixels: Sequence[int]) -> tuple[int, ...]:
-        """Returns the latent's (channel, *space) for a state's (channel, *space)."""
+        """Returns the latent's (channel, *space) for a state's (channel, *space).
+
+        Raises:
+            LilasError: the factor does not divide an axis.
+        """
+        if any(points % self.factor for points in pixels[1:]):
+            raise LilasError(
+                f"The factor {self.factor} of the autoencoder does not divide a grid of "
+                f"{tuple(pixels[1:])} points. Choose fewer levels."
+            )
         return (self.latent_channels, *(points // self.factor for points in pixels[1:]))
 
     def encode(self, x: Tensor) -> Tensor:
         """Returns the latents (batch, channel, *space/factor) of states."""
+        self.latent_shape(x.shape[1:])
         return self.saturate(self.encoder(x))
 
     def decode(self, z: Tensor) -> Tensor:
@@ -86,7 +97,14 @@ def make_dcae(
     latent_noise: float = 0.0,
     **options: Any,
 ) -> Autoencoder:
-    """Returns the paper's convolutional autoencoder; options as `lilas.nn.dcae.Encoder`."""
+    """Returns the paper's convolutional autoencoder; options as `lilas.nn.dcae.Encoder`.
+
+    Raises:
+        LilasError: attention is asked for at a level that is not there.
+    """
+    for level in options.get("attention_heads") or {}:
+        if not 0 <= level < len(channels):
+            raise LilasError(f"attention_heads: level {level}; allowed: 0 to {len(channels) - 1}")
     options |= {"channels": channels, "periodic": periodic, "patch_size": patch_size}
     return Autoencoder(
         Encoder(pixel_channels, latent_channels, **options),
@@ -119,7 +137,13 @@ def _per_field(error: Tensor, x: Tensor) -> Tensor:
 
 
 def similarity(z: Tensor) -> Tensor:
-    """Mean cosine similarity over pairs of latents in a batch (batch, channel, *space)."""
+    """Mean cosine similarity over pairs of latents in a batch (batch, channel, *space).
+
+    Raises:
+        LilasError: there is no pair.
+    """
+    if len(z) < 2:
+        raise LilasError("Latent similarity needs a batch of at least 2. Raise batch_size.")
     unit = F.normalize(z.flatten(1), dim=1)
     pairs = torch.triu(unit @ unit.T, diagonal=1)
     return pairs.sum() / math.comb(len(z), 2)

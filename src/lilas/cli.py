@@ -1,7 +1,6 @@
 """The command `lilas`: look at what the pipeline has made."""
 
 import argparse
-import textwrap
 from pathlib import Path
 
 from lilas import __version__

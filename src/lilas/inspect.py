@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import xarray as xr
@@ -145,9 +144,7 @@ def _array_ranges(array: zarr.Array, dims: tuple[str, ...], what: str) -> Ranges
     """Returns the ranges of a store's array, read a chunk at a time."""
     axis = dims.index("channel")
     ranges = Ranges(array.shape[axis])
-    starts = [
-        range(0, size, chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)
-    ]
+    starts = [range(0, size, chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)]
     corners = list(np.ndindex(*(len(steps) for steps in starts)))
     whole = array.shape[axis] == array.chunks[axis]
     for corner in _shown(corners, what):
@@ -183,9 +180,13 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     columns = list(zip(headers, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     return [
-        ("  " + row[0].ljust(widths[0]) + "".join(
-            "  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
-        )).rstrip()
+        (
+            "  "
+            + row[0].ljust(widths[0])
+            + "".join(
+                "  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
+            )
+        ).rstrip()
         for row in (headers, *rows)
     ]
 
@@ -364,7 +365,9 @@ def _history(path: Path) -> Inspection:
     if len(history):
         valid = history.dropna(subset=["valid_loss"])
         facts = {"steps": f"{history['step'].iloc[-1]}"}
-        facts |= {"loss": f"{history['loss'].iloc[0]:.6g} first, {history['loss'].iloc[-1]:.6g} last"}
+        facts |= {
+            "loss": f"{history['loss'].iloc[0]:.6g} first, {history['loss'].iloc[-1]:.6g} last"
+        }
         if len(valid):
             best = valid.loc[valid["valid_loss"].idxmin()]
             last = valid["valid_loss"].iloc[-1]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lilas.autoencoder import LOSSES
 from lilas.diffusion import PRIORS, SCHEDULES, Denoiser, Inpainting
-from lilas.nn.layers import sine_encoding, sine_frequencies
+from lilas.nn.layers import sine_encoding
 from lilas.nn.vit import Transformer
 from lilas.rollout import Step
 from lilas.sampling import make_sampler, start_noise
@@ -38,13 +38,13 @@ class Backbone(nn.Module):
         )
         self.label = _perceptron(label_features, width)
         self.noise = _perceptron(width, width) if noisy else None
-        self.register_buffer("frequencies", sine_frequencies(width), persistent=False)
+        self.width = width
 
     def forward(self, x: Tensor, mask: Tensor, noise: Tensor | None, label: Tensor) -> Tensor:
         """Args: x (batch, channel, time, *space); mask (batch, 1, time, 1, …); noise (batch,)."""
         vector = self.label(label)
         if self.noise is not None:
-            vector = vector + self.noise(sine_encoding(noise, self.frequencies))
+            vector = vector + self.noise(sine_encoding(noise, self.width))
         return self.transformer(torch.cat([x, mask.to(x.dtype).expand_as(x)], dim=1), vector)
 
 
@@ -57,14 +57,20 @@ class Diffusion(nn.Module):
     def __init__(self, backbone: Backbone, settings: dict[str, Any], _: str) -> None:
         super().__init__()
         self.backbone = backbone
-        schedule = SCHEDULES[settings["schedule"]](settings["sigma_min"], settings["sigma_max"])
-        self.denoiser = Denoiser(backbone, schedule)
+        self.schedule = SCHEDULES[settings["schedule"]](
+            settings["sigma_min"], settings["sigma_max"]
+        )
         self.prior, self.parameters_of_prior = settings["prior"], settings["prior_parameters"]
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The denoiser; made when asked for, so that weights hold the backbone once."""
+        return Denoiser(self.backbone, self.schedule)
 
     def loss(self, x: Tensor, label: Tensor, mask: Tensor) -> Tensor:
         """Args: x (batch, channel, time, *space); label (batch, feature); mask (batch, time)."""
         t = PRIORS[self.prior](torch.rand(len(x), device=x.device), *self.parameters_of_prior)
-        alpha, sigma = (u.view(-1, *[1] * (x.ndim - 1)) for u in self.denoiser.schedule(t))
+        alpha, sigma = (u.view(-1, *[1] * (x.ndim - 1)) for u in self.schedule(t))
         x_t = alpha * x + sigma * torch.randn_like(x)
         q = self.denoiser(x_t, t, label=label, mask=_over_space(mask, x), known=x)
         return ((q.mean - x).square() / q.var).mean()
@@ -72,7 +78,8 @@ class Diffusion(nn.Module):
     def stepper(self, label: Tensor, sampler: Any) -> Step:
         """Returns the step of a rollout: sampling a window given its known states."""
 
-        @torch.inference_mode()
+        # Not inference mode: guidance differentiates the denoiser.
+        @torch.no_grad()
         def step(known: Tensor, mask: Tensor) -> Tensor:
             denoiser = Inpainting(self.denoiser, label, _over_space(mask, known), known)
             noise = start_noise(denoiser.schedule, known)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -62,7 +63,7 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(self.dropout(F.silu(self.conv1(h))))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.checkpointing and self.training:
+        if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(self._residual, x, use_reentrant=False)
         return self._residual(x)
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lilas.errors import LilasError
+
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
@@ -23,10 +25,19 @@ class ChannelNorm(nn.Module):
 
 
 def make_norm(kind: str, channels: int) -> nn.Module:
-    """Returns `layer` (ChannelNorm) or `group` (at most 16 groups) normalisation, no affine."""
-    if kind == "layer":
+    """Returns `layer` (ChannelNorm) or `group` (at most 16 groups) normalisation, no affine.
+
+    Raises:
+        LilasError: there is no such normalisation, or not for so many channels.
+    """
+    if kind == "layer" and channels > 1:
         return ChannelNorm()
-    return nn.GroupNorm(min(16, channels), channels, affine=False)
+    if kind == "group" and channels % min(16, channels) == 0:
+        return nn.GroupNorm(min(16, channels), channels, affine=False)
+    raise LilasError(
+        f"norm {kind!r} of {channels} channels; allowed: layer of at least 2, group of less than "
+        "16 or a multiple of 16"
+    )
 
 
 class Conv(nn.Module):
@@ -38,12 +49,17 @@ class Conv(nn.Module):
         kernel: Kernel size along every axis.
         periodic: By space axis: periodic padding, else zeros.
         stride: Stride along every axis.
+
+    Raises:
+        LilasError: the kernel is even.
     """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, periodic: Sequence[bool], stride: int = 1
     ) -> None:
         super().__init__()
+        if kernel % 2 == 0:
+            raise LilasError(f"kernel_size {kernel}: an even kernel has no centre; use an odd one")
         half = kernel // 2
         self.wrap = [half * p for axis in reversed(periodic) for p in (axis, axis)]
         padding = tuple(0 if axis else half for axis in periodic)
@@ -88,12 +104,11 @@ def depth_to_space(x: Tensor, size: Sequence[int]) -> Tensor:
     return x.permute(0, 1, *order).reshape(*x.shape[:2], *points)
 
 
-def sine_frequencies(features: int) -> Tensor:
-    """Returns the frequencies w^(-linspace(0, 1, features/2)), w = 1e3."""
-    return 1e3 ** -torch.linspace(0, 1, features // 2)
+def sine_encoding(x: Tensor, features: int) -> Tensor:
+    """Encodes numbers as sin(f x), then cos(f x): (…) -> (…, features).
 
-
-def sine_encoding(x: Tensor, frequencies: Tensor) -> Tensor:
-    """Encodes numbers as all sines, then all cosines: (…) -> (…, 2 * frequencies)."""
-    angles = x[..., None] * frequencies
+    The frequencies f are w^(-linspace(0, 1, features/2)), w = 1e3.
+    """
+    exponents = torch.linspace(0, 1, features // 2, dtype=x.dtype, device=x.device)
+    angles = x[..., None] * 1e3**-exponents
     return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -1,13 +1,40 @@
 """The transformer over space-time tokens (paper section 4.2; official code 1.1.0, `vit`)."""
 
+import math
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lilas.nn.layers import depth_to_space, sine_encoding, sine_frequencies, space_to_depth
+from lilas.nn.layers import depth_to_space, sine_encoding, space_to_depth
+
+
+def sum_over_grid(terms: Sequence[Tensor]) -> Tensor:
+    """Returns sum_a terms[a][i_a] at every point (i_1, …, i_n) of a grid, last axis fastest.
+
+    What is a sum over axes costs the sum of their sizes this way, not their product.
+
+    Args:
+        terms: By axis of the grid, (points of the axis, feature).
+
+    Returns:
+        (point, feature).
+    """
+    return reduce(lambda total, term: total[..., None, :] + term, terms).flatten(0, -2)
+
+
+def rotary_angles(positions: Sequence[Tensor], theta: Tensor) -> Tensor:
+    """Returns coordinates times theta, (token, feature/2).
+
+    Args:
+        positions: Coordinates by axis of the grid.
+        theta: Radians per point, (axis, feature/2).
+    """
+    # Products, where a matrix product in TF32 or bfloat16 would round the angles.
+    return sum_over_grid([p[:, None] * t for p, t in zip(positions, theta, strict=True)])
 
 
 class Attention(nn.Module):
@@ -66,8 +93,10 @@ class Block(nn.Module):
             nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, 4 * channels)
         )
         self.modulation[-1].weight.data.mul_(1e-2)
-        # Random frequencies, so that no two features start with the same view of a distance.
-        self.theta = nn.Parameter(torch.randn(axes, channels // 2) * 1e-1) if rope else None
+        # One to a hundredth of a radian per point, each pair of features along its own direction.
+        direction = F.normalize(torch.randn(axes, channels // 2), dim=0)
+        frequency = 1e-2 ** torch.rand(channels // 2)
+        self.theta = nn.Parameter(frequency * direction) if rope else None
         self.attention = Attention(channels, heads, qk_norm)
         self.ffn = nn.Sequential(
             nn.Linear(channels, ffn_factor * channels),
@@ -76,22 +105,27 @@ class Block(nn.Module):
             nn.Linear(ffn_factor * channels, channels),
         )
 
-    def _block(self, x: Tensor, coordinates: Tensor, vector: Tensor, skip: Tensor) -> Tensor:
+    def _block(
+        self, x: Tensor, positions: Sequence[Tensor], vector: Tensor, skip: Tensor
+    ) -> Tensor:
         a, b, c, d = self.modulation(vector).unsqueeze(1).chunk(4, dim=-1)
         angles = None
         if self.theta is not None:
-            angles = (coordinates @ self.theta).unflatten(-1, (self.heads, -1)).transpose(0, 1)
+            angles = rotary_angles(positions, self.theta)
+            angles = angles.unflatten(-1, (self.heads, -1)).transpose(0, 1)
         y = (a + 1) * F.layer_norm(x, x.shape[-1:]) + b
         y = y + self.attention(y, angles)
         y = self.ffn(y)
         y = (x + c * y) * torch.rsqrt(1 + c * c)
         return (y + d * skip) * torch.rsqrt(1 + d * d)
 
-    def forward(self, x: Tensor, coordinates: Tensor, vector: Tensor, skip: Tensor) -> Tensor:
-        """Args: x, skip (batch, token, channel); coordinates (token, axis); vector (batch, e)."""
-        if self.checkpointing and self.training:
-            return checkpoint(self._block, x, coordinates, vector, skip, use_reentrant=False)
-        return self._block(x, coordinates, vector, skip)
+    def forward(
+        self, x: Tensor, positions: Sequence[Tensor], vector: Tensor, skip: Tensor
+    ) -> Tensor:
+        """Args: x, skip (batch, token, channel); positions by axis; vector (batch, embedding)."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(self._block, x, positions, vector, skip, use_reentrant=False)
+        return self._block(x, positions, vector, skip)
 
 
 class Transformer(nn.Module):
@@ -132,9 +166,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = tuple(patch_size or (1,) * axes)
-        points = 1
-        for size in self.patch:
-            points *= size
+        points = math.prod(self.patch)
         self.embed = nn.Linear(inputs * points, channels)
         self.position = nn.Linear(axes * channels, channels)
         self.blocks = nn.ModuleList(
@@ -152,29 +184,24 @@ class Transformer(nn.Module):
             for _ in range(blocks)
         )
         self.project = nn.Linear(channels, outputs * points)
-        self.register_buffer("frequencies", sine_frequencies(channels), persistent=False)
-        self._grids: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
 
-    def _grid(self, sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Returns the tokens' coordinates (token, axis) and encodings, made once per shape."""
-        key = (sizes, device)
-        if key not in self._grids:
-            axes = [torch.arange(n, dtype=torch.float32, device=device) for n in sizes]
-            coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
-            self._grids[key] = (
-                coordinates,
-                sine_encoding(coordinates, self.frequencies.to(device)).flatten(1),
-            )
-        return self._grids[key]
+    def _embedding(self, positions: Sequence[Tensor]) -> Tensor:
+        """Returns the linear layer of the axes' sine encodings side by side, (token, channel)."""
+        weights = self.position.weight.chunk(len(positions), dim=1)
+        terms = [
+            F.linear(sine_encoding(p, weight.shape[1]), weight)
+            for p, weight in zip(positions, weights, strict=True)
+        ]
+        return sum_over_grid(terms) + self.position.bias
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """Args: x (batch, channel, *grid); vector (batch, embedding), the conditioning."""
         x = space_to_depth(x, self.patch)
         sizes = x.shape[2:]
-        coordinates, encoding = self._grid(tuple(sizes), x.device)
+        positions = [torch.arange(n, dtype=torch.float32, device=x.device) for n in sizes]
         skip = self.embed(x.flatten(2).transpose(1, 2))
-        y = skip + self.position(encoding)
+        y = skip + self._embedding(positions)
         for block in self.blocks:
-            y = block(y, coordinates, vector, skip)
+            y = block(y, positions, vector, skip)
         y = self.project(y).transpose(1, 2).unflatten(2, sizes)
         return depth_to_space(y, self.patch)
