@@ -14,6 +14,7 @@ include: "workflow/rules/emulator.smk"
 include: "workflow/rules/rollout.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/targets.smk"
 
 
 rule all:

@@ -1,9 +1,12 @@
 """The command `lilas`: look at what the pipeline has made."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from lilas import __version__
+from lilas.artifacts import INSPECTED
 from lilas.errors import broken
 from lilas.files import atomic
 from lilas.stages import run
@@ -36,7 +39,11 @@ Prints the first table of a study, the VRMSE by horizon, and where its report li
 
 def main() -> None:
     """Runs the command line; a broken contract ends it with one line and status 1."""
-    run(_main)
+    try:
+        run(_main)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _main() -> None:
@@ -76,7 +83,7 @@ def _main() -> None:
 
 
 def _kinds() -> str:
-    return "\n".join(f"  {name:<12} {what}" for name, what in KINDS.items())
+    return "\n".join(f"  {name:<12} {what}" for name, what in INSPECTED.items())
 
 
 def _default(path: Path) -> Path:

@@ -25,10 +25,11 @@ from safetensors import safe_open
 
 from lilas import inspect_pictures as pictures
 from lilas import stores
+from lilas.artifacts import INSPECTED
 from lilas.autoencoder import Autoencoder
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
-from lilas.data.well import SUFFIXES, WellFile, open_files, open_well, read_states
+from lilas.data.well import BOUNDARIES, SUFFIXES, WellFile, open_files, open_well, read_states
 from lilas.errors import LilasError, broken
 from lilas.evaluation import decode, metrics_record, read_metrics
 from lilas.files import read_json, sha256
@@ -39,20 +40,10 @@ from lilas.provenance import differences
 from lilas.tables import by_horizon
 from lilas.weights import read_record
 
-KINDS = {
-    "data file": ".hdf5 or .h5, in The Well's layout",
-    "statistics": "statistics.json",
-    "weights": "weights.safetensors, weights_best.safetensors",
-    "history": "history.jsonl",
-    "latents": "latents/SPLIT.zarr or its manifest SPLIT.json",
-    "rollouts": "rollouts.zarr or its manifest rollouts.json",
-    "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
-    "checkpoint": "checkpoint/checkpoint.pt",
-}
-
 BLOCK_BYTES = 32 * 2**20
 WIDTH = 100
-PANELS = 5
+# Columns of a picture, and rows of latent channels and of members at most.
+PANELS, CHANNELS, MEMBERS = 5, 8, 4
 ELSEWHERE = "Give the path of one that LILAS wrote."
 
 Decoder = tuple[Autoencoder, Preprocessing, WellFile]
@@ -95,7 +86,7 @@ def inspect(path: Path) -> Inspection:
 
 def _unknown(path: Path) -> LilasError:
     found = "a folder" if path.is_dir() else "something else"
-    known = "; ".join(f"{name} ({what})" for name, what in KINDS.items())
+    known = "; ".join(f"{name} ({what})" for name, what in INSPECTED.items())
     return broken(path, "an artifact of LILAS", found, f"Kinds: {known}.")
 
 
@@ -130,36 +121,40 @@ class Ranges:
         return _table(["channel", "min", "mean", "max", ""], rows)
 
 
-def _state_ranges(pixels: Pixels, read: Callable[[int, slice], np.ndarray], what: str) -> Ranges:
+def _state_ranges(
+    read: Callable[[int, slice], np.ndarray], rows: int, steps: int, shape: tuple[int, ...]
+) -> Ranges:
     """Returns the ranges of states (time, channel, *space) that `read` returns by row and steps."""
-    ranges = Ranges(pixels.shape[0])
-    block = max(1, BLOCK_BYTES // (4 * math.prod(pixels.shape)))
-    for row in _shown(range(pixels.rows), what):
-        for first in range(0, pixels.steps, block):
-            ranges.add(read(row, slice(first, min(first + block, pixels.steps))), axis=1)
+    ranges = Ranges(shape[0])
+    block = max(1, BLOCK_BYTES // (4 * math.prod(shape)))
+    for row in _shown(range(rows)):
+        for first in range(0, steps, block):
+            ranges.add(read(row, slice(first, min(first + block, steps))), axis=1)
     return ranges
 
 
-def _array_ranges(array: zarr.Array, dims: tuple[str, ...], what: str) -> Ranges:
-    """Returns the ranges of a store's array, read a chunk at a time."""
+def _array_ranges(path: Path, array: zarr.Array, dims: tuple[str, ...]) -> Ranges:
+    """Returns the ranges of a store's array, read a chunk at a time.
+
+    Raises:
+        LilasError: its chunks split the channels.
+    """
     axis = dims.index("channel")
+    if array.chunks[axis] != array.shape[axis]:
+        found = f"chunks of {array.chunks[axis]}"
+        raise broken(path, f"chunks of all {array.shape[axis]} channels", found, ELSEWHERE)
     ranges = Ranges(array.shape[axis])
-    starts = [range(0, size, chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)]
-    corners = list(np.ndindex(*(len(steps) for steps in starts)))
-    whole = array.shape[axis] == array.chunks[axis]
-    for corner in _shown(corners, what):
-        place = tuple(
-            slice(steps[i], steps[i] + chunk)
-            for i, steps, chunk in zip(corner, starts, array.chunks, strict=True)
+    counts = [-(-size // chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)]
+    for place in _shown(list(np.ndindex(*counts))):
+        block = tuple(
+            slice(i * chunk, (i + 1) * chunk) for i, chunk in zip(place, array.chunks, strict=True)
         )
-        if not whole:
-            raise LilasError(f"{what}: its chunks split the channels; LILAS writes none such")
-        ranges.add(array[place], axis)
+        ranges.add(array[block], axis)
     return ranges
 
 
-def _shown(items: Sequence[Any], what: str) -> Iterable[Any]:
-    return progress(items, desc=f"read {what}", unit="block", leave=False, delay=1.0)
+def _shown(items: Sequence[Any]) -> Iterable[Any]:
+    return progress(items, desc="read", unit="block", leave=False, delay=1.0)
 
 
 # --- Lines ------------------------------------------------------------------------------------
@@ -212,7 +207,8 @@ def _origin(record: dict[str, Any]) -> list[str]:
     inputs = {name: _input(entry) for name, entry in record["inputs"].items()}
     lines = ["", "Made by"]
     lines += _facts({"stage": record["stage"]})
-    lines += _facts({key: _plain(value) for key, value in record["config"].items()})
+    config = {key: _plain(value) for key, value in record["config"].items()}
+    lines += _facts({key: text for key, text in config.items() if text})
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     lines += ["", "From", *_facts(inputs), *_facts({"versions": versions})]
     found = differences(record)
@@ -252,10 +248,10 @@ def _plain(value: Any) -> str:
 
 def _data_file(path: Path) -> Inspection:
     file = open_well(path)
-    pixels = Pixels([file], Preprocessing((), (), (), ()), {})
     names = [channel.name for channel in file.channels]
     dims = ("trajectory", "time", "channel", *file.dimensions)
-    sizes = (file.trajectories, file.steps, *pixels.shape)
+    shape = (len(names), *file.shape)
+    sizes = (file.trajectories, file.steps, *shape)
     facts = {
         "states": f"float32 {_shape(dims, sizes)}, {_size(path.stat().st_size)} on disk",
         "time": f"{_span(file.time)}, unit: {file.time_units}",
@@ -267,7 +263,7 @@ def _data_file(path: Path) -> Inspection:
         ),
         **{name: _values(values) for name, values in file.parameters.items()},
     }
-    ranges = _state_ranges(pixels, pixels.truth, path.name)
+    ranges = _state_ranges(partial(read_states, file), *sizes[:2], shape)
     lines = [f"{path}: data file of {file.dataset}, in The Well's layout", "", *_facts(facts)]
     lines += ["", "Channels, in the data's own units (the format names none)", *ranges.lines(names)]
     lines += ["", "Its source: The Well's format holds no record of its making."]
@@ -283,7 +279,7 @@ def _data_file(path: Path) -> Inspection:
 
 
 def _boundary_names(codes: np.ndarray) -> list[str]:
-    names = {0: "wall", 1: "open", 2: "periodic"}
+    names = {code: name for name, code in BOUNDARIES.items()}
     return [names[code] for code in dict.fromkeys(codes.tolist())]
 
 
@@ -333,7 +329,7 @@ def _weights(path: Path) -> Inspection:
             tensor = file.get_tensor(key)
             kinds.add(str(tensor.dtype).removeprefix("torch."))
             entry = modules.setdefault(
-                ".".join(key.split(".")[:2]),
+                ".".join(key.split(".")[:3]),
                 {"tensors": 0, "numbers": 0, "low": math.inf, "high": -math.inf},
             )
             entry["tensors"] += 1
@@ -480,7 +476,7 @@ def _latents(path: Path, dataset: xr.Dataset) -> Inspection:
         files = dict.fromkeys(dataset["file"].values)
         facts["files"] = ", ".join(files)
         what = f"latents of {dataset.dataset}"
-    ranges = _array_ranges(array, latent.dims, path.name)
+    ranges = _array_ranges(path, array, latent.dims)
     channels = [f"latent {i}" for i in range(latent.sizes["channel"])]
     lines = [f"{path}: {what}", "", *_facts(facts), "", "Channels", *ranges.lines(channels)]
     lines += _origin(record)
@@ -528,7 +524,7 @@ def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
         autoencoder, preprocessing, file = decoder
         decoded = _decode(latents, autoencoder, preprocessing)
         rows = {f"decoded {c.name}": decoded[:, i] for i, c in enumerate(file.channels)}
-    rows |= {f"latent {i}": latents[:, i] for i in range(latents.shape[1])}
+    rows |= {f"latent {i}": latents[:, i] for i in range(min(CHANNELS, latents.shape[1]))}
     titles = [f"time {dataset['time'].values[i]:g}" for i in steps]
     return pictures.panels(rows, titles, "Trajectory 0, first copy")
 
@@ -536,7 +532,7 @@ def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
 def _rollout_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     """Draws the members of the first trajectory over lead time, in the first field."""
     steps = pictures.spaced(dataset.sizes["time"], PANELS)
-    members = range(min(4, dataset.sizes["member"]))
+    members = range(min(MEMBERS, dataset.sizes["member"]))
     chosen = dataset["latent"].isel(trajectory=0, member=list(members), time=steps).values
     states, name = chosen[:, :, 0], "latent 0"
     if decoder:
@@ -576,7 +572,7 @@ def _pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
         "time": f"{_span(files[0].time)}, unit: {files[0].time_units}",
         "files": ", ".join(file.path.name for file in files),
     }
-    ranges = _state_ranges(pixels, pixels.read, path.name)
+    ranges = _state_ranges(pixels.read, pixels.rows, pixels.steps, pixels.shape)
     lines = [f"{path}: latents of {files[0].dataset} in pixel space", "", *_facts(facts)]
     lines += ["", "Channels, standardised", *ranges.lines(names), *_origin(record)]
 

@@ -74,7 +74,7 @@ def curves(metrics: pd.DataFrame) -> Figure:
     fields = list(metrics["field"].unique())
     emulators = list(metrics["emulator"].unique())
     figure, axes = plt.subplots(
-        1, len(names), figsize=(4 * len(names), 3.4), squeeze=False, layout="constrained"
+        1, len(names), figsize=(4 * len(names), 3.8), squeeze=False, layout="constrained"
     )
     for ax, name in zip(axes[0], names, strict=True):
         rows = metrics[metrics["metric"] == name]
@@ -91,5 +91,6 @@ def curves(metrics: pd.DataFrame) -> Figure:
         ax.set_title(SHOWN[name], fontsize=10)
         ax.set_xlabel("lead time (solver steps)")
         ax.grid(alpha=0.3)
-    axes[0, 0].legend(fontsize=7)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure

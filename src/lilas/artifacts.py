@@ -1,0 +1,499 @@
+"""Every file that the pipeline writes, described; and the pages of `docs/` that say so.
+
+`python -m lilas.artifacts` writes `docs/artifacts.md` and `docs/configuration.md` again. Tests
+compare the descriptions with what the stages write, in both directions.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lilas.config import Config, Study
+
+# What `lilas inspect` knows, by how such files are named.
+INSPECTED = {
+    "data file": ".hdf5 or .h5, in The Well's layout",
+    "statistics": "statistics.json",
+    "weights": "weights.safetensors, weights_best.safetensors",
+    "history": "history.jsonl",
+    "latents": "latents/SPLIT.zarr or its manifest SPLIT.json",
+    "rollouts": "rollouts.zarr or its manifest rollouts.json",
+    "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
+    "checkpoint": "checkpoint/checkpoint.pt",
+}
+
+STUDY = "{results}/{study}"
+AUTOENCODER = STUDY + "/{dataset}/{autoencoder}"
+EMULATOR = AUTOENCODER + "/{emulator}"
+ROLLOUT = EMULATOR + "/{sampler}"
+SPACE = "*space"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array, column or value in an artifact.
+
+    Attributes:
+        name: Its name in the file; what stands in braces varies.
+        dims: Its axes in order; `*space` stands for the space axes, `x`, `y` and perhaps `z`.
+        dtype: Type on disk.
+        units: Its unit; 1 is a pure number, empty where there can be none.
+        text: What it is.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    units: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A kind of file.
+
+    Attributes:
+        name: What it is called.
+        paths: Where such files lie.
+        format: How it is stored.
+        text: What it holds.
+        variables: What is in it.
+        attributes: What its metadata say, by name.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    format: str
+    text: str
+    variables: tuple[Variable, ...] = ()
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+PROVENANCE = (
+    "the record of its making: stage, config (the stage's slice of the study), inputs (path and "
+    "SHA-256, or path and size for data files), code (fingerprint) and versions"
+)
+
+_ROW = ("row",)
+_CHANNEL = ("channel",)
+_STEP = ("step",)
+_COPY = ("augmentation", "trajectory")
+
+ARTIFACTS = (
+    Artifact(
+        "Data file",
+        (
+            "{data}/{folder}/{system}/data/{split}/Rayleigh_{rayleigh}.hdf5",
+            "{data}/well/{system}/data/{split}/{file}",
+        ),
+        "HDF5, in The Well's layout",
+        "Trajectories of a simulation, simulated here or downloaded. Studies share them; a "
+        "simulation's `{folder}` is `simulate-` and a hash of its parameters. Downloaded files may "
+        "hold more than is listed. The layout names no units of fields.",
+        (
+            Variable(
+                "t{order}_fields/{field}",
+                ("trajectory", "time", SPACE, "*component"),
+                "float32",
+                "the simulation's",
+                "A field; one axis of components per order, none for scalars.",
+            ),
+            Variable(
+                "dimensions/time", ("time",), "float32", "`time_units`", "Time of the states."
+            ),
+            Variable("dimensions/{axis}", ("axis",), "float32", "the simulation's", "Grid points."),
+            Variable(
+                "scalars/{parameter}",
+                ("trajectory",),
+                "float32",
+                "the parameter's",
+                "A parameter; without axes where all trajectories share it.",
+            ),
+            Variable(
+                "boundary_conditions/{axis}_{kind}/mask",
+                ("axis",),
+                "bool",
+                "",
+                "Where the boundary is; kind is wall, open or periodic.",
+            ),
+        ),
+        {
+            "dataset_name": "name of the dataset",
+            "grid_type": "kind of grid, `cartesian`",
+            "n_spatial_dims": "number of space axes",
+            "n_trajectories": "number of trajectories",
+            "simulation_parameters": "names of the parameters that all trajectories share",
+            "{parameter}": "value of such a parameter",
+            "simulation": "hash of the simulation's parameters",
+            "time_units": "unit of time",
+        },
+    ),
+    Artifact(
+        "Statistics",
+        (STUDY + "/{dataset}/statistics.json",),
+        "JSON",
+        "Of each channel over the training split, after its field's transform.",
+        (
+            Variable("channels.{channel}.transform", (), "mapping", "", "none, or log and offset."),
+            Variable("channels.{channel}.mean", (), "number", "the transformed field's", "Mean."),
+            Variable(
+                "channels.{channel}.std",
+                (),
+                "number",
+                "the transformed field's",
+                "Standard deviation, over n.",
+            ),
+            Variable("channels.{channel}.min", (), "number", "the transformed field's", "Minimum."),
+            Variable("channels.{channel}.max", (), "number", "the transformed field's", "Maximum."),
+            Variable("channels.{channel}.count", (), "integer", "1", "Number of values."),
+        ),
+        {"provenance": PROVENANCE},
+    ),
+    Artifact(
+        "Weights",
+        tuple(
+            f"{folder}/{name}.safetensors"
+            for folder in (AUTOENCODER, EMULATOR)
+            for name in ("weights", "weights_best")
+        ),
+        "safetensors",
+        "Weights of a trained model, its average where one is kept: of the last step, and of the "
+        "best validation. Pixel space has an empty file.",
+        (Variable("{parameter}", ("the parameter's",), "float32", "1", "A parameter by name."),),
+        {"format": "`pt`", "lilas": PROVENANCE},
+    ),
+    Artifact(
+        "History",
+        (
+            f"{AUTOENCODER}/history.jsonl",
+            f"{EMULATOR}/history.jsonl",
+            f"{AUTOENCODER}/checkpoint/history.jsonl",
+            f"{EMULATOR}/checkpoint/history.jsonl",
+        ),
+        "JSON lines",
+        "The course of a training, a line per logged step; in the checkpoint folder, while it "
+        "runs. Its provenance is that of the weights beside it.",
+        (
+            Variable("step", _STEP, "integer", "1", "Optimiser steps done."),
+            Variable("loss", _STEP, "number", "1", "Mean loss since the line before."),
+            Variable("learning_rate", _STEP, "number", "1", "Learning rate."),
+            Variable("gradient_norm", _STEP, "number", "1", "Gradient norm before clipping."),
+            Variable("skipped", _STEP, "integer", "1", "Steps skipped so far: not finite."),
+            Variable("valid_loss", _STEP, "number", "1", "Validation loss, where it validated."),
+        ),
+    ),
+    Artifact(
+        "Checkpoint",
+        (f"{AUTOENCODER}/checkpoint/checkpoint.pt", f"{EMULATOR}/checkpoint/checkpoint.pt"),
+        "PyTorch",
+        "Everything from which a training resumes to the bit. No job depends on it.",
+        (
+            Variable("fingerprint", (), "string", "", "Hash of configuration and inputs."),
+            Variable("model", (), "mapping", "1", "Parameters by name."),
+            Variable("optimizer", (), "mapping", "", "State of the optimiser."),
+            Variable("average", (), "mapping", "1", "Average of the parameters, or null."),
+            Variable("step", (), "integer", "1", "Steps done."),
+            Variable("skipped", (), "integer", "1", "Steps skipped."),
+            Variable("in_a_row", (), "integer", "1", "Steps skipped in a row."),
+            Variable("best_loss", (), "number", "1", "Best validation loss."),
+            Variable("best", (), "mapping", "1", "Parameters of the best validation."),
+            Variable("history", (), "list", "", "Entries of the history."),
+        ),
+    ),
+    Artifact(
+        "Latents",
+        (f"{AUTOENCODER}/latents/{{split}}.zarr",),
+        "Zarr 3",
+        "The encoded trajectories of a split. A chunk is a trajectory; a shard holds trajectories "
+        "of one source file. The first augmentation is the data as they are. Open it with "
+        "`xarray.open_zarr`.",
+        (
+            Variable("latent", (*_COPY, "time", "channel", SPACE), "float32", "1", "The latents."),
+            Variable("label", (*_COPY, "feature"), "float32", "1", "What the emulator is told."),
+            Variable("flip", (*_COPY, "axis"), "bool", "", "Whether the axis was flipped."),
+            Variable("roll", (*_COPY, "axis"), "int64", "grid points", "Roll along the axis."),
+            Variable("permutation", (*_COPY, "axis"), "int64", "", "Axis that came here."),
+            Variable("augmentation", ("augmentation",), "int64", "", "Number of the copy."),
+            Variable("trajectory", ("trajectory",), "int64", "", "Number in the split."),
+            Variable("time", ("time",), "float64", "the data's", "Time of the states."),
+            Variable("channel", _CHANNEL, "int64", "", "Number of the latent channel."),
+            Variable("{axis}", ("axis",), "float64", "the data's", "Mean of a cell's grid points."),
+            Variable("feature", ("feature",), "string", "", "Names of the label's features."),
+            Variable("axis", ("axis",), "string", "", "Names of the space axes."),
+            Variable("file", ("trajectory",), "string", "", "File that holds the trajectory."),
+            Variable("{parameter}", ("trajectory",), "float64", "the data's", "A parameter."),
+        ),
+        {
+            "dataset": "name of the dataset, as its files have it",
+            "autoencoder_sha256": "SHA-256 of the autoencoder's weights",
+            "compression": "pixel numbers per latent number",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
+        "Manifest of latents",
+        (f"{AUTOENCODER}/latents/{{split}}.json",),
+        "JSON",
+        "Written last: the store is whole. For pixel space it names the data files, and there is "
+        "no store.",
+        (
+            Variable("kind", (), "string", "", "`zarr`, or `files` for pixel space."),
+            Variable("store", (), "string", "", "Name of the store beside it (zarr)."),
+            Variable("files", ("file",), "string", "", "Paths of the data files (files)."),
+            Variable("statistics", (), "string", "", "Path of the statistics (files)."),
+        ),
+        {"provenance": PROVENANCE},
+    ),
+    Artifact(
+        "Rollouts",
+        (f"{ROLLOUT}/rollouts.zarr",),
+        "Zarr 3",
+        "Ensembles of rollouts of test trajectories, as latents, the context first. A chunk and a "
+        "shard hold a trajectory's ensemble.",
+        (
+            Variable(
+                "latent",
+                ("trajectory", "member", "time", "channel", SPACE),
+                "float32",
+                "1",
+                "The latents.",
+            ),
+            Variable("trajectory", ("trajectory",), "int64", "", "Number in the test split."),
+            Variable("member", ("member",), "int64", "", "Number of the ensemble member."),
+            Variable("time", ("time",), "float64", "the data's", "Time of the states."),
+            Variable("step", ("time",), "int64", "solver steps", "Step in the trajectory."),
+            Variable(
+                "lead_time",
+                ("time",),
+                "int64",
+                "solver steps",
+                "Steps since the last context state, which has 0.",
+            ),
+        ),
+        {
+            "context": "true states at the start",
+            "stride": "solver steps between states",
+            "window": "what a window holds, `latent`",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
+        "Manifest of rollouts",
+        (f"{ROLLOUT}/rollouts.json",),
+        "JSON",
+        "Written last: the store is whole.",
+        (
+            Variable("kind", (), "string", "", "`zarr`."),
+            Variable("store", (), "string", "", "Name of the store beside it."),
+        ),
+        {"provenance": PROVENANCE},
+    ),
+    Artifact(
+        "Metrics",
+        (
+            f"{ROLLOUT}/metrics.parquet",
+            f"{AUTOENCODER}/reconstruction.parquet",
+            STUDY + "/{dataset}/baselines.parquet",
+        ),
+        "Parquet",
+        "A row per trajectory, field, lead time and metric: of rollouts, of the autoencoder's "
+        "reconstruction, of persistence and climatology.",
+        (
+            Variable("dataset", _ROW, "string", "", "Dataset of the study."),
+            Variable("autoencoder", _ROW, "string", "", "Autoencoder and seed; empty: baseline."),
+            Variable("compression", _ROW, "float64", "1", "Pixel numbers per latent number."),
+            Variable(
+                "emulator",
+                _ROW,
+                "string",
+                "",
+                "Emulator and seed, or reconstruction, persistence, climatology.",
+            ),
+            Variable("sampler", _ROW, "string", "", "Sampler; empty where there is none."),
+            Variable("context", _ROW, "int32", "1", "True states given at the start."),
+            Variable("members", _ROW, "int32", "1", "Ensemble members."),
+            Variable("trajectory", _ROW, "int32", "", "Number in the test split."),
+            Variable("field", _ROW, "string", "", "Channel, such as velocity_x."),
+            Variable("lead_time", _ROW, "int32", "solver steps", "Since the last context state."),
+            Variable("metric", _ROW, "string", "", "Name of the metric."),
+            Variable("value", _ROW, "float64", "the metric's", "Its value, always finite."),
+        ),
+        {"lilas": PROVENANCE},
+    ),
+    Artifact(
+        "Tables",
+        (STUDY + "/tables/horizons.csv", STUDY + "/tables/horizons.md"),
+        "CSV, and Markdown to be read",
+        "Means of each metric over trajectories, fields and the lead times of a horizon.",
+        (
+            Variable("dataset", _ROW, "string", "", "As in the metrics."),
+            Variable("autoencoder", _ROW, "string", "", "As in the metrics."),
+            Variable("compression", _ROW, "float64", "1", "As in the metrics."),
+            Variable("emulator", _ROW, "string", "", "As in the metrics."),
+            Variable("sampler", _ROW, "string", "", "As in the metrics."),
+            Variable("context", _ROW, "int32", "1", "As in the metrics."),
+            Variable("members", _ROW, "int32", "1", "As in the metrics."),
+            Variable("metric", _ROW, "string", "", "As in the metrics."),
+            Variable("value", _ROW, "float64", "the metric's", "The mean."),
+            Variable("horizon", _ROW, "string", "solver steps", "First and last lead time."),
+        ),
+    ),
+    Artifact(
+        "Figures",
+        (STUDY + "/figures/{figure}.png", STUDY + "/figures/{figure}.pdf"),
+        "PNG and PDF",
+        "`rollout_{dataset}_{trajectory}`: rollouts beside the truth; `metrics_{dataset}`: metrics "
+        "against lead time; `training`: losses.",
+    ),
+    Artifact(
+        "Report",
+        (STUDY + "/report.html",),
+        "HTML",
+        "Figures, tables, time and memory by stage, and the study itself, in one file.",
+    ),
+    Artifact(
+        "Owner",
+        (STUDY + "/study.json",),
+        "JSON",
+        "Keeps two studies of one name apart.",
+        (Variable("study", (), "string", "", "Path of the study's file."),),
+    ),
+)
+
+
+def artifacts_page() -> str:
+    """Returns `docs/artifacts.md`: every file that the pipeline writes."""
+    lines = [
+        "# Artifacts",
+        "",
+        "Every file that the pipeline writes. `{data}` and `{results}` are set in `config.yaml`; "
+        "`{study}`, `{dataset}` and `{sampler}` are names from the study; `{autoencoder}` and "
+        "`{emulator}` end in `-s` and a seed. Beside them lie the logs and benchmarks of each job. "
+        "`lilas inspect PATH` describes any of the first ten kinds.",
+        "",
+        "This page is generated from `src/lilas/artifacts.py` by `python -m lilas.artifacts`.",
+    ]
+    for artifact in ARTIFACTS:
+        lines += ["", f"## {artifact.name}", "", f"{artifact.format}. {artifact.text}", ""]
+        lines += [f"- `{path}`" for path in artifact.paths]
+        if artifact.variables:
+            lines += ["", "| variable | axes | type | unit | |", "|---|---|---|---|---|"]
+            lines += [
+                f"| `{v.name}` | {', '.join(v.dims)} | {v.dtype} | {v.units} | {v.text} |".replace(
+                    "*", r"\*"
+                )
+                for v in artifact.variables
+            ]
+        if artifact.attributes:
+            lines += ["", "| attribute | |", "|---|---|"]
+            lines += [f"| `{name}` | {text} |" for name, text in artifact.attributes.items()]
+    return "\n".join(lines) + "\n"
+
+
+# --- Configuration ----------------------------------------------------------------------------
+
+
+def configuration_page() -> str:
+    """Returns `docs/configuration.md`: every key of `config.yaml` and of a study."""
+    schemas = {"Config": Config.model_json_schema(), "Study": Study.model_json_schema()}
+    models = dict(schemas)
+    definitions = schemas["Study"]["$defs"]
+    for name in _in_order(schemas["Study"], definitions):
+        models[name] = definitions[name]
+    lines = [
+        "# Configuration",
+        "",
+        "`config.yaml` ([Config](#config)) names a study ([Study](#study)), a file of its own in "
+        "`workflow/studies` or anywhere. Keys that are not listed here are refused.",
+        "",
+        "This page is generated from `src/lilas/config.py` by `python -m lilas.artifacts`.",
+    ]
+    for name, schema in models.items():
+        lines += ["", f"## {name}", "", " ".join(schema["description"].split()), ""]
+        lines += ["| key | value | default | |", "|---|---|---|---|"]
+        required = schema.get("required", [])
+        for key, entry in schema["properties"].items():
+            # A discriminator's one value says all there is to say.
+            text = entry.get("description", "") if "const" in entry else entry["description"]
+            lines.append(
+                f"| `{key}` | {_values(entry)} | {_default(entry, key in required)} | {text} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _in_order(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
+    """Returns the models that a schema leads to, each after the one that first names it."""
+    found: list[str] = []
+    waiting = list(_references(schema["properties"]))
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found:
+            found.append(name)
+            waiting = list(_references(definitions[name]["properties"])) + waiting
+    return found
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"].rpartition("/")[2]
+        # A discriminator repeats its alternatives.
+        for key, item in value.items():
+            if key != "discriminator":
+                yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+
+
+def _default(entry: dict[str, Any], required: bool) -> str:
+    if required:
+        return "required"
+    if "$ref" in entry:
+        return "its own defaults"
+    return f"`{json.dumps(entry['default'])}`"
+
+
+def _values(entry: dict[str, Any]) -> str:
+    """Returns what a JSON schema allows, in words."""
+    if "$ref" in entry:
+        name = entry["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    for key in ("anyOf", "oneOf"):
+        if key in entry:
+            return " or ".join(_values(part) for part in entry[key])
+    if "const" in entry:
+        return f"`{entry['const']}`"
+    if "enum" in entry:
+        return ", ".join(f"`{value}`" for value in entry["enum"])
+    kind = entry.get("type")
+    if kind == "array":
+        if "prefixItems" in entry:
+            return f"[{', '.join(_values(part) for part in entry['prefixItems'])}]"
+        least = ", at least one" if entry.get("minItems") else ""
+        return f"list of {_values(entry['items'])}{least}"
+    if kind == "object":
+        values = next(iter(entry.get("patternProperties", {}).values()), None)
+        values = values or entry["additionalProperties"]
+        return "mapping to " + ("any settings" if values is True else _values(values))
+    if kind == "string":
+        return "name" if "pattern" in entry else "text"
+    if kind == "boolean":
+        return "`true`, `false`"
+    if kind == "null":
+        return "`null`"
+    signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    bounds = [f"{sign} {entry[key]:g}" for key, sign in signs.items() if key in entry]
+    return " ".join([kind, ", ".join(bounds)]).strip()
+
+
+def main() -> None:
+    """Writes both pages into `docs/` of the current folder."""
+    Path("docs/artifacts.md").write_text(artifacts_page())
+    Path("docs/configuration.md").write_text(configuration_page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""The generated pages, and the registry of artifacts against what the stages write."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+import h5py
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import xarray as xr
+import yaml
+import zarr
+from safetensors import safe_open
+
+from lilas import config
+from lilas.artifacts import ARTIFACTS, INSPECTED, Artifact, artifacts_page, configuration_page
+from lilas.config import Study
+from lilas.files import read_json
+from test_inspect import DATA, FLOW, ROOT, artifacts  # noqa: F401
+
+REPOSITORY = Path(__file__).parents[1]
+MODELS = [
+    value
+    for value in vars(config).values()
+    if isinstance(value, type) and issubclass(value, config.Model) and value is not config.Model
+]
+# A task is what rules hand to stages, and a run is part of two others; people write neither.
+WRITTEN = [model for model in MODELS if model not in (config.Task, config.Run)]
+
+
+def registered(name: str) -> Artifact:
+    return next(artifact for artifact in ARTIFACTS if artifact.name == name)
+
+
+def template(names: Iterable[str], found: str) -> str:
+    """The registered name that a name in a file is an instance of; itself where it is none."""
+    if found in names:
+        return found
+    for name in names:
+        pattern = re.sub(r"\\\{\w+\\\}", r"[^/]+", re.escape(name))
+        if re.fullmatch(pattern, found):
+            return name
+    return found
+
+
+def dtype(kind: Any) -> str:
+    return "string" if kind.kind in "OTU" else str(kind)
+
+
+def described(artifact: Artifact, space: tuple[str, ...], fill: dict[str, str]) -> dict[str, Any]:
+    """The registered variables of a store with space axes (name, dims, dtype, unit)."""
+    names = {"{axis}": space, "{parameter}": ("Rayleigh", "Prandtl")}
+    result = {}
+    for variable in artifact.variables:
+        for name in names.get(variable.name, (variable.name,)):
+            dims = [d for dim in variable.dims for d in (space if dim == "*space" else (dim,))]
+            dims = [name] if variable.name == "{axis}" else dims
+            units = fill.get(name, "" if variable.units == "the data's" else variable.units)
+            result[name] = (tuple(dims), variable.dtype, units)
+    return result
+
+
+# --- Pages ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [("artifacts.md", artifacts_page()), ("configuration.md", configuration_page())],
+    ids=["artifacts", "configuration"],
+)
+def test_pages_are_those_that_the_code_generates(page, text):
+    assert (REPOSITORY / "docs" / page).read_text() == text, "run `python -m lilas.artifacts`"
+
+
+@pytest.mark.parametrize("model", WRITTEN, ids=lambda model: model.__name__)
+def test_every_key_has_a_description_and_a_row(model):
+    section = configuration_page().split(f"## {model.__name__}\n")[1].split("\n## ")[0]
+    for name, field in model.model_fields.items():
+        # A kind has one allowed value, which says what it is.
+        assert field.description or len(get_args(field.annotation)) == 1, f"{model}.{name}"
+        row = next(line for line in section.splitlines() if line.startswith(f"| `{name}` |"))
+        assert (field.description or "") in row
+        assert ("| required |" in row) == field.is_required()
+    assert section.count("\n| `") == len(model.model_fields)
+
+
+def test_known_keys_read_as_known():
+    page = configuration_page()
+    assert "| `ema` | number ≥ 0, < 1 | `0.0` |" in page
+    assert "| `objective` | `diffusion`, `solver` | required |" in page
+    assert "| `window` | integer ≥ 2 | `5` |" in page
+    assert "| `horizons` | list of [integer > 0, integer > 0], at least one | required |" in page
+    assert "| `train` | [Train](#train) or `null` | `null` |" in page
+
+
+def test_the_keys_of_the_shipped_studies_are_all_on_the_page():
+    page = configuration_page()
+
+    def check(model: type, values: dict[str, Any]) -> None:
+        for key in values:
+            assert f"| `{key}` |" in page
+
+    for path in sorted((REPOSITORY / "workflow" / "studies").glob("*.yaml")):
+        study = yaml.safe_load(path.read_text())
+        check(Study, study)
+        for section in study.values():
+            for entry in section.values():
+                check(Study, entry if isinstance(entry, dict) else {})
+
+
+def test_links_of_the_configuration_lead_somewhere():
+    page = configuration_page()
+    headings = {line[3:].lower() for line in page.splitlines() if line.startswith("## ")}
+    assert set(re.findall(r"\]\(#(\w+)\)", page)) == headings
+
+
+def test_what_inspect_knows_is_registered():
+    paths = [path.rsplit("/", 1)[1] for artifact in ARTIFACTS for path in artifact.paths]
+    for name in ("statistics.json", "weights.safetensors", "rollouts.zarr", "checkpoint.pt"):
+        assert name in paths
+        assert any(name in what for what in INSPECTED.values())
+
+
+# --- Paths ------------------------------------------------------------------------------------
+
+
+def outputs() -> set[str]:
+    """The last part of every output of the workflow's rules that is kept."""
+    found = set()
+    for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
+        for block in re.findall(r"\n    output:\n(.*?)\n    \w+:", path.read_text(), re.DOTALL):
+            for text in re.findall(r'"([^"]+)"', re.sub(r"temp\(.*?\)", "", block)):
+                found.add(text.replace("{{", "{").replace("}}", "}").rsplit("/", 1)[-1])
+    return found
+
+
+def test_every_output_of_the_rules_is_registered_and_the_other_way_round():
+    paths = {path.rsplit("/", 1)[1] for artifact in ARTIFACTS for path in artifact.paths}
+    # Written beside an output: the stores of manifests, checkpoints, figures in their folder.
+    beside = {"{split}.zarr", "rollouts.zarr", "checkpoint.pt", "study.json"}
+    beside |= {"{figure}.png", "{figure}.pdf"}
+    assert outputs() - {"figures"} == paths - beside
+    assert "figures" in outputs()
+
+
+def matches(path: str) -> list[str]:
+    """The names of the artifacts that a path below the results folder belongs to."""
+    found = []
+    for artifact in ARTIFACTS:
+        for known in artifact.paths:
+            pattern = re.escape(known.replace("{results}/", "").replace("{data}", "data"))
+            pattern = re.sub(r"\\\{(autoencoder|emulator)\\\}", r"\\w+-s\\d+", pattern)
+            if re.fullmatch(re.sub(r"\\\{\w+\\\}", r"[^/]+", pattern), path):
+                found.append(artifact.name)
+    return found
+
+
+def test_every_file_that_the_stages_wrote_is_registered(artifacts):  # noqa: F811
+    files = [*(artifacts / "results").rglob("*")]
+    paths = {str(file.relative_to(artifacts / "results")) for file in files if file.is_file()}
+    # The insides of a store count as the store; locks and finished parts hold nothing.
+    paths = {re.sub(r"\.zarr/.*", ".zarr", path) for path in paths}
+    paths = {path for path in paths if not re.search(r"/lock$|/latents/\.\w+\.\w+$", path)}
+    assert {path: matches(path) for path in paths if len(matches(path)) != 1} == {}
+    assert {name for path in paths for name in matches(path)} == {
+        *("Statistics", "Weights", "History", "Checkpoint", "Latents", "Manifest of latents"),
+        *("Rollouts", "Manifest of rollouts", "Metrics", "Tables"),
+    }
+
+
+# --- Contents, both ways ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "space", "fill"),
+    [
+        ("Latents", FLOW / "c6-s0/latents/train.zarr", ("x", "y"), {"time": "free-fall time"}),
+        ("Rollouts", FLOW / "c6-s0/solver-s0/direct/rollouts.zarr", ("x", "y"), {}),
+    ],
+    ids=["latents", "rollouts"],
+)
+def test_stores_are_as_registered(artifacts, name, path, space, fill):  # noqa: F811
+    dataset = xr.open_zarr(artifacts / path)
+    disk = zarr.open_group(artifacts / path, mode="r")
+    found = {
+        key: (variable.dims, dtype(disk[key].dtype), variable.attrs.get("units", ""))
+        for key, variable in dataset.variables.items()
+    }
+    artifact = registered(name)
+    expected = described(artifact, space, fill)
+    assert {key: value[:2] for key, value in found.items()} == {
+        key: value[:2] for key, value in expected.items()
+    }
+    # A unit that the store states is the registered one.
+    stated = {key: value[2] for key, value in found.items() if value[2]}
+    assert stated == {key: expected[key][2] for key in stated}
+    assert "latent" in stated
+    assert set(dataset.attrs) == set(artifact.attributes)
+
+
+def test_data_files_are_as_registered(artifacts):  # noqa: F811
+    artifact = registered("Data file")
+    variables = {variable.name: variable for variable in artifact.variables}
+    found: dict[str, set[str]] = {}
+    ndims: dict[str, int] = {}
+    with h5py.File(artifacts / DATA["train"]) as file:
+
+        def visit(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                found.setdefault(template(variables, name), set()).add(str(item.dtype))
+                ndims[name] = item.ndim
+
+        file.visititems(visit)
+        attributes = {
+            "{parameter}" if name in ("Rayleigh", "Prandtl") else name for name in file.attrs
+        }
+    assert found == {name: {variable.dtype} for name, variable in variables.items()}
+    assert ndims["t0_fields/buoyancy"] == 4
+    assert ndims["t1_fields/velocity"] == 5
+    assert (ndims["scalars/Rayleigh"], ndims["scalars/Prandtl"]) == (0, 1)
+    assert attributes == set(artifact.attributes)
+
+
+KINDS = {"number": float, "integer": int, "mapping": dict, "string": str, "list": list}
+
+
+def test_statistics_are_as_registered(artifacts):  # noqa: F811
+    artifact = registered("Statistics")
+    value = read_json(artifacts / FLOW / "statistics.json")
+    kinds = {variable.name: KINDS[variable.dtype] for variable in artifact.variables}
+    for channel in value["channels"].values():
+        assert {f"channels.{{channel}}.{key}": type(v) for key, v in channel.items()} == kinds
+    assert set(value) == {"channels", *artifact.attributes}
+
+
+def test_histories_are_as_registered(artifacts):  # noqa: F811
+    history = pd.read_json(artifacts / FLOW / "c6-s0/history.jsonl", lines=True)
+    kinds = {"i": "integer", "f": "number"}
+    assert {name: kinds[history[name].dtype.kind] for name in history} == {
+        variable.name: variable.dtype for variable in registered("History").variables
+    }
+
+
+def test_checkpoints_are_as_registered(artifacts):  # noqa: F811
+    state = torch.load(artifacts / FLOW / "c6-s0/checkpoint/checkpoint.pt", weights_only=True)
+    variables = {variable.name: variable.dtype for variable in registered("Checkpoint").variables}
+    assert set(state) == set(variables)
+    wrong = {
+        name: type(value)
+        for name, value in state.items()
+        if value is not None and not isinstance(value, KINDS[variables[name]])
+    }
+    assert wrong == {}
+
+
+def test_weights_are_as_registered(artifacts):  # noqa: F811
+    artifact = registered("Weights")
+    with safe_open(artifacts / FLOW / "c6-s0/weights.safetensors", "pt") as file:
+        kinds = {str(file.get_tensor(key).dtype) for key in file.keys()}  # noqa: SIM118
+        assert kinds == {f"torch.{artifact.variables[0].dtype}"}
+        assert set(file.metadata()) == set(artifact.attributes)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "absent"),
+    [
+        ("Manifest of latents", FLOW / "c6-s0/latents/train.json", {"files", "statistics"}),
+        ("Manifest of latents", FLOW / "pixel-s0/latents/train.json", {"store"}),
+        ("Manifest of rollouts", FLOW / "c6-s0/solver-s0/direct/rollouts.json", set()),
+    ],
+)
+def test_manifests_are_as_registered(artifacts, name, path, absent):  # noqa: F811
+    artifact = registered(name)
+    names = {variable.name for variable in artifact.variables} | set(artifact.attributes)
+    assert set(read_json(artifacts / path)) == names - absent
+
+
+@pytest.mark.parametrize(
+    "path", [FLOW / "baselines.parquet", FLOW / "c6-s0/solver-s0/direct/metrics.parquet"]
+)
+def test_metrics_are_as_registered(artifacts, path):  # noqa: F811
+    schema = pq.read_schema(artifacts / path)
+    names = {pa.float64(): "float64", pa.int32(): "int32", pa.string(): "string"}
+    artifact = registered("Metrics")
+    assert [(field.name, names[field.type]) for field in schema] == [
+        (variable.name, variable.dtype) for variable in artifact.variables
+    ]
+    assert {key.decode() for key in schema.metadata} == set(artifact.attributes)
+
+
+def test_tables_are_as_registered(artifacts):  # noqa: F811
+    table = pd.read_csv(artifacts / ROOT / "tables/horizons.csv")
+    assert list(table) == [variable.name for variable in registered("Tables").variables]

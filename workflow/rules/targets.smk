@@ -1,0 +1,27 @@
+# A stage of the whole study by name: snakemake all_autoencoder, all_rollout, ...
+RUNS = [
+    {"dataset": name, "autoencoder": layout.run_name(*run)}
+    for name in STUDY.datasets
+    for run in STUDY.runs("autoencoders", name)
+]
+TARGETS = {
+    "data": [file for files in FILES.values() for split in SPLITS for file in files[split]],
+    "statistics": [f"{ROOT}/{name}/statistics.json" for name in STUDY.datasets],
+    "autoencoder": [chosen("autoencoder", run) for run in RUNS],
+    "latents": [
+        LATENTS.format(**run) + f"/{split}.json"
+        for run in RUNS
+        for split in SPLITS
+    ],
+    "emulator": sorted({chosen("emulator", run) for run in ROLLOUTS}),
+    "rollout": [ROLLOUT.format(**run) + "/rollouts.json" for run in ROLLOUTS],
+    "evaluate": METRICS,
+}
+
+for stage, targets in TARGETS.items():
+
+    rule:
+        name:
+            f"all_{stage}"
+        input:
+            targets,
