@@ -275,7 +275,6 @@ ARTIFACTS = (
         {
             "context": "true states at the start",
             "stride": "solver steps between states",
-            "window": "what a window holds, `latent`",
             "provenance": PROVENANCE,
         },
     ),

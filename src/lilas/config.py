@@ -45,7 +45,7 @@ class Simulate(Model):
     One file per Rayleigh number and split holds every Prandtl number.
     """
 
-    kind: Literal["simulate"]
+    kind: Literal["simulate"] = Field(description="LILAS simulates it.")
     system: Literal["rayleigh_benard"] = Field(description="The equations to solve.")
     rayleigh: list[float] = Field(min_length=1, description="Rayleigh numbers.")
     prandtl: list[float] = Field(min_length=1, description="Prandtl numbers.")
@@ -66,7 +66,7 @@ class Simulate(Model):
 class Well(Model):
     """A dataset of The Well, downloaded file by file from the_well's own registry."""
 
-    kind: Literal["well"]
+    kind: Literal["well"] = Field(description="The Well has it.")
     name: str = Field(description="Name in The Well's registry.")
     size: list[Positive] = Field(description="Grid points along each axis; files must agree.")
     steps: Positive = Field(description="States per trajectory; files must agree.")
@@ -79,7 +79,7 @@ class Well(Model):
 class Folder(Model):
     """A dataset that lies on disk in The Well's layout, read in place."""
 
-    kind: Literal["path"]
+    kind: Literal["path"] = Field(description="It lies on disk.")
     path: str = Field(description="Folder that holds data/{train,valid,test}/*.hdf5.")
     include: list[str] = Field(
         default=[], description="Keep only files whose name contains one of these; [] keeps all."
@@ -89,7 +89,7 @@ class Folder(Model):
 class Transform(Model):
     """A field's transform before it is standardised: log(x + offset)."""
 
-    kind: Literal["log"]
+    kind: Literal["log"] = Field(description="The transform.")
     offset: float = Field(ge=0, description="Added to the field before the logarithm.")
 
 

@@ -38,6 +38,7 @@ class Latents:
         self.shape = dataset[VARIABLE].shape[3:]
         self.labels = dataset["label"].values.reshape(self.rows, -1)
         self.time = dataset["time"].values
+        self.time_units = dataset["time"].attrs["units"]
         self._array = zarr.open_array(dataset.encoding["source"], path=VARIABLE, mode="r")
 
     def read(self, row: int) -> np.ndarray:
@@ -67,7 +68,7 @@ class PixelLatents(Pixels):
     def __init__(self, files: list[WellFile], preprocessing: Preprocessing, transforms: Any):
         super().__init__(files, preprocessing, transforms)
         self.copies, self.trajectories = 1, self.rows
-        self.time = files[0].time
+        self.time, self.time_units = files[0].time, files[0].time_units
 
     def augmentation(self, settings: dict[str, Any]) -> Callable[..., torch.Tensor]:
         """Returns the augmentation of a batch of windows."""

@@ -93,13 +93,13 @@ def _open(store, rows, source, index, sampler, stride, record):
                 coords={
                     "trajectory": np.asarray(rows),
                     "member": np.arange(sampler.members),
-                    "time": ("time", source.time[index]),
+                    "time": ("time", source.time[index], {"units": source.time_units}),
                     "step": ("time", index),
                     "lead_time": ("time", leads, {"units": "solver steps"}),
                 }
             ),
             record=record,
-            attributes={"context": sampler.context, "stride": stride, "window": "latent"},
+            attributes={"context": sampler.context, "stride": stride},
         )
     return zarr.open_array(built, path="latent", mode="r+")
 
