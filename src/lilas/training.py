@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from lilas.data.windows import Windows
-from lilas.errors import LilasError
+from lilas.errors import LilasError, broken
 from lilas.files import atomic, locked
 from lilas.progress import progress
 from lilas.seeds import derive
@@ -138,7 +139,11 @@ class _Run:
         if not self.path.is_file():
             return
         device = next(self.model.parameters()).device
-        state = torch.load(self.path, map_location=device, weights_only=False)
+        try:
+            state = torch.load(self.path, map_location=device, weights_only=False)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            action = "Delete it to start this training anew."
+            raise broken(self.path, "a checkpoint", f"a damaged file ({error})", action) from None
         if state["fingerprint"] != self.fingerprint:
             os.replace(self.path, self.path.with_suffix(".of-another-configuration.pt"))
             return
