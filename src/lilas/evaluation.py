@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import xarray as xr
 from torch import Tensor
 
 from lilas.autoencoder import Autoencoder
@@ -23,6 +24,9 @@ from lilas.errors import LilasError, broken
 from lilas.files import atomic
 from lilas.metrics import evaluate
 from lilas.provenance import as_json
+
+# Numbers decoded at once: what memory holds does not grow with the length of a rollout.
+DECODED = 2**26
 
 SCHEMA = pa.schema(
     [
@@ -139,6 +143,33 @@ def score_reconstruction(
         yield score(truth, rebuilt[None], fields, leads).assign(
             emulator="reconstruction", trajectory=row, context=1, members=1
         )
+
+
+def score_rollouts(
+    dataset: xr.Dataset, pixels: Pixels, autoencoder: Autoencoder, device: torch.device
+) -> Iterator[pd.DataFrame]:
+    """Yields the scores of rollouts, decoded a few lead times at a time.
+
+    Args:
+        dataset: A store of rollouts, (trajectory, member, time, channel, *space).
+        pixels: The test split.
+        autoencoder: The one that the latents are of.
+        device: Where to decode and score.
+    """
+    fields = [channel.name for channel in pixels.files[0].channels]
+    context, steps = dataset.attrs["context"], dataset["step"].values
+    members = dataset.sizes["member"]
+    together = max(1, DECODED // (members * int(np.prod(pixels.shape))))
+    for i, row in enumerate(dataset["trajectory"].values.tolist()):
+        # The rows of one trajectory, whose lead times are those after the context.
+        for first in range(context, len(steps), together):
+            times = slice(first, first + together)
+            latents = dataset["latent"].isel(trajectory=i, time=times).values
+            ensemble = decode(latents, autoencoder, pixels.preprocessing, device)
+            truth = torch.from_numpy(pixels.truth(row)[steps[times]]).to(device)
+            yield score(truth, ensemble, fields, dataset["lead_time"].values[times]).assign(
+                trajectory=row, context=context, members=members
+            )
 
 
 @torch.inference_mode()

@@ -236,16 +236,15 @@ def encode_file(
 
     for start in range(0, pixels.rows, shared):
         block = range(start, min(start + shared, pixels.rows))
-        states = [torch.from_numpy(pixels.truth(row)) for row in block]
-        for copy in range(augment["copies"]):
-            latents = np.stack(
-                [
-                    _encode(autoencoder, prepare(x, maps[copy][row]), device)
-                    for row, x in zip(block, states, strict=True)
-                ]
-            )
-            array[copy, first + block.start : first + block.stop] = latents
-            bar.update(len(block))
+        # Each trajectory is read once; only its latents are kept until their shard is full.
+        latents: list[list[np.ndarray]] = [[] for _ in range(augment["copies"])]
+        for row in block:
+            states = torch.from_numpy(pixels.truth(row))
+            for copy, encoded in enumerate(latents):
+                encoded.append(_encode(autoencoder, prepare(states, maps[copy][row]), device))
+                bar.update()
+        for copy, encoded in enumerate(latents):
+            array[copy, first + block.start : first + block.stop] = np.stack(encoded)
 
 
 def _encode(autoencoder: Autoencoder, states: torch.Tensor, device: torch.device) -> np.ndarray:

@@ -22,7 +22,7 @@ from lilas.files import read_json, write_json
 from lilas.provenance import as_json
 
 # Trajectories share a shard up to this size: large enough for few files, small enough for memory.
-SHARD_BYTES = 256 * 2**20
+SHARD_BYTES = 128 * 2**20
 
 
 def partial(store: str | Path) -> Path:
@@ -77,7 +77,7 @@ def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[
     """Renames a partial store that is full to its final name and writes its manifest.
 
     Raises:
-        LilasError: a shard is missing.
+        LilasError: a shard is missing, or the store is not the one that the record describes.
     """
     store, built = Path(store), partial(store)
     if built.is_dir():
@@ -95,7 +95,17 @@ def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[
             zarr.consolidate_metadata(str(built))
         shutil.rmtree(store, ignore_errors=True)
         os.replace(built, store)
+    # Without a partial store an earlier run was killed right after it had renamed it.
+    if not store.is_dir() or not same_making(store, record):
+        found = "another one" if store.is_dir() else "nothing"
+        raise broken(store, "the store just built", found, "Delete it and run again.")
     write_json(manifest, {"kind": "zarr", "store": store.name, "provenance": record})
+
+
+def same_making(store: Path, record: dict[str, Any]) -> bool:
+    """Whether a store was created with this configuration from these inputs."""
+    made = json.loads(zarr.open_group(store, mode="r").attrs["provenance"])
+    return all(made[key] == record[key] for key in ("config", "inputs"))
 
 
 def open_store(manifest: str | Path, variable: str) -> xr.Dataset:

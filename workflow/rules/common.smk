@@ -1,5 +1,6 @@
 # Reads and validates the configuration, and names what the rules share.
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ onstart:
     take_ownership(ROOT, STUDY_FILE)
 
 
+# Jobs use the interpreter that Snakemake runs in, whether or not its environment is activated.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ENVIRONMENT = "../../envs/lilas.yaml"
 RUN = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} python -m lilas.stages."
 LOG = " 2>&1 | tee {log}"

@@ -1,17 +1,14 @@
 """Stage `evaluate`: scores rollouts, an autoencoder's reconstruction, or the baselines."""
 
-import torch
-
 from lilas import stores
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.evaluation import (
-    decode,
     rollout_steps,
-    score,
     score_baselines,
     score_reconstruction,
+    score_rollouts,
     test_trajectories,
     write_metrics,
 )
@@ -49,25 +46,10 @@ def main() -> None:
     else:
         inputs["rollouts"] = args.rollouts
         dataset = stores.open_store(args.rollouts, "latent")
-        frames = _score_rollouts(dataset, pixels, autoencoder, device)
+        frames = score_rollouts(dataset, pixels, autoencoder, device)
     record = provenance("evaluate", config.record(), inputs)
     shown = progress(frames, total=len(trajectories), desc=f"evaluate {args.what}", unit="traj")
     write_metrics(args.output, shown, names, record)
-
-
-def _score_rollouts(dataset, pixels, autoencoder, device):
-    fields = [channel.name for channel in pixels.files[0].channels]
-    context, stride = dataset.attrs["context"], dataset.attrs["stride"]
-    leads = dataset["lead_time"].values[context:]
-    for i, row in enumerate(dataset["trajectory"].values):
-        latents = dataset["latent"].isel(trajectory=i, time=slice(context, None)).values
-        ensemble = decode(latents, autoencoder, pixels.preprocessing, device)
-        first = int(dataset["step"].values[context])
-        steps = slice(first, first + (len(leads) - 1) * stride + 1, stride)
-        truth = torch.from_numpy(pixels.truth(int(row), steps)).to(device)
-        yield score(truth, ensemble, fields, leads).assign(
-            trajectory=int(row), context=context, members=len(latents)
-        )
 
 
 if __name__ == "__main__":
