@@ -12,6 +12,8 @@ import pytest
 import xarray as xr
 from safetensors.torch import load_file
 
+from conftest import Pipeline
+
 DOWNSTREAM = {"evaluate", "tables", "figures", "report"}
 
 
@@ -242,22 +244,25 @@ def test_two_runs_at_once_are_told_apart(pipeline):
     assert first.returncode == 0
 
 
+# What shows that a stage is at work: its log, or for a training its first checkpoint.
+RUN = "results/miniature/convection/c16-s0"
 STAGES = {
-    "simulate": "results/data/*/*/data/train",
-    "autoencoder": "results/miniature/convection/c16-s0/checkpoint/checkpoint.pt",
-    "latents": "results/miniature/convection/c16-s0/latents/.train.partial.zarr",
-    "emulator": "results/miniature/convection/c16-s0/diffusion-s0/checkpoint/checkpoint.pt",
-    "rollout": "results/miniature/convection/c16-s0/diffusion-s0/ab4/.rollouts.partial.zarr",
+    "simulate": "results/data/*/*/logs/simulate_*.log",
+    "statistics": "results/miniature/logs/convection/statistics.log",
+    "autoencoder": f"{RUN}/checkpoint/checkpoint.pt",
+    "latents": "results/miniature/logs/convection/c16-s0/latents_train_1.log",
+    "emulator": f"{RUN}/diffusion-s0/checkpoint/checkpoint.pt",
+    "rollout": f"{RUN}/diffusion-s0/ab4/.rollouts.partial.zarr",
+    "evaluate": "results/miniature/logs/convection/c16-s0/diffusion-s0/ab4/evaluate.log",
+    "figures": "results/miniature/logs/figures.log",
+    "report": "results/miniature/logs/report.log",
 }
 
 
 @pytest.mark.slow
 def test_killed_in_every_stage_it_resumes_to_the_same_bits(miniature, tmp_path_factory):
     """kill -9 of the whole process group as each stage is at work, then the same command again."""
-    from conftest import Pipeline
-
     pipeline = Pipeline(tmp_path_factory.mktemp("killed") / "pipeline")
-    pipeline.folder.joinpath("src").mkdir(exist_ok=True)
     for stage, sign in STAGES.items():
         process = start(pipeline)
         wait_for(lambda sign=sign: any(pipeline.folder.glob(sign)), process)
@@ -275,6 +280,8 @@ def test_killed_in_every_stage_it_resumes_to_the_same_bits(miniature, tmp_path_f
         whole, killed = load_file(miniature.results / path), load_file(pipeline.results / path)
         assert whole.keys() == killed.keys()
         assert all((whole[key] == killed[key]).all() for key in whole), path
+    csv = "tables/horizons.csv"
+    assert (pipeline.results / csv).read_text() == (miniature.results / csv).read_text()
     for path in ("c16-s0/latents/train.zarr", "c16-s0/diffusion-s0/ab4/rollouts.zarr"):
         stores = [xr.open_zarr(p.results / "convection" / path) for p in (miniature, pipeline)]
         np.testing.assert_array_equal(*[store["latent"].values for store in stores])
