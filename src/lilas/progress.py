@@ -11,7 +11,8 @@ class _Lines:
     """Writes each state of a bar as a line of its own, for logs and parallel jobs."""
 
     def write(self, text: str) -> None:
-        text = text.strip("\r\n ")
+        # A bar inside another moves the cursor up when it is done; a log has no cursor.
+        text = text.replace("\x1b[A", "").strip("\r\n ")
         if text:
             sys.stderr.write(text + "\n")
 
