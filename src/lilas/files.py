@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,10 +98,16 @@ def check_writable(folder: str | Path) -> None:
     nearest = Path(folder).absolute()
     while not nearest.exists():
         nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
         raise broken(
-            nearest, "a writable folder", "one that is not", "Set data and results in config.yaml."
-        )
+            nearest,
+            "a folder to write to",
+            f"one that refuses it ({error.strerror})",
+            "Set data and results in config.yaml.",
+        ) from None
 
 
 def check_owner(root: str | Path, study: str | Path) -> None:
@@ -113,13 +120,19 @@ def check_owner(root: str | Path, study: str | Path) -> None:
     if not marker.is_file():
         return
     owner = read_json(marker, ("study",))["study"]
-    if owner != str(Path(study).resolve()):
+    if owner != _from_results(root, study):
         raise LilasError(
-            f"{root}: holds the results of {owner}, not of {study}. Rename your study, or set "
-            "another `results` folder in config.yaml; results of two studies never mix."
+            f"{root}: holds the results of the study in {Path(root) / owner}, not of {study}. "
+            "Rename your study, or set another `results` folder in config.yaml: results of two "
+            "studies never mix."
         )
 
 
 def take_ownership(root: str | Path, study: str | Path) -> None:
     """Records in a results folder which study's file it belongs to."""
-    write_json(Path(root) / "study.json", {"study": str(Path(study).resolve())})
+    write_json(Path(root) / "study.json", {"study": _from_results(root, study)})
+
+
+def _from_results(root: str | Path, study: str | Path) -> str:
+    """The way from the results to the study's file, the same when both are moved together."""
+    return os.path.relpath(Path(study).resolve(), Path(root).resolve())
