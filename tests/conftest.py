@@ -34,7 +34,7 @@ class Pipeline:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of Snakemake on the miniature."""
-        return ["snakemake", "--cores", "2", *arguments, "--config", f"study={self.study}"]
+        return ["snakemake", "--cores", "2", *arguments, "--config", f"study={self.study.name}"]
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs Snakemake on the miniature."""
