@@ -83,6 +83,7 @@ class Windows:
         self.states = torch.empty(self.slots, source.steps, *source.shape, device=where)
         self.labels = torch.from_numpy(source.labels)
         self._held = np.full(self.slots, -1)
+        self._first = -1
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: dict[int, Future[np.ndarray]] = {}
         # Over a pool's life each slot is read often enough to pay for its loading.
@@ -106,19 +107,24 @@ class Windows:
     def _pool(self, step: int) -> Tensor:
         """Brings the pool to where it is at `step`; returns the row held by each slot."""
         first = int(step * self._turnover)
-        wanted = {place % self.slots: place for place in range(first, first + self.slots)}
-        missing = [
-            (slot, row)
-            for slot, place in wanted.items()
-            if self._held[slot] != (row := self._row(place))
-        ]
-        many = len(missing) > max(1.0, 2 * self._turnover)
-        for slot, row in progress(missing, desc="reading", leave=False) if many else missing:
-            self.states[slot] = torch.from_numpy(self._read(row))
-            self._held[slot] = row
-        if self._turnover:
-            self._prefetch(first + self.slots)
+        if first != self._first:
+            # Of the step before, all but a few trajectories are there already.
+            ahead = 0 <= first - self._first < self.slots and self._first >= 0
+            places = range(self._first + self.slots if ahead else first, first + self.slots)
+            for place in places if ahead else progress(places, desc="reading", leave=False):
+                self._load(place)
+            self._first = first
+            if self._turnover:
+                self._prefetch(first + self.slots)
         return torch.from_numpy(self._held)
+
+    def _load(self, place: int) -> None:
+        slot, row = place % self.slots, self._row(place)
+        if self._held[slot] != row:
+            future = self._ahead.pop(row, None)
+            states = self.source.read(row) if future is None else future.result()
+            self.states[slot] = torch.from_numpy(states)
+            self._held[slot] = row
 
     def _row(self, place: int) -> int:
         """The row at a place of the endless order: one shuffle of the split after another."""
@@ -126,10 +132,6 @@ class Windows:
             return place
         epoch, index = divmod(place, self.source.rows)
         return int(_shuffle(self.source.rows, self.seed, epoch)[index])
-
-    def _read(self, row: int) -> np.ndarray:
-        future = self._ahead.pop(row, None)
-        return self.source.read(row) if future is None else future.result()
 
     def _prefetch(self, place: int) -> None:
         self._reader = self._reader or ThreadPoolExecutor(1)
