@@ -24,7 +24,7 @@ $(VENV)/.installed: pyproject.toml envs/constraints.txt
 	touch $@
 
 lint: install
-	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable '.[dev]'
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 

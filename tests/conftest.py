@@ -24,6 +24,8 @@ class Pipeline:
                 shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, folder / part)
+        # A kill must find a checkpoint, however fast the machine.
+        self.edit("checkpoint_seconds: 60", "checkpoint_seconds: 0", folder / "config.yaml")
         self.study = folder / "miniature.yaml"
         shutil.copy(ROOT / "tests" / "data" / "miniature.yaml", self.study)
         self.results = folder / "results" / "miniature"

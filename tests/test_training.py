@@ -50,7 +50,6 @@ def settings(**changes):
         "learning_rate": 1e-2,
         "precondition_every": 3,
         "validate_every": 7,
-        "checkpoint_seconds": 0,
         "ema": 0.9,
         "threads": 1,
     }
@@ -85,6 +84,7 @@ def fit(folder, options=None, fingerprint="a", broken=(), dropout=0.1, rows=6):
         folder=folder,
         fingerprint=fingerprint,
         name="toy",
+        checkpoint_seconds=0,
     )
 
 

@@ -18,7 +18,12 @@ from lilas.errors import LilasError
 
 SPLITS = ("train", "valid", "test")
 
+# What the systems that LILAS simulates have: fields with their components, axes, parameters.
 COMPONENTS = {"rayleigh_benard": {"buoyancy": 1, "pressure": 1, "velocity": 2}}
+AXES = {"rayleigh_benard": ["x", "y"]}
+PARAMETERS = {"rayleigh_benard": ["Rayleigh", "Prandtl"]}
+# Folders of a study's results that no dataset may be named after.
+RESERVED = ("tables", "figures", "logs", "benchmarks")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 Positive = Annotated[int, Field(gt=0)]
@@ -188,9 +193,6 @@ class Train(Model):
     )
     validate_every: Positive = Field(description="Steps between validations.")
     validation_batches: Positive = Field(default=4, description="Batches of a validation.")
-    checkpoint_seconds: float = Field(
-        default=60.0, ge=0, description="Time between checkpoints; 0 saves one whenever it logs."
-    )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         default="float32", description="Arithmetic of the forward and backward passes."
     )
@@ -355,14 +357,24 @@ class Sampler(Model):
 # --- The study --------------------------------------------------------------------------------
 
 
+class Figures(Model):
+    """How figures look; nothing here changes a number."""
+
+    trajectories: Positive = Field(default=1, description="Test trajectories drawn as panels.")
+    lead_times: list[Positive] | None = Field(
+        default=None, description="Lead times of the panels; null spaces five over the rollout."
+    )
+    dpi: Positive = Field(default=120, description="Resolution of bitmaps.")
+
+
 class Study(Model):
     """A study: datasets x autoencoders x emulators x samplers."""
 
     datasets: dict[Name, Dataset] = Field(min_length=1, description="Datasets by name.")
     autoencoders: dict[Name, Autoencoder] = Field(min_length=1, description="Autoencoders.")
-    emulators: dict[Name, Emulator] = Field(default={}, description="Emulators.")
-    samplers: dict[Name, Sampler] = Field(default={}, description="Samplers.")
-    figures: "Figures" = Field(default_factory=lambda: Figures(), description="Figures.")
+    emulators: dict[Name, Emulator] = Field(min_length=1, description="Emulators.")
+    samplers: dict[Name, Sampler] = Field(min_length=1, description="Samplers.")
+    figures: Figures = Field(default=Figures(), description="Figures.")
 
     @model_validator(mode="after")
     def _references(self) -> "Study":
@@ -372,14 +384,27 @@ class Study(Model):
                     _known(f"{kind}.{name}.{key}", getattr(run, key) or [], self.datasets)
                 for dataset in run.per_dataset:
                     self.resolve(kind, name, dataset)
-        for name, emulator in self.emulators.items():
-            _known(f"emulators.{name}.autoencoders", emulator.autoencoders, self.autoencoders)
-            _known(f"emulators.{name}.samplers", emulator.samplers, self.samplers)
-            for sampler in emulator.samplers:
-                _sampler_fits(name, emulator, sampler, self.samplers[sampler])
         for dataset, entry in self.datasets.items():
+            if dataset in RESERVED:
+                raise ValueError(f"datasets.{dataset}: this name is taken by a folder of results")
+            here = {name for name, _ in self.runs("autoencoders", dataset)}
+            for name in dict.fromkeys(name for name, _ in self.runs("emulators", dataset)):
+                emulator = self.resolve("emulators", name, dataset)
+                _known(f"emulators.{name}.autoencoders", emulator.autoencoders, self.autoencoders)
+                _known(f"emulators.{name}.samplers", emulator.samplers, self.samplers)
+                if not here & set(emulator.autoencoders):
+                    raise ValueError(
+                        f"emulators.{name}.autoencoders: none is trained on {dataset}; "
+                        f"allowed: {', '.join(sorted(here))}"
+                    )
+                for sampler in emulator.samplers:
+                    _sampler_fits(name, emulator, sampler, self.samplers[sampler], entry)
+            self._check_horizons(dataset, entry)
             if (found := _extent(dataset, entry)) is not None:
                 self.check_extent(dataset, *found)
+            if isinstance(entry.source, Simulate):
+                system = entry.source.system
+                self.check_names(dataset, AXES[system], PARAMETERS[system])
         return self
 
     def resolve(self, kind: str, name: str, dataset: str) -> Any:
@@ -401,6 +426,25 @@ class Study(Model):
             if run.datasets is None or dataset in run.datasets
             for seed in self.resolve(kind, name, dataset).seeds
         ]
+
+    @staticmethod
+    def _check_horizons(dataset: str, entry: Dataset) -> None:
+        for first, last in entry.evaluation.horizons:
+            if last // entry.stride * entry.stride < first:
+                raise ValueError(
+                    f"datasets.{dataset}.evaluation: horizon [{first}, {last}] holds no lead time; "
+                    f"with stride {entry.stride} they are the multiples of {entry.stride}"
+                )
+
+    def check_names(self, dataset: str, axes: list[str], parameters: list[str]) -> None:
+        """Refuses axes and parameters that the data do not have."""
+        entry, where = self.datasets[dataset], f"datasets.{dataset}"
+        _known(f"{where}.label", entry.label, parameters)
+        for key in ("flip", "roll"):
+            _known(f"{where}.augment.{key}", getattr(entry.augment, key), axes)
+        for name, _ in self.runs("autoencoders", dataset):
+            periodic = self.resolve("autoencoders", name, dataset).periodic
+            _known(f"autoencoders.{name}.periodic", periodic, axes)
 
     def check_extent(self, dataset: str, size: list[int], steps: int, channels: int) -> None:
         """Refuses what cannot fit the data: windows, horizons and latents that are too large."""
@@ -438,19 +482,6 @@ class Study(Model):
                 )
 
 
-class Figures(Model):
-    """How figures look; nothing here changes a number."""
-
-    trajectories: Positive = Field(default=1, description="Test trajectories drawn as panels.")
-    lead_times: list[Positive] | None = Field(
-        default=None, description="Lead times of the panels; null is the horizons' ends."
-    )
-    dpi: Positive = Field(default=120, description="Resolution of bitmaps.")
-
-
-Study.model_rebuild()
-
-
 class Task(Model):
     """A job's own slice of the configuration: what its stage needs, and nothing else."""
 
@@ -469,8 +500,12 @@ class Task(Model):
     names: dict[str, str] = Field(default={}, description="The job's dataset, autoencoder, ...")
 
     def record(self) -> dict[str, Any]:
-        """Returns the slice as plain values, for provenance."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Returns the slice as plain values, for provenance.
+
+        Values left at their default are left out: a key that a later version adds, with a default
+        that changes nothing, is no reason to train again.
+        """
+        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
 
 
 class Config(Model):
@@ -482,14 +517,13 @@ class Config(Model):
     data: str = Field(default="results/data", description="Folder of the data.")
     results: str = Field(default="results", description="Folder of the results.")
     device: str = Field(
-        default="auto", description="cpu, cuda, mps, or auto: the best that is there."
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$",
+        description="cpu, cuda, cuda:N, mps, or auto: the best that is there.",
     )
-
-    @model_validator(mode="after")
-    def _device(self) -> "Config":
-        if not self.device.startswith(("auto", "cpu", "cuda", "mps")):
-            raise ValueError(f"device {self.device!r}; allowed: auto, cpu, cuda, cuda:N, mps")
-        return self
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=0, description="Time between checkpoints; 0 saves one whenever it logs."
+    )
 
 
 def _known(key: str, names: Any, allowed: Any) -> None:
@@ -498,7 +532,15 @@ def _known(key: str, names: Any, allowed: Any) -> None:
             raise ValueError(f"{key}: unknown {name!r}; allowed: {', '.join(allowed)}")
 
 
-def _sampler_fits(name: str, emulator: Emulator, key: str, sampler: Sampler) -> None:
+def _sampler_fits(
+    name: str, emulator: Emulator, key: str, sampler: Sampler, dataset: Dataset
+) -> None:
+    needed = (sampler.context - 1) * dataset.stride
+    if needed > dataset.evaluation.start:
+        raise ValueError(
+            f"samplers.{key}.context {sampler.context}: its states begin {needed} steps before "
+            f"evaluation.start, which is {dataset.evaluation.start}; start at {needed} or later"
+        )
     direct = sampler.method == "direct"
     if direct != (emulator.objective == "solver"):
         fit = "direct" if emulator.objective == "solver" else "any but direct"

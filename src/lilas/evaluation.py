@@ -161,12 +161,12 @@ def score_rollouts(
     members = dataset.sizes["member"]
     together = max(1, DECODED // (members * int(np.prod(pixels.shape))))
     for i, row in enumerate(dataset["trajectory"].values.tolist()):
-        # The rows of one trajectory, whose lead times are those after the context.
+        truths = torch.from_numpy(pixels.truth(row)[steps])
         for first in range(context, len(steps), together):
             times = slice(first, first + together)
             latents = dataset["latent"].isel(trajectory=i, time=times).values
             ensemble = decode(latents, autoencoder, pixels.preprocessing, device)
-            truth = torch.from_numpy(pixels.truth(row)[steps[times]]).to(device)
+            truth = truths[times].to(device)
             yield score(truth, ensemble, fields, dataset["lead_time"].values[times]).assign(
                 trajectory=row, context=context, members=members
             )

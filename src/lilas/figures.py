@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from lilas.tables import run_label
+from lilas.tables import label_runs
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -29,9 +29,9 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
     return FIXED | {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(others)}
 
 
-def metric_curves(metrics: pd.DataFrame, horizons: Sequence[tuple[int, int]] = ()) -> plt.Figure:
+def metric_curves(metrics: pd.DataFrame) -> plt.Figure:
     """Draws metrics of one dataset against lead time, averaged over trajectories and fields."""
-    metrics = metrics.assign(run=metrics.apply(run_label, axis=1))
+    metrics = metrics.assign(run=label_runs(metrics))
     palette = colours(sorted(metrics["run"].unique()))
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.2), sharex=True, layout="constrained")
     for ax, (name, title) in zip(axes.flat, SHOWN.items(), strict=True):

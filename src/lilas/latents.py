@@ -3,7 +3,6 @@
 Pixel space is the identity autoencoder: its manifest names the data files, and no copy is written.
 """
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -82,21 +81,40 @@ def open_latents(manifest: Path, weights: Path) -> Latents | PixelLatents:
         LilasError: the store is damaged, or another autoencoder made it.
     """
     entry = read_json(manifest, ("kind", "provenance"))
-    made = entry["provenance"]["inputs"]["autoencoder"]["sha256"]
+    check_autoencoder(manifest, entry["provenance"], weights)
+    if entry["kind"] == "zarr":
+        return Latents(stores.open_store(manifest, VARIABLE))
+    folder = Path(manifest).parent.resolve()
+    config = entry["provenance"]["config"]
+    files = open_files([folder / file for file in entry["files"]], config["states"]["fields"])
+    preprocessing = Preprocessing.read(folder / entry["statistics"])
+    return PixelLatents(files, preprocessing, config["label"])
+
+
+def open_rollouts(manifest: Path, weights: Path) -> xr.Dataset:
+    """Opens the rollouts behind a manifest, for decoding with one autoencoder.
+
+    Raises:
+        LilasError: the store is damaged, or in the latent space of another autoencoder.
+    """
+    check_autoencoder(manifest, read_json(manifest, ("provenance",))["provenance"], weights)
+    return stores.open_store(manifest, VARIABLE)
+
+
+def check_autoencoder(manifest: Path, record: dict[str, Any], weights: Path) -> None:
+    """Refuses latents, of the data or of rollouts, that another autoencoder made.
+
+    Raises:
+        LilasError: the SHA-256 of the weights is not the recorded one.
+    """
+    made = record["inputs"]["autoencoder"]["sha256"]
     if made != (now := sha256(weights)):
         raise broken(
             manifest,
             f"latents of the autoencoder {weights} (SHA-256 {now[:12]}…)",
             f"latents of one with SHA-256 {made[:12]}…, which has changed since",
-            f"Delete {manifest} and run again: the trajectories are encoded anew.",
+            f"Delete {manifest} and run again.",
         )
-    if entry["kind"] == "zarr":
-        return Latents(stores.open_store(manifest, VARIABLE))
-    folder = Path(manifest).parent
-    config = entry["provenance"]["config"]
-    files = open_files([folder / file for file in entry["files"]], config["states"]["fields"])
-    preprocessing = Preprocessing.read(folder / entry["statistics"])
-    return PixelLatents(files, preprocessing, config["label"])
 
 
 def create_latents(
@@ -258,18 +276,14 @@ def write_pixel_manifest(
     manifest: Path, files: list[Path], statistics: Path, record: dict[str, Any]
 ) -> None:
     """Writes the manifest of pixel space: the data files themselves are its latents."""
-    folder = Path(manifest).parent
+    # Resolved, so that the way back holds where results or data are reached through links.
+    folder = Path(manifest).parent.resolve()
     write_json(
         manifest,
         {
             "kind": "files",
-            "files": [os.path.relpath(file, folder) for file in files],
-            "statistics": os.path.relpath(statistics, folder),
+            "files": [os.path.relpath(Path(file).resolve(), folder) for file in files],
+            "statistics": os.path.relpath(Path(statistics).resolve(), folder),
             "provenance": record,
         },
     )
-
-
-def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
-    """Returns the record that a store carries."""
-    return json.loads(dataset.attrs["provenance"])

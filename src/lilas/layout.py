@@ -61,6 +61,24 @@ def well_urls(name: str) -> dict[str, list[str]]:
     return {split: registry[name][split] for split in SPLITS}
 
 
+def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
+    """Checks the studies of datasets that lie on disk against the first file of each.
+
+    Raises:
+        LilasError: the file is broken, or the study asks for what the data do not have.
+    """
+    for name, entry in study.datasets.items():
+        if isinstance(entry.source, Folder):
+            from lilas.data.well import open_well
+
+            first = open_well(files[name]["train"][0], entry.states.fields)
+            try:
+                study.check_extent(name, list(first.shape), first.steps, len(first.channels))
+                study.check_names(name, list(first.dimensions), list(first.parameters))
+            except ValueError as error:
+                raise LilasError(str(error)) from None
+
+
 def run_name(name: str, seed: int) -> str:
     """Returns the folder name of a training: its entry's name and its seed."""
     return f"{name}-s{seed}"

@@ -12,6 +12,22 @@ import lilas
 from lilas.files import sha256
 
 PACKAGE = Path(lilas.__file__).parent
+# Raised by hand when a change of code changes a stage's results, so that the workflow makes them
+# again; a change that only moves code leaves the number, and nothing is recomputed.
+VERSIONS = {
+    "simulate": 1,
+    "download": 1,
+    "statistics": 1,
+    "autoencoder": 1,
+    "latents": 1,
+    "emulator": 1,
+    "rollout": 1,
+    "evaluate": 1,
+    "tables": 1,
+    "figures": 1,
+    "report": 1,
+}
+
 LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")
 
 
@@ -24,13 +40,14 @@ def provenance(
         stage: The stage that makes it.
         config: The stage's slice of the configuration.
         inputs: Named inputs. A single file is recorded by path and SHA-256; a list of data files
-            by name and size, since hashing terabytes would cost more than it tells.
+            by path, size and time, since hashing terabytes would cost more than it tells.
     """
     return {
         "stage": stage,
+        "version": VERSIONS[stage],
         "config": config,
         "inputs": {
-            name: [{"path": str(p), "bytes": Path(p).stat().st_size} for p in value]
+            name: [_data_file(Path(p)) for p in value]
             if isinstance(value, list)
             else {"path": str(value), "sha256": sha256(value)}
             for name, value in inputs.items()
@@ -38,6 +55,16 @@ def provenance(
         "code": code_fingerprint(stage),
         "versions": {"lilas": lilas.__version__} | {name: version(name) for name in LIBRARIES},
     }
+
+
+def making(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns the part of a record that decides the numbers of what was made."""
+    return {key: record[key] for key in ("stage", "version", "config", "inputs")}
+
+
+def _data_file(path: Path) -> dict[str, Any]:
+    found = path.stat()
+    return {"path": str(path), "bytes": found.st_size, "modified": found.st_mtime_ns}
 
 
 def differences(record: dict[str, Any]) -> list[str]:
@@ -53,8 +80,8 @@ def differences(record: dict[str, Any]) -> list[str]:
                 found.append(f"{name}: {path} is gone")
             elif "sha256" in item and sha256(path) != item["sha256"]:
                 found.append(f"{name}: {path} has changed since")
-            elif "bytes" in item and path.stat().st_size != item["bytes"]:
-                found.append(f"{name}: {path} has another size now")
+            elif "bytes" in item and _data_file(path) != item:
+                found.append(f"{name}: {path} has another size or time now")
     if record["code"] != code_fingerprint(record["stage"]):
         found.append(f"code: the code of stage {record['stage']!r} differs from the one used")
     return found

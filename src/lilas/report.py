@@ -52,7 +52,7 @@ CAPTIONS = {
 }
 
 
-def render(tables: Path, figures: Path, study: Path, root: Path) -> str:
+def render(tables: Path, figures: Path, study: Path, root: Path, data: Path) -> str:
     """Returns the report of a study as self-contained HTML.
 
     Args:
@@ -60,6 +60,7 @@ def render(tables: Path, figures: Path, study: Path, root: Path) -> str:
         figures: Folder of the figures; its PNG files are embedded.
         study: The study's YAML file.
         root: Results folder of the study, whose benchmark files are summed up.
+        data: Folder of the data, for the same.
     """
     order = list(CAPTIONS)
     images = sorted(figures.glob("*.png"), key=lambda p: (order.index(p.stem.split("_")[0]), p))
@@ -77,7 +78,7 @@ def render(tables: Path, figures: Path, study: Path, root: Path) -> str:
             for image in images
         ],
         tables=Markup(_html_tables(tables.read_text())),
-        stages=Markup(stage_costs(root).to_html(index=False, border=0, justify="right")),
+        stages=Markup(stage_costs(root, data).to_html(index=False, border=0, justify="right")),
         version=lilas.__version__,
         machine=f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         libraries=", ".join(f"{name} {version(name)}" for name in LIBRARIES),
@@ -85,10 +86,11 @@ def render(tables: Path, figures: Path, study: Path, root: Path) -> str:
     )
 
 
-def stage_costs(root: Path) -> pd.DataFrame:
+def stage_costs(root: Path, data: Path) -> pd.DataFrame:
     """Returns wall time and peak memory by stage from the workflow's benchmark files."""
     rows = []
-    for path in sorted((root / "benchmarks").rglob("*.tsv")):
+    paths = [*sorted(data.glob("*/*/benchmarks/*.tsv")), *sorted(root.rglob("benchmarks/**/*.tsv"))]
+    for path in paths:
         table = pd.read_csv(path, sep="\t")
         stage = re.sub(r"_(train|valid|test)(_\w+)?$", "", path.stem)
         rows.append({"stage": stage, "s": table["s"].sum(), "MB": table["max_rss"].max()})

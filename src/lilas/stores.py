@@ -19,7 +19,7 @@ import zarr
 
 from lilas.errors import broken
 from lilas.files import read_json, write_json
-from lilas.provenance import as_json
+from lilas.provenance import as_json, making
 
 # Trajectories share a shard up to this size: large enough for few files, small enough for memory.
 SHARD_BYTES = 128 * 2**20
@@ -87,7 +87,7 @@ def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[
                 built,
                 f"{array.nchunks} chunks of {variable}",
                 f"{array.nchunks_initialized}",
-                "Run again; the missing files are written then.",
+                f"Delete the markers {built.parent}/.*.[0-9]* and run again.",
             )
         with warnings.catch_warnings():
             # Consolidated metadata opens faster; that Zarr 3 does not specify it yet is known.
@@ -105,7 +105,7 @@ def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[
 def same_making(store: Path, record: dict[str, Any]) -> bool:
     """Whether a store was created with this configuration from these inputs."""
     made = json.loads(zarr.open_group(store, mode="r").attrs["provenance"])
-    return all(made[key] == record[key] for key in ("config", "inputs"))
+    return making(made) == making(record)
 
 
 def open_store(manifest: str | Path, variable: str) -> xr.Dataset:
@@ -125,9 +125,8 @@ def open_store(manifest: str | Path, variable: str) -> xr.Dataset:
     if variable not in dataset or "provenance" not in dataset.attrs:
         found = ", ".join(map(str, dataset.variables))
         raise broken(path, f"a variable {variable!r} and provenance", found, action)
-    made = json.loads(dataset.attrs["provenance"])
-    if made["config"] != entry["provenance"]["config"]:
-        raise broken(path, "the store that the manifest names", "another configuration's", action)
+    if not same_making(path, entry["provenance"]):
+        raise broken(path, "the store that the manifest describes", "another one", action)
     return dataset
 
 

@@ -1,5 +1,7 @@
 """Tables by horizon: what the metrics are averaged to, and how they are shown."""
 
+import re
+
 import pandas as pd
 
 KEYS = ["dataset", "autoencoder", "compression", "emulator", "sampler", "context", "members"]
@@ -42,9 +44,12 @@ def readable(table: pd.DataFrame, metric: str, title: str) -> str:
     The autoencoder's reconstruction is a bound, not an emulator, and is never the best.
     """
     pivot = wide(table, metric)
-    horizons = [name for name in pivot.columns if name not in KEYS]
+    pivot["run"] = label_runs(pivot)
     lines = [f"### {title}", ""]
     for dataset, rows in pivot.groupby("dataset", sort=False):
+        # Datasets have horizons of their own.
+        rows = rows.dropna(axis=1, how="all")
+        horizons = [name for name in rows.columns if name not in (*KEYS, "run")]
         contenders = rows[rows["emulator"] != "reconstruction"]
         target = 1.0 if metric == "spread_skill" else 0.0
         best = {h: (contenders[h] - target).abs().min() for h in horizons}
@@ -62,15 +67,27 @@ def readable(table: pd.DataFrame, metric: str, title: str) -> str:
                 cells.append(text)
             compression = f"{row['compression']:.0f}" if row["autoencoder"] else "-"
             lines.append(
-                f"| {run_label(row)} | {compression} | {row['members']} | "
-                + " | ".join(cells)
-                + " |"
+                f"| {row['run']} | {compression} | {row['members']} | " + " | ".join(cells) + " |"
             )
         lines.append("")
     return "\n".join(lines)
 
 
-def run_label(row: pd.Series) -> str:
-    """Returns what a run is called in tables and figures."""
-    name = row["emulator"].rsplit("-s", 1)[0]
-    return f"{name} ({row['autoencoder'].rsplit('-s', 1)[0]})" if row["autoencoder"] else name
+def label_runs(runs: pd.DataFrame) -> pd.Series:
+    """Returns what each row's run is called: emulator (autoencoder, sampler), as short as it can.
+
+    Seeds are left out where every run has seed 0, the sampler where an emulator has only one.
+    """
+    columns = ["autoencoder", "emulator", "sampler"]
+    distinct = runs[columns].drop_duplicates()
+    seeds = distinct["autoencoder"].str.cat(distinct["emulator"], " ").str.findall(r"-s(\d+)")
+    plain = all(seed == "0" for found in seeds for seed in found)
+    samplers = distinct.groupby("emulator")["sampler"].nunique()
+
+    def name(run: pd.Series) -> str:
+        inside = [run["autoencoder"], run["sampler"] if samplers[run["emulator"]] > 1 else ""]
+        text = run["emulator"] + (f" ({', '.join(filter(None, inside))})" if any(inside) else "")
+        return re.sub(r"-s0\b", "", text) if plain else text
+
+    names = {tuple(run): name(run) for _, run in distinct.iterrows()}
+    return pd.Series([names[key] for key in runs[columns].itertuples(index=False)], runs.index)

@@ -57,6 +57,7 @@ def fit(
     folder: Path,
     fingerprint: str,
     name: str,
+    checkpoint_seconds: float = 60.0,
 ) -> Outcome:
     """Trains a model and returns its weights and history.
 
@@ -72,6 +73,7 @@ def fit(
         folder: Checkpoint folder; a lock in it keeps a second trainer out.
         fingerprint: What is being trained. A checkpoint of something else is set aside.
         name: Shown beside the progress bar.
+        checkpoint_seconds: Time between checkpoints; 0 saves one whenever it logs.
 
     Raises:
         LilasError: another process trains in this folder, or gradients stay non-finite.
@@ -79,7 +81,7 @@ def fit(
     with locked(folder):
         run = _Run(model, settings, folder, fingerprint)
         run.resume()
-        _loop(run, loss, train, valid, seed, name)
+        _loop(run, loss, train, valid, seed, name, checkpoint_seconds)
         return Outcome(run.weights(), run.best, run.history)
 
 
@@ -170,7 +172,15 @@ def _restore_precision(loaded: Any, saved: Any) -> None:
             loaded[key] = saved[key]
 
 
-def _loop(run: _Run, loss: Loss, train: Windows, valid: Windows, seed: int, name: str) -> None:
+def _loop(
+    run: _Run,
+    loss: Loss,
+    train: Windows,
+    valid: Windows,
+    seed: int,
+    name: str,
+    checkpoint_seconds: float,
+) -> None:
     settings, total = run.settings, run.settings["steps"]
     saved = time.monotonic()
     live = run.path.with_name("history.jsonl")
@@ -195,7 +205,7 @@ def _loop(run: _Run, loss: Loss, train: Windows, valid: Windows, seed: int, name
                     refresh=False,
                 )
                 # Checkpoints fall on logged steps, so that no loss is lost between two of them.
-                if time.monotonic() - saved >= settings["checkpoint_seconds"]:
+                if time.monotonic() - saved >= checkpoint_seconds:
                     run.save()
                     saved = time.monotonic()
             bar.update()
@@ -260,6 +270,11 @@ def _validate(run: _Run, loss: Loss, valid: Windows, seed: int) -> float:
             values.append(loss(windows, label).item())
     run.model.load_state_dict(current)
     mean = sum(values) / len(values)
+    if not math.isfinite(mean):
+        raise LilasError(
+            f"{run.path.parent}: the validation loss is not finite at step {run.step}. "
+            "Lower the learning rate or check the data."
+        )
     if mean < run.best_loss:
         run.best_loss, run.best = mean, weights
     return mean
@@ -332,6 +347,8 @@ def select_device(name: str) -> torch.device:
     Raises:
         LilasError: the device named is not there.
     """
+    # Float32 is the reference; a training that wants TF32 says so.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

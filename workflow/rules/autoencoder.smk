@@ -19,7 +19,7 @@ rule autoencoder:
     params:
         config=lambda wildcards: task(
             states=dataset(wildcards).states,
-            augment=dataset(wildcards).augment.model_copy(update={"copies": 1, "seed": 0}),
+            augment=augmentation(wildcards),
             autoencoder=resolved("autoencoder", wildcards),
             seed=seed("autoencoder", wildcards),
         ),
@@ -32,4 +32,5 @@ rule autoencoder:
         RUN + "autoencoder --config {params.config:q} --statistics {input.statistics:q} "
         "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
-        "--checkpoint {params.checkpoint:q} --device {config[device]:q}" + LOG
+        "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "
+        "--device {CONFIG.device:q}" + LOG

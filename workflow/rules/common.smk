@@ -8,8 +8,8 @@ from pathlib import Path
 from lilas import layout
 from lilas.config import SPLITS, fingerprint, read_config, read_study, study_path
 from lilas.errors import LilasError
-from lilas.files import check_owner, check_writable, take_ownership
-from lilas.stages import VERSIONS
+from lilas.files import check_owner, check_writable, locked, take_ownership
+from lilas.provenance import VERSIONS
 
 try:
     CONFIG = read_config(config)
@@ -17,6 +17,7 @@ try:
     STUDY = read_study(STUDY_FILE)
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
     FILES = {name: layout.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
+    layout.check_on_disk(STUDY, FILES)
     ROLLOUTS = layout.rollouts(STUDY)
     for folder in (CONFIG.data, ROOT):
         check_writable(folder)
@@ -25,7 +26,18 @@ except LilasError as error:
     sys.exit(f"error: {error}")
 
 
+def hold(folder):
+    """Holds a folder for this run; unlike Snakemake's own lock, it dies with the process."""
+    lock = locked(folder)
+    try:
+        lock.__enter__()
+    except LilasError as error:
+        sys.exit(f"error: {error}")
+    return lock
+
+
 onstart:
+    HELD = [hold(folder) for folder in {CONFIG.data, ROOT}]
     take_ownership(ROOT, STUDY_FILE)
 
 
@@ -33,7 +45,7 @@ onstart:
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ENVIRONMENT = "../../envs/lilas.yaml"
 RUN = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} python -m lilas.stages."
-LOG = " 2>&1 | tee {log}"
+LOG = " 2>&1 | tee {log:q}"
 
 
 wildcard_constraints:
@@ -48,7 +60,9 @@ wildcard_constraints:
 def task(**parts):
     """A job's slice of the configuration as JSON: what its stage needs, and nothing else."""
     plain = {
-        key: part.model_dump(mode="json") if hasattr(part, "model_dump") else part
+        key: part.model_dump(mode="json", exclude_defaults=True)
+        if hasattr(part, "model_dump")
+        else part
         for key, part in parts.items()
     }
     return json.dumps(plain, sort_keys=True)
@@ -83,6 +97,17 @@ def split_files(split, wildcards):
 
 def dataset(wildcards):
     return STUDY.datasets[wildcards.dataset]
+
+
+def augmentation(wildcards):
+    """Augmentation of batches as they are drawn: how many copies are cached is not its concern."""
+    return dataset(wildcards).augment.model_copy(update={"copies": 1, "seed": 0})
+
+
+def evaluation(wildcards):
+    """What rollouts and their scores depend on; how lead times are averaged is for the tables."""
+    entry = dataset(wildcards).evaluation
+    return entry.model_copy(update={"horizons": [(1, entry.last)]})
 
 
 def training_threads(kind, wildcards):

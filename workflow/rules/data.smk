@@ -2,6 +2,7 @@
 SIMULATIONS = {
     d.source.folder: d.source for d in STUDY.datasets.values() if d.source.kind == "simulate"
 }
+WELLS = {d.source.name for d in STUDY.datasets.values() if d.source.kind == "well"}
 DATA = f"{CONFIG.data}/{{folder}}/{{system}}"
 
 
@@ -26,7 +27,7 @@ rule simulate:
     conda:
         ENVIRONMENT
     wildcard_constraints:
-        folder="simulate-[0-9a-f]{8}",
+        folder="|".join(SIMULATIONS) or "(?!)",
     params:
         config=simulation_task,
         version=VERSIONS["simulate"],
@@ -39,21 +40,20 @@ rule download:
     message:
         "download {wildcards.file} of {wildcards.system}"
     output:
-        protected(f"{CONFIG.data}/well/{{system}}/data/{{split}}/{{file}}"),
+        f"{CONFIG.data}/well/{{system}}/data/{{split}}/{{file}}",
     log:
         f"{CONFIG.data}/well/{{system}}/logs/download_{{split}}_{{file}}.log",
     benchmark:
         f"{CONFIG.data}/well/{{system}}/benchmarks/download_{{split}}_{{file}}.tsv"
     conda:
         ENVIRONMENT
+    wildcard_constraints:
+        system="|".join(WELLS) or "(?!)",
+        file="[^/]+",
     params:
-        url=lambda wildcards: next(
-            url
-            for url in layout.well_urls(wildcards.system)[wildcards.split]
-            if Path(url).name == wildcards.file
-        ),
         version=VERSIONS["download"],
     resources:
         downloads=1,
     shell:
-        RUN + "download --url {params.url:q} --output {output:q}" + LOG
+        RUN + "download --dataset {wildcards.system:q} --split {wildcards.split} "
+        "--output {output:q}" + LOG

@@ -22,7 +22,7 @@ rule emulator:
     params:
         config=lambda wildcards: task(
             stride=dataset(wildcards).stride,
-            augment=dataset(wildcards).augment,
+            augment=augmentation(wildcards),
             emulator=resolved("emulator", wildcards),
             seed=seed("emulator", wildcards),
         ),
@@ -35,4 +35,5 @@ rule emulator:
         RUN + "emulator --config {params.config:q} --autoencoder {input.weights:q} "
         "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
-        "--checkpoint {params.checkpoint:q} --device {config[device]:q}" + LOG
+        "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "
+        "--device {CONFIG.device:q}" + LOG

@@ -4,7 +4,7 @@ def evaluation_task(wildcards):
     return task(
         states=entry.states,
         stride=entry.stride,
-        evaluation=entry.evaluation,
+        evaluation=evaluation(wildcards),
         names=dict(wildcards.items()),
     )
 
@@ -28,7 +28,7 @@ rule baselines:
         version=VERSIONS["evaluate"],
     shell:
         RUN + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} --device {config[device]:q}" + LOG
+        "--test {input.test:q} --output {output:q} --device cpu" + LOG
 
 
 rule reconstruction:
@@ -54,7 +54,7 @@ rule reconstruction:
     shell:
         RUN + "evaluate reconstruction --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} --device {config[device]:q}" + LOG
+        "--test {input.test:q} --output {output:q} --device {CONFIG.device:q}" + LOG
 
 
 rule evaluate:
@@ -81,4 +81,4 @@ rule evaluate:
     shell:
         RUN + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} --device {config[device]:q}" + LOG
+        "--test {input.test:q} --output {output:q} --device {CONFIG.device:q}" + LOG

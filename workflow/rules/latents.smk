@@ -77,7 +77,7 @@ rule latents_write:
         RUN + "latents write --config {params.config:q} --files {input.files:q} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
         "--store {params.store:q} --part {wildcards.part} --done {output:q} "
-        "--device {config[device]:q}" + LOG
+        "--device {CONFIG.device:q}" + LOG
 
 
 rule latents:

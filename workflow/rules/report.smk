@@ -8,15 +8,17 @@ METRICS = (
     ]
     + [ROLLOUT.format(**run) + "/metrics.parquet" for run in ROLLOUTS]
 )
+RUNS = [
+    {"dataset": name, "autoencoder": layout.run_name(*run)}
+    for name in STUDY.datasets
+    for run in STUDY.runs("autoencoders", name)
+]
 # Pixel space is not trained, and has no curve to draw.
-HISTORIES = sorted(
-    {
-        f"{ROOT}/{run['dataset']}/{run['autoencoder']}/history.jsonl"
-        for run in ROLLOUTS
-        if resolved("autoencoder", run).train is not None
-    }
-    | {EMULATOR.format(**run) + "/history.jsonl" for run in ROLLOUTS}
-)
+HISTORIES = [
+    f"{ROOT}/{run['dataset']}/{run['autoencoder']}/history.jsonl"
+    for run in RUNS
+    if resolved("autoencoder", run).train is not None
+] + sorted({EMULATOR.format(**run) + "/history.jsonl" for run in ROLLOUTS})
 
 
 rule tables:
@@ -99,7 +101,8 @@ rule report:
         config=task(),
         version=VERSIONS["report"],
         root=ROOT,
+        data=CONFIG.data,
     shell:
         RUN + "report --config {params.config:q} --tables {input.tables:q} "
         "--figures {input.figures:q} --study {input.study:q} --root {params.root:q} "
-        "--output {output:q}" + LOG
+        "--data {params.data:q} --output {output:q}" + LOG

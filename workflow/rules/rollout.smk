@@ -20,7 +20,7 @@ rule rollout:
     params:
         config=lambda wildcards: task(
             stride=dataset(wildcards).stride,
-            evaluation=dataset(wildcards).evaluation,
+            evaluation=evaluation(wildcards),
             sampler=STUDY.samplers[wildcards.sampler],
         ),
         version=VERSIONS["rollout"],
@@ -30,4 +30,4 @@ rule rollout:
     shell:
         RUN + "rollout --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--emulator {input.emulator:q} --latents {input.latents:q} --store {params.store:q} "
-        "--manifest {output:q} --device {config[device]:q}" + LOG
+        "--manifest {output:q} --device {CONFIG.device:q}" + LOG

@@ -1,9 +1,4 @@
 # A stage of the whole study by name: snakemake all_autoencoder, all_rollout, ...
-RUNS = [
-    {"dataset": name, "autoencoder": layout.run_name(*run)}
-    for name in STUDY.datasets
-    for run in STUDY.runs("autoencoders", name)
-]
 TARGETS = {
     "data": [file for files in FILES.values() for split in SPLITS for file in files[split]],
     "statistics": [f"{ROOT}/{name}/statistics.json" for name in STUDY.datasets],

@@ -12,22 +12,6 @@ from pathlib import Path
 from lilas.config import Task
 from lilas.errors import LilasError
 
-# Raised by hand when a change of code changes a stage's results, so that the workflow makes them
-# again; a change that only moves code leaves the number, and nothing is recomputed.
-VERSIONS = {
-    "simulate": 1,
-    "download": 1,
-    "statistics": 1,
-    "autoencoder": 1,
-    "latents": 1,
-    "emulator": 1,
-    "rollout": 1,
-    "evaluate": 1,
-    "tables": 1,
-    "figures": 1,
-    "report": 1,
-}
-
 _SYSTEM = {
     errno.ENOSPC: "no space left on the device. Free some, or move data or results elsewhere.",
     errno.EDQUOT: "the disk quota is used up. Free some, or move data or results elsewhere.",
@@ -60,6 +44,11 @@ def add_paths(to: argparse.ArgumentParser, **paths: str) -> None:
 
 def add_device(to: argparse.ArgumentParser) -> None:
     to.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default)")
+
+
+def add_checkpoint(to: argparse.ArgumentParser) -> None:
+    text = "time between checkpoints (default 60); 0 saves one whenever it logs"
+    to.add_argument("--seconds", type=float, default=60.0, help=text)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -12,9 +12,9 @@ from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.data.windows import Windows
 from lilas.models import build_autoencoder
-from lilas.provenance import provenance
+from lilas.provenance import making, provenance
 from lilas.seeds import derive
-from lilas.stages import add_device, add_paths, parser, run
+from lilas.stages import add_checkpoint, add_device, add_paths, parser, run
 from lilas.training import Outcome, fit, select_device, write_history
 from lilas.weights import write_weights
 
@@ -32,6 +32,7 @@ def main() -> None:
         checkpoint="checkpoint folder",
     )
     add_device(to)
+    add_checkpoint(to)
     args = to.parse_args()
     config, device = args.config, select_device(args.device)
     train_files, valid_files = (
@@ -79,8 +80,9 @@ def main() -> None:
             settings=settings,
             seed=derive(config.seed, 2),
             folder=args.checkpoint,
-            fingerprint=fingerprint(record["config"] | {"inputs": record["inputs"]}),
+            fingerprint=fingerprint(making(record)),
             name=Path(args.weights).parent.name,
+            checkpoint_seconds=args.seconds,
         )
     write_history(args.history, outcome.history)
     write_weights(args.best, outcome.best, record)

@@ -9,9 +9,9 @@ from lilas.data.windows import Windows
 from lilas.latents import open_latents
 from lilas.models import build_objective
 from lilas.objectives import draw_masks
-from lilas.provenance import provenance
+from lilas.provenance import making, provenance
 from lilas.seeds import derive
-from lilas.stages import add_device, add_paths, parser, run
+from lilas.stages import add_checkpoint, add_device, add_paths, parser, run
 from lilas.training import fit, select_device, write_history
 from lilas.weights import write_weights
 
@@ -29,6 +29,7 @@ def main() -> None:
         checkpoint="checkpoint folder",
     )
     add_device(to)
+    add_checkpoint(to)
     args = to.parse_args()
     config, device = args.config, select_device(args.device)
     emulator, settings = config.emulator, config.emulator.train.model_dump()
@@ -69,8 +70,9 @@ def main() -> None:
         settings=settings,
         seed=derive(config.seed, 2),
         folder=args.checkpoint,
-        fingerprint=fingerprint(record["config"] | {"inputs": record["inputs"]}),
+        fingerprint=fingerprint(making(record)),
         name="/".join(Path(args.weights).parts[-3:-1]),
+        checkpoint_seconds=args.seconds,
     )
     write_history(args.history, outcome.history)
     write_weights(args.best, outcome.best, record)

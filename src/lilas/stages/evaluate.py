@@ -1,6 +1,5 @@
 """Stage `evaluate`: scores rollouts, an autoencoder's reconstruction, or the baselines."""
 
-from lilas import stores
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
@@ -12,6 +11,7 @@ from lilas.evaluation import (
     test_trajectories,
     write_metrics,
 )
+from lilas.latents import open_rollouts
 from lilas.models import load_autoencoder
 from lilas.progress import progress
 from lilas.provenance import provenance
@@ -45,7 +45,7 @@ def main() -> None:
         frames = score_reconstruction(pixels, trajectories, steps, autoencoder, device)
     else:
         inputs["rollouts"] = args.rollouts
-        dataset = stores.open_store(args.rollouts, "latent")
+        dataset = open_rollouts(args.rollouts, args.autoencoder)
         frames = score_rollouts(dataset, pixels, autoencoder, device)
     record = provenance("evaluate", config.record(), inputs)
     shown = progress(frames, total=len(trajectories), desc=f"evaluate {args.what}", unit="traj")

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lilas import figures, stores
+from lilas import figures
 from lilas.config import Figures
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.evaluation import decode, read_metrics
+from lilas.latents import open_rollouts
 from lilas.models import load_autoencoder
 from lilas.stages import add_paths, parser, run
+from lilas.tables import label_runs
 
 
 def main() -> None:
@@ -44,30 +46,32 @@ def main() -> None:
     inputs = list(zip(args.runs, args.rollouts, args.autoencoders, args.statistics, strict=True))
     for dataset, test in args.test.items():
         chosen = [entry for entry in inputs if entry[0]["dataset"] == dataset]
-        for index in range(settings.trajectories if chosen else 0):
+        for index in range(_drawn(chosen, settings)):
             panels = _panels(chosen, test, index, settings)
             figures.save(panels, args.output / f"rollout_{dataset}_{index}", settings.dpi)
 
 
 def _panels(chosen: list[Any], test: dict[str, Any], index: int, settings: Figures) -> Any:
     """Draws the truth, two members of each ensemble and each solver, for the first field."""
+    labels = label_runs(pd.DataFrame([names for names, *_ in chosen]))
     states: dict[str, Any] = {}
-    for names, manifest, weights, statistics in chosen:
-        dataset = stores.open_store(manifest, "latent")
+    for label, (_, manifest, weights, statistics) in zip(labels, chosen, strict=True):
+        dataset = open_rollouts(manifest, weights)
         preprocessing = Preprocessing.read(statistics)
         pixels = Pixels(open_files(test["files"], test["fields"]), preprocessing, {})
-        leads = settings.lead_times or _spaced(int(dataset["lead_time"].max()))
-        places = [int(np.abs(dataset["lead_time"].values - lead).argmin()) for lead in leads]
+        after = np.flatnonzero(dataset["lead_time"].values > 0)
+        found = dataset["lead_time"].values[after]
+        wanted = settings.lead_times or _spaced(int(found.max()))
+        places = after[[int(np.abs(found - lead).argmin()) for lead in wanted]]
+        leads = dataset["lead_time"].values[places]
         row = int(dataset["trajectory"][index])
         autoencoder = load_autoencoder(weights, pixels.files[0], torch.device("cpu"))
-        truth = pixels.truth(row)[dataset["step"].values[places]]
-        states.setdefault("truth", truth[:, 0])
+        states.setdefault("truth", pixels.truth(row)[dataset["step"].values[places], 0])
         latents = dataset["latent"].isel(trajectory=index, time=places).values
         decoded = decode(latents, autoencoder, preprocessing, torch.device("cpu"))[:, :, 0].numpy()
-        short = f"{names['emulator'].rsplit('-s')[0]} {names['autoencoder'].rsplit('-s')[0]}"
         for member in range(min(2, len(decoded))):
             suffix = f", member {member + 1}" if len(decoded) > 1 else ""
-            states[short + suffix] = decoded[member]
+            states[label + suffix] = decoded[member]
     field = pixels.files[0].channels[0].name
     extent = [
         edge
@@ -75,6 +79,12 @@ def _panels(chosen: list[Any], test: dict[str, Any], index: int, settings: Figur
         for edge in pixels.files[0].coordinates[axis][[0, -1]]
     ]
     return figures.rollout_panels(states, [f"lead time {lead}" for lead in leads], field, extent)
+
+
+def _drawn(chosen: list[Any], settings: Figures) -> int:
+    """How many trajectories can be drawn: as many as asked, if so many were rolled out."""
+    there = [open_rollouts(entry[1], entry[2]).sizes["trajectory"] for entry in chosen]
+    return min([settings.trajectories, *there]) if there else 0
 
 
 def _spaced(last: int) -> list[int]:

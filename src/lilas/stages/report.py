@@ -13,10 +13,11 @@ def main() -> None:
         figures="folder of the figures",
         study="the study's file",
         root="results folder of the study",
+        data="folder of the data",
         output="report.html",
     )
     args = to.parse_args()
-    text = render(args.tables, args.figures, args.study, args.root)
+    text = render(args.tables, args.figures, args.study, args.root, args.data)
     with atomic(args.output) as part:
         part.write_text(text)
     print(f"Report: {args.output.resolve()}")

@@ -45,31 +45,34 @@ def main() -> None:
         config.record(),
         {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents},
     )
-    array = _open(args.store, rows, source, index, sampler, config.stride, record)
-    together = max(1, sampler.batch_size // sampler.members)
-    with progress(total=len(rows), desc=_name(args.store), unit="trajectory") as bar:
-        for first in range(0, len(rows), together):
-            block = slice(first, min(first + together, len(rows)))
-            # What an earlier, killed run finished is kept.
-            if not np.isnan(array[block, -1, -1]).any():
+    # Killed after the store had its name and before the manifest: nothing is left to sample.
+    named = args.store.is_dir() and not stores.partial(args.store).is_dir()
+    if not named or not stores.same_making(args.store, record):
+        array = _open(args.store, rows, source, index, sampler, config.stride, record)
+        together = max(1, sampler.batch_size // sampler.members)
+        with progress(total=len(rows), desc=_name(args.store), unit="trajectory") as bar:
+            for first in range(0, len(rows), together):
+                block = slice(first, min(first + together, len(rows)))
+                # What an earlier, killed run finished is kept.
+                if not np.isnan(array[block, -1, -1]).any():
+                    bar.update(block.stop - block.start)
+                    continue
+                states = np.stack([source.read(row)[steps] for row in rows[block]])
+                context = torch.from_numpy(states[:, : sampler.context]).transpose(1, 2)
+                context = context.repeat_interleave(sampler.members, 0).to(device)
+                label = torch.from_numpy(source.labels[rows[block]]).to(device)
+                label = label.repeat_interleave(sampler.members, 0)
+                torch.manual_seed(derive(sampler.seed, first))
+                generated = rollout(
+                    objective.stepper(label, sampler),
+                    context,
+                    states=len(index),
+                    window=emulator.window,
+                    overlap=sampler.overlap,
+                )
+                generated = generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
+                array[block] = generated.float().cpu().numpy()
                 bar.update(block.stop - block.start)
-                continue
-            states = np.stack([source.read(row)[steps] for row in rows[block]])
-            context = torch.from_numpy(states[:, : sampler.context]).transpose(1, 2)
-            context = context.repeat_interleave(sampler.members, 0).to(device)
-            label = torch.from_numpy(source.labels[rows[block]]).to(device)
-            label = label.repeat_interleave(sampler.members, 0)
-            torch.manual_seed(derive(sampler.seed, first))
-            generated = rollout(
-                objective.stepper(label, sampler),
-                context,
-                states=len(index),
-                window=emulator.window,
-                overlap=sampler.overlap,
-            )
-            generated = generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
-            array[block] = generated.float().cpu().numpy()
-            bar.update(block.stop - block.start)
     stores.finish(args.store, "latent", args.manifest, record)
 
 

@@ -1,0 +1,126 @@
+"""Where rollouts lie in time, what the baselines score, how horizons average."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lilas import evaluation, tables
+from lilas.data.preprocess import Preprocessing
+from lilas.data.states import Pixels
+from lilas.data.well import open_files, write_well
+from lilas.errors import LilasError
+
+
+@pytest.mark.parametrize(
+    ("start", "context", "stride", "last", "steps"),
+    [
+        # Rayleigh-Bénard: the last context state lies at the start, whatever the context.
+        (16, 1, 1, 3, [16, 17, 18, 19]),
+        (16, 3, 1, 3, [14, 15, 16, 17, 18, 19]),
+        # Euler: from step 0 with stride 4, lead time 0 is step (context - 1) * stride.
+        (0, 1, 4, 12, [0, 4, 8, 12]),
+        (0, 3, 4, 12, [0, 4, 8, 12, 16, 20]),
+    ],
+)
+def test_rollouts_lie_where_the_official_code_puts_them(start, context, stride, last, steps):
+    found = evaluation.rollout_steps(start, context, stride, last)
+    assert list(range(100))[found] == steps
+
+
+@given(
+    start=st.integers(0, 20),
+    context=st.integers(1, 4),
+    stride=st.integers(1, 5),
+    states=st.integers(1, 9),
+)
+def test_a_rollout_holds_its_context_and_every_lead_time(start, context, stride, states):
+    steps = list(range(1000))[evaluation.rollout_steps(start, context, stride, states * stride)]
+    assert len(steps) == context + states
+    assert set(np.diff(steps)) == {stride}
+    assert steps[context - 1] >= start
+
+
+def test_test_trajectories_are_drawn_once_and_for_all():
+    draw = {"trajectories": 5, "seed": 3}
+    chosen = evaluation.test_trajectories(draw, 20)
+    assert chosen == evaluation.test_trajectories(draw, 20)
+    assert len(set(chosen)) == 5
+    assert chosen == sorted(chosen)
+    assert evaluation.test_trajectories(draw | {"seed": 4}, 20) != chosen
+    assert evaluation.test_trajectories({"trajectories": None}, 3) == [0, 1, 2]
+    with pytest.raises(LilasError, match="at most 3"):
+        evaluation.test_trajectories(draw, 3)
+
+
+@pytest.fixture
+def pixels(tmp_path):
+    """One trajectory u(t) = 3 + (1 + t) s, s of mean 0 and unit variance: scores in closed form."""
+    x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    wave = np.sqrt(2) * np.sin(x)[:, None] * np.ones(8)
+    states = 3 + (1 + np.arange(6))[:, None, None] * wave
+    write_well(
+        tmp_path / "wave.hdf5",
+        dataset="wave",
+        fields={"u": states[None].astype(np.float32)},
+        time=np.arange(6.0),
+        coordinates={"x": x, "y": np.arange(8.0)},
+        parameters={"c": 1.0},
+        boundaries={"x": "periodic", "y": "periodic"},
+    )
+    channel = {"transform": {"kind": "none"}, "mean": 3.0, "std": 2.0, "min": 0.0, "max": 9.0}
+    statistics = {"channels": {"u": channel | {"count": 768}}}
+    preprocessing = Preprocessing.from_statistics(statistics, "wave")
+    return Pixels(open_files([tmp_path / "wave.hdf5"], ["u"]), preprocessing, {})
+
+
+def test_baselines_in_closed_form(pixels):
+    frames = evaluation.score_baselines(pixels, [0], slice(0, 6, 1), torch.device("cpu"))
+    table = pd.concat(frames)
+    vrmse = table[table["metric"] == "vrmse"].set_index(["emulator", "lead_time"])["value"]
+    # The unbiased variance over 128 points makes sqrt(127/128) of 1.
+    unbiased = np.sqrt(127 / 128)
+    for lead in range(1, 6):
+        assert vrmse["climatology", lead] == pytest.approx(unbiased, abs=1e-5)
+        expected = lead / (1 + lead) * unbiased
+        assert vrmse["persistence", lead] == pytest.approx(expected, abs=1e-5)
+    assert set(table["field"]) == {"u"}
+
+
+def test_a_rollout_that_diverged_is_refused(pixels):
+    truth = torch.from_numpy(pixels.truth(0))
+    with pytest.raises(LilasError, match="the rollout diverged"):
+        evaluation.score(truth, truth[None] * torch.nan, ["u"], range(6))
+
+
+def test_metrics_files_round_trip_and_refuse_others(tmp_path, pixels):
+    frames = list(evaluation.score_baselines(pixels, [0], slice(0, 6, 1), torch.device("cpu")))
+    names = {"dataset": "wave", "autoencoder": "", "compression": 1.0, "sampler": ""}
+    path = tmp_path / "metrics.parquet"
+    evaluation.write_metrics(path, frames, names, {"stage": "evaluate"})
+    table = evaluation.read_metrics([path])
+    assert len(table) == sum(len(frame) for frame in frames)
+    assert table["value"].sum() == pytest.approx(sum(f["value"].sum() for f in frames))
+    assert evaluation.metrics_record(path) == {"stage": "evaluate"}
+    table.rename(columns={"value": "score"}).to_parquet(path)
+    with pytest.raises(LilasError, match="value"):
+        evaluation.read_metrics([path])
+
+
+def test_horizons_average_rows_with_equal_weight():
+    rows = [("a", lead, field, 10.0 * lead + field) for lead in range(1, 7) for field in (0, 1)]
+    metrics = pd.DataFrame(rows, columns=["dataset", "lead_time", "field", "value"]).assign(
+        autoencoder="c-s0",
+        compression=4.0,
+        emulator="solver-s0",
+        sampler="direct",
+        context=1,
+        members=1,
+        metric="vrmse",
+    )
+    table = tables.by_horizon(metrics, {"a": [(1, 2), (3, 6)]})
+    assert dict(zip(table["horizon"], table["value"], strict=True)) == {"1-2": 15.5, "3-6": 45.5}
+    text = tables.readable(table, "vrmse", "VRMSE")
+    assert "| solver (c) | 4 | 1 | **15.500** | **45.500** |" in text
