@@ -27,7 +27,7 @@ def own_data(miniature, tmp_path):
     """The miniature on data that lie on disk, a copy that may be broken."""
     pipeline = miniature.copy(tmp_path / "own")
     shutil.rmtree(pipeline.folder / "results" / "miniature")
-    (made,) = (pipeline.folder / "results" / "data").iterdir()
+    (made,) = (pipeline.folder / "results" / "data").glob("simulate-*")
     data = tmp_path / "my data"
     shutil.move(made / "rayleigh_benard", data)
     text = pipeline.study.read_text()

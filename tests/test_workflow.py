@@ -166,7 +166,7 @@ def test_code_edits_rerun_nothing_unless_their_version_is_raised(miniature, tmp_
     [
         ("latent_channels: 4", "latent_chanels: 4", ["autoencoders.c16", "latent_chanels"]),
         ("method: ab,", "method: abc,", ["samplers.ab4.method", "'eab'", "'direct'"]),
-        ("augment: {", "stride: 4\n    augment: {", ["datasets.convection.stride", "at most"]),
+        ("augment: {", "stride: 3\n    augment: {", ["datasets.convection.stride", "at most"]),
         ("latent_channels: 4", "latent_channels: 65", ["latent_channels 65", "at most 64"]),
         ("samplers: [ab4]", "samplers: [ab5]", ["emulators.diffusion.samplers", "ab4, direct"]),
         ("[4, 8]", "[4, 12]", ["datasets.convection.evaluation", "at most 11"]),

@@ -26,6 +26,9 @@ except LilasError as error:
     sys.exit(f"error: {error}")
 
 
+HELD = []
+
+
 def hold(folder):
     """Holds a folder for this run; unlike Snakemake's own lock, it dies with the process."""
     lock = locked(folder)
@@ -37,7 +40,7 @@ def hold(folder):
 
 
 onstart:
-    HELD = [hold(folder) for folder in {CONFIG.data, ROOT}]
+    HELD.extend(hold(folder) for folder in {CONFIG.data, ROOT})
     take_ownership(ROOT, STUDY_FILE)
 
 
