@@ -24,7 +24,6 @@ from lilas.data.well import (
     label,
     label_names,
     open_files,
-    open_split,
     open_well,
     read_states,
     write_well,
@@ -573,17 +572,7 @@ def test_a_file_that_changed_after_it_was_opened(tmp_path: Path) -> None:
 # --- Splits ------------------------------------------------------------------------------------
 
 
-def test_a_split_is_its_files_by_name(tmp_path: Path) -> None:
-    for name in ("b.hdf5", "d.hdf5", "a.h5", "notes.txt", "e.hdf5", "c.hdf5"):
-        write_well(tmp_path / "data" / "valid" / name, **convection())
-    files = open_split(tmp_path, "valid", ["pressure"])
-    assert "".join(file.path.stem for file in files) == "abcde"
-    assert {channel.name for file in files for channel in file.channels} == {"pressure"}
-    with pytest.raises(LilasError, match=r"data/test: .* found no such folder"):
-        open_split(tmp_path, "test", None)
-    (tmp_path / "data" / "test").mkdir()
-    with pytest.raises(LilasError, match=r"data/test: .* found none"):
-        open_split(tmp_path, "test", None)
+def test_a_split_without_files_is_refused() -> None:
     with pytest.raises(LilasError, match="at least one"):
         open_files([])
 

@@ -219,22 +219,6 @@ def open_files(paths: Sequence[str | Path], fields: Sequence[str] | None = None)
     return files
 
 
-def open_split(
-    folder: str | Path, split: str, fields: Sequence[str] | None = None
-) -> list[WellFile]:
-    """Opens the files of a split, <folder>/data/<split>/*.hdf5 or *.h5, sorted by name.
-
-    Raises:
-        LilasError: as `open_files`, or the folder is missing or holds no such file.
-    """
-    place = Path(folder) / "data" / split
-    paths = sorted(path for path in place.glob("*") if path.suffix in SUFFIXES)
-    if not paths:
-        found = "none" if place.is_dir() else "no such folder"
-        raise broken(place, "HDF5 files (*.hdf5, *.h5)", found, "Put the split's files there.")
-    return open_files(paths, fields)
-
-
 def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> np.ndarray:
     """Returns states of one trajectory, float32 (time, channel, *space).
 
