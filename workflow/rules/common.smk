@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from lilas import layout
-from lilas.config import SPLITS, fingerprint, read_config, read_study, study_path
+from lilas.config import SPLITS, read_config, read_study, study_path
 from lilas.errors import LilasError
 from lilas.files import check_owner, check_writable, locked, take_ownership
 from lilas.provenance import VERSIONS

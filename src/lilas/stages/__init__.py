@@ -46,7 +46,17 @@ def add_device(to: argparse.ArgumentParser) -> None:
     to.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default)")
 
 
-def add_checkpoint(to: argparse.ArgumentParser) -> None:
+def add_training(to: argparse.ArgumentParser, **inputs: str) -> None:
+    """Adds the arguments of a training: its inputs, what it leaves, device and checkpoints."""
+    add_paths(
+        to,
+        **inputs,
+        weights="weights of the last step",
+        best="weights of the best validation",
+        history="history.jsonl",
+        checkpoint="checkpoint folder",
+    )
+    add_device(to)
     text = "time between checkpoints (default 60); 0 saves one whenever it logs"
     to.add_argument("--seconds", type=float, default=60.0, help=text)
 

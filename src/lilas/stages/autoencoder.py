@@ -14,25 +14,19 @@ from lilas.data.windows import Windows
 from lilas.models import build_autoencoder
 from lilas.provenance import making, provenance
 from lilas.seeds import derive
-from lilas.stages import add_checkpoint, add_device, add_paths, parser, run
+from lilas.stages import add_training, parser, run
 from lilas.training import Outcome, fit, select_device, write_history
 from lilas.weights import write_weights
 
 
 def main() -> None:
     to = parser(__doc__)
-    add_paths(
+    add_training(
         to,
         statistics="statistics.json",
         train="files of the train split",
         valid="files of the valid split",
-        weights="weights of the last step",
-        best="weights of the best validation",
-        history="history.jsonl",
-        checkpoint="checkpoint folder",
     )
-    add_device(to)
-    add_checkpoint(to)
     args = to.parse_args()
     config, device = args.config, select_device(args.device)
     train_files, valid_files = (

@@ -11,25 +11,19 @@ from lilas.models import build_objective
 from lilas.objectives import draw_masks
 from lilas.provenance import making, provenance
 from lilas.seeds import derive
-from lilas.stages import add_checkpoint, add_device, add_paths, parser, run
+from lilas.stages import add_training, parser, run
 from lilas.training import fit, select_device, write_history
 from lilas.weights import write_weights
 
 
 def main() -> None:
     to = parser(__doc__)
-    add_paths(
+    add_training(
         to,
         autoencoder="weights of the autoencoder",
         train="manifest of the train latents",
         valid="manifest of the valid latents",
-        weights="weights of the last step",
-        best="weights of the best validation",
-        history="history.jsonl",
-        checkpoint="checkpoint folder",
     )
-    add_device(to)
-    add_checkpoint(to)
     args = to.parse_args()
     config, device = args.config, select_device(args.device)
     emulator, settings = config.emulator, config.emulator.train.model_dump()
