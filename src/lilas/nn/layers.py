@@ -83,6 +83,23 @@ class Conv(nn.Module):
             self.weight[(i, i % inputs, *centre)] += 1
 
 
+class SelfAttention(nn.Module):
+    """Softmax attention of every point to every point, with biases on both projections."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v)
+        y = self.out(y.transpose(1, 2).flatten(2))
+        return y.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
 def space_to_depth(x: Tensor, size: Sequence[int]) -> Tensor:
     """Moves blocks of points into channels.
 
