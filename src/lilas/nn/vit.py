@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lilas.errors import LilasError
 from lilas.nn.layers import depth_to_space, sine_encoding, space_to_depth
 
 
@@ -37,6 +39,21 @@ def rotary_angles(positions: Sequence[Tensor], theta: Tensor) -> Tensor:
     return sum_over_grid([p[:, None] * t for p, t in zip(positions, theta, strict=True)])
 
 
+def local_mask(positions: Sequence[Tensor], window: Sequence[int]) -> Tensor:
+    """Returns whether a token sees another, (token, token), bool.
+
+    It does where their coordinates differ by at most (w - 1) / 2 along every axis.
+
+    Args:
+        positions: Coordinates by axis of the grid.
+        window: Tokens w that a window spans, by axis; odd.
+    """
+    near = [
+        ((p[:, None] - p).abs() <= w // 2).float() for p, w in zip(positions, window, strict=True)
+    ]
+    return reduce(torch.kron, near).bool()
+
+
 class Attention(nn.Module):
     """Attention with RMS-normalised queries and keys, rotated by learned positions.
 
@@ -49,15 +66,15 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.out = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, angles: Tensor | None) -> Tensor:
-        """Args: x (batch, token, channel); angles (head, token, feature/2)."""
+    def forward(self, x: Tensor, angles: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """Args: x (batch, token, channel); angles (head, token, feature/2); mask (token, token)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if self.qk_norm:
             q, k = (F.rms_norm(u, u.shape[-1:], eps=1e-5) for u in (q, k))
         if angles is not None:
             cos, sin = angles.cos().to(q.dtype), angles.sin().to(q.dtype)
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
@@ -70,8 +87,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class Block(nn.Module):
     """Attention feeding a feed-forward layer inside one residual, modulated.
 
-    (a, b, c, d) come from the modulation vector; y = (a + 1) LN(x) + b; y = y + attention(y);
-    y = ffn(y); y = (x + c y) / sqrt(1 + c^2); result (y + d skip) / sqrt(1 + d^2).
+    (a, b, c, d) come from the modulation vector, or are free parameters where there is none;
+    y = (a + 1) LN(x) + b; y = y + attention(y); y = ffn(y); y = (x + c y) / sqrt(1 + c^2);
+    result (y + d skip) / sqrt(1 + d^2).
     """
 
     def __init__(
@@ -80,7 +98,7 @@ class Block(nn.Module):
         *,
         heads: int,
         axes: int,
-        embedding: int,
+        embedding: int | None,
         ffn_factor: int,
         dropout: float,
         qk_norm: bool,
@@ -89,10 +107,13 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.checkpointing = heads, checkpointing
-        self.modulation = nn.Sequential(
-            nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, 4 * channels)
-        )
-        self.modulation[-1].weight.data.mul_(1e-2)
+        if embedding is None:
+            self.modulation = nn.Parameter(1e-2 * torch.randn(4, channels))
+        else:
+            self.modulation = nn.Sequential(
+                nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, 4 * channels)
+            )
+            self.modulation[-1].weight.data.mul_(1e-2)
         # One to a hundredth of a radian per point, each pair of features along its own direction.
         direction = F.normalize(torch.randn(axes, channels // 2), dim=0)
         frequency = 1e-2 ** torch.rand(channels // 2)
@@ -106,26 +127,39 @@ class Block(nn.Module):
         )
 
     def _block(
-        self, x: Tensor, positions: Sequence[Tensor], vector: Tensor, skip: Tensor
+        self,
+        x: Tensor,
+        positions: Sequence[Tensor],
+        mask: Tensor | None,
+        vector: Tensor | None,
+        skip: Tensor,
     ) -> Tensor:
-        a, b, c, d = self.modulation(vector).unsqueeze(1).chunk(4, dim=-1)
+        if vector is None:
+            a, b, c, d = self.modulation
+        else:
+            a, b, c, d = self.modulation(vector).unsqueeze(1).chunk(4, dim=-1)
         angles = None
         if self.theta is not None:
             angles = rotary_angles(positions, self.theta)
             angles = angles.unflatten(-1, (self.heads, -1)).transpose(0, 1)
         y = (a + 1) * F.layer_norm(x, x.shape[-1:]) + b
-        y = y + self.attention(y, angles)
+        y = y + self.attention(y, angles, mask)
         y = self.ffn(y)
         y = (x + c * y) * torch.rsqrt(1 + c * c)
         return (y + d * skip) * torch.rsqrt(1 + d * d)
 
     def forward(
-        self, x: Tensor, positions: Sequence[Tensor], vector: Tensor, skip: Tensor
+        self,
+        x: Tensor,
+        positions: Sequence[Tensor],
+        mask: Tensor | None,
+        vector: Tensor | None,
+        skip: Tensor,
     ) -> Tensor:
         """Args: x, skip (batch, token, channel); positions by axis; vector (batch, embedding)."""
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(self._block, x, positions, vector, skip, use_reentrant=False)
-        return self._block(x, positions, vector, skip)
+            return checkpoint(self._block, x, positions, mask, vector, skip, use_reentrant=False)
+        return self._block(x, positions, mask, vector, skip)
 
 
 class Transformer(nn.Module):
@@ -138,13 +172,19 @@ class Transformer(nn.Module):
         blocks: Number of blocks.
         heads: Attention heads.
         axes: Axes of the grid.
-        embedding: Width of the modulation vector.
+        embedding: Width of the modulation vector; None where there is none.
         ffn_factor: Widening of the feed-forward layers.
-        patch_size: Points per token along each axis.
+        patch_size: Points of the input per token, by axis; default 1.
+        unpatch_size: Points of the output per token, by axis; default as the input.
+        window_size: Odd number of tokens, by axis, that the window spans in which a token attends
+            to others; None: to all. The mask is dense, (token, token).
         qk_norm: RMS norm of queries and keys.
         rope: Learned rotary positions.
         dropout: In the feed-forward layers.
         checkpointing: Recompute blocks in the backward pass.
+
+    Raises:
+        LilasError: patches or window have not one size per axis, or a window is even.
     """
 
     def __init__(
@@ -156,18 +196,27 @@ class Transformer(nn.Module):
         blocks: int,
         heads: int,
         axes: int,
-        embedding: int,
+        embedding: int | None,
         ffn_factor: int = 4,
         patch_size: Sequence[int] | None = None,
+        unpatch_size: Sequence[int] | None = None,
+        window_size: Sequence[int] | None = None,
         qk_norm: bool = True,
         rope: bool = True,
         dropout: float = 0.0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        self.embedding = embedding
         self.patch = tuple(patch_size or (1,) * axes)
-        points = math.prod(self.patch)
-        self.embed = nn.Linear(inputs * points, channels)
+        self.unpatch = tuple(unpatch_size or self.patch)
+        self.window = tuple(window_size) if window_size else None
+        for size in (self.patch, self.unpatch, self.window or self.patch):
+            if len(size) != axes:
+                raise LilasError(f"patch or window {size}; expected {axes} numbers, one per axis")
+        if self.window and not all(w > 0 and w % 2 for w in self.window):
+            raise LilasError(f"window_size {self.window}: a window around a token is odd")
+        self.embed = nn.Linear(inputs * math.prod(self.patch), channels)
         self.position = nn.Linear(axes * channels, channels)
         self.blocks = nn.ModuleList(
             Block(
@@ -183,7 +232,7 @@ class Transformer(nn.Module):
             )
             for _ in range(blocks)
         )
-        self.project = nn.Linear(channels, outputs * points)
+        self.project = nn.Linear(channels, outputs * math.prod(self.unpatch))
 
     def _embedding(self, positions: Sequence[Tensor]) -> Tensor:
         """Returns the linear layer of the axes' sine encodings side by side, (token, channel)."""
@@ -194,14 +243,58 @@ class Transformer(nn.Module):
         ]
         return sum_over_grid(terms) + self.position.bias
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        """Args: x (batch, channel, *grid); vector (batch, embedding), the conditioning."""
+    def forward(self, x: Tensor, vector: Tensor | None = None) -> Tensor:
+        """Returns (batch, channel, *grid / patch_size * unpatch_size).
+
+        Args:
+            x: (batch, channel, *grid).
+            vector: The conditioning (batch, embedding); None where there is no modulation.
+
+        Raises:
+            LilasError: a vector for a network without modulation, or none for one with it.
+        """
+        if (vector is None) != (self.embedding is None):
+            raise LilasError("A transformer takes a modulation vector where it has an embedding.")
         x = space_to_depth(x, self.patch)
         sizes = x.shape[2:]
         positions = [torch.arange(n, dtype=torch.float32, device=x.device) for n in sizes]
+        mask = local_mask(positions, self.window) if self.window else None
         skip = self.embed(x.flatten(2).transpose(1, 2))
         y = skip + self._embedding(positions)
         for block in self.blocks:
-            y = block(y, positions, vector, skip)
+            y = block(y, positions, mask, vector, skip)
         y = self.project(y).transpose(1, 2).unflatten(2, sizes)
-        return depth_to_space(y, self.patch)
+        return depth_to_space(y, self.unpatch)
+
+
+def make_encoder(
+    pixel_channels: int, latent_channels: int, *, axes: int, patch_size: int, **options: Any
+) -> Transformer:
+    """Returns a transformer from states to latents (batch, channel, *space / patch_size).
+
+    A patch becomes a token, a token a point of the latent. Options as `Transformer`.
+    """
+    return Transformer(
+        pixel_channels,
+        latent_channels,
+        axes=axes,
+        embedding=None,
+        patch_size=(patch_size,) * axes,
+        unpatch_size=(1,) * axes,
+        **options,
+    )
+
+
+def make_decoder(
+    pixel_channels: int, latent_channels: int, *, axes: int, patch_size: int, **options: Any
+) -> Transformer:
+    """Returns a transformer from latents to states: the encoder mirrored."""
+    return Transformer(
+        latent_channels,
+        pixel_channels,
+        axes=axes,
+        embedding=None,
+        patch_size=(1,) * axes,
+        unpatch_size=(patch_size,) * axes,
+        **options,
+    )
