@@ -41,21 +41,26 @@ def make_norm(kind: str, channels: int) -> nn.Module:
 
 
 class Conv(nn.Module):
-    """Convolution of odd kernel that keeps the size, or halves it with stride 2.
+    """Convolution of odd kernel that divides each size by its stride, rounded up.
 
     Args:
         inputs: Input channels.
         outputs: Output channels.
         kernel: Kernel size along every axis.
-        periodic: By space axis: periodic padding, else zeros.
-        stride: Stride along every axis.
+        periodic: By axis: periodic padding, else zeros.
+        stride: Stride along every axis, or by axis.
 
     Raises:
         LilasError: the kernel is even.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, periodic: Sequence[bool], stride: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        periodic: Sequence[bool],
+        stride: int | Sequence[int] = 1,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
