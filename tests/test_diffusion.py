@@ -1,5 +1,6 @@
 """Denoiser, samplers and solver against the official code's outputs."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,12 @@ from lilas.objectives import Backbone, Diffusion, Solver, draw_masks
 from lilas.rollout import rollout
 from lilas.sampling import make_sampler
 from official import DATA, Run, emulator_state, relative_error, runs
+
+
+def folders(kind: str, arch: str) -> list[Path]:
+    """The run folders whose network is `arch`."""
+    section = {"dm": "denoiser", "sm": "surrogate"}[kind]
+    return [folder for folder in runs(kind) if Run(folder).config[section]["arch"] == arch]
 
 
 def official_backbone(run: Run, kind: str) -> Backbone:
@@ -42,7 +49,7 @@ def over_space(mask, x):
     return mask.view(1, 1, -1, *[1] * (x.ndim - 3)).expand(len(x), *[-1] * (x.ndim - 1))
 
 
-@pytest.mark.parametrize("folder", runs("dm"), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", folders("dm", "vit"), ids=lambda folder: folder.name)
 @torch.inference_mode()
 def test_denoiser_equals_the_official_code(folder):
     run = Run(folder)
@@ -62,7 +69,7 @@ def test_denoiser_equals_the_official_code(folder):
         assert relative_error(q.var, e[f"var_{t}"]) < 1e-5
 
 
-@pytest.mark.parametrize("folder", runs("dm"), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", folders("dm", "vit"), ids=lambda folder: folder.name)
 def test_samples_equal_the_official_code(folder):
     run = Run(folder)
     e = run.expected
@@ -79,7 +86,7 @@ def test_samples_equal_the_official_code(folder):
         assert relative_error(sample, e[f"sample_{tag}"]) < 1e-4, tag
 
 
-@pytest.mark.parametrize("folder", runs("sm"), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", folders("sm", "vit"), ids=lambda folder: folder.name)
 def test_solver_equals_the_official_code(folder):
     run = Run(folder)
     e = run.expected
