@@ -1,24 +1,22 @@
 """Denoiser, samplers and solver against the official code's outputs."""
 
-from pathlib import Path
+import math
+import re
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
+from azula.noise import Schedule
+from pydantic import ValidationError
+from scipy import stats
 
-from lilas.diffusion import SCHEDULES, Denoiser, Inpainting, LogLogit
+from lilas import config
+from lilas.diffusion import PRIORS, Denoiser, Inpainting, make_schedule
 from lilas.nn.vit import rotary_angles, sum_over_grid
-from lilas.objectives import Backbone, Diffusion, Solver, draw_masks
+from lilas.objectives import Backbone, Diffusion, Solver
 from lilas.rollout import rollout
 from lilas.sampling import make_sampler
-from official import DATA, Run, emulator_state, relative_error, runs
-
-
-def folders(kind: str, arch: str) -> list[Path]:
-    """The run folders whose network is `arch`."""
-    section = {"dm": "denoiser", "sm": "surrogate"}[kind]
-    return [folder for folder in runs(kind) if Run(folder).config[section]["arch"] == arch]
+from official import Run, emulator_state, relative_error, runs
 
 
 def official_backbone(run: Run, kind: str) -> Backbone:
@@ -49,13 +47,13 @@ def over_space(mask, x):
     return mask.view(1, 1, -1, *[1] * (x.ndim - 3)).expand(len(x), *[-1] * (x.ndim - 1))
 
 
-@pytest.mark.parametrize("folder", folders("dm", "vit"), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", runs("dm"), ids=lambda folder: folder.name)
 @torch.inference_mode()
 def test_denoiser_equals_the_official_code(folder):
     run = Run(folder)
     e = run.expected
     entry = run.config["denoiser"]["schedule"]
-    schedule = SCHEDULES[entry["name"]](entry["sigma_min"], entry["sigma_max"])
+    schedule = make_schedule(entry["name"], entry["sigma_min"], entry["sigma_max"])
     denoiser = Denoiser(official_backbone(run, "denoiser"), schedule)
     first = over_space(torch.arange(5) < 1, e["x"])
     for t in (0.0, 0.3, 0.5, 0.8, 1.0):
@@ -69,11 +67,11 @@ def test_denoiser_equals_the_official_code(folder):
         assert relative_error(q.var, e[f"var_{t}"]) < 1e-5
 
 
-@pytest.mark.parametrize("folder", folders("dm", "vit"), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", runs("dm"), ids=lambda folder: folder.name)
 def test_samples_equal_the_official_code(folder):
     run = Run(folder)
     e = run.expected
-    schedule = SCHEDULES[run.config["denoiser"]["schedule"]["name"]]()
+    schedule = make_schedule(run.config["denoiser"]["schedule"]["name"])
     denoiser = Denoiser(official_backbone(run, "denoiser"), schedule)
     tags = [name.removeprefix("sample_") for name in e if name.startswith("sample_")]
     assert tags
@@ -86,7 +84,7 @@ def test_samples_equal_the_official_code(folder):
         assert relative_error(sample, e[f"sample_{tag}"]) < 1e-4, tag
 
 
-@pytest.mark.parametrize("folder", folders("sm", "vit"), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", runs("sm"), ids=lambda folder: folder.name)
 def test_solver_equals_the_official_code(folder):
     run = Run(folder)
     e = run.expected
@@ -97,12 +95,35 @@ def test_solver_equals_the_official_code(folder):
     mask = torch.arange(5)[None] < 1
     window = torch.where(mask.view(1, 1, 5, *[1] * (x.ndim - 3)), x[:, :, :5], 0)
     assert relative_error(step(window, mask), e["step_ctx1"]) < 1e-5
-    for name in [name for name in e if name.startswith("rollout_") and "crop" not in name]:
-        context = int(name.split("ctx")[1][0])
-        overlap = int(name.split("overlap")[1]) if "overlap" in name else context
-        states = e[name].shape[2]
-        result = rollout(step, x[:, :, :context], states=states, window=5, overlap=overlap)
+    names = [name for name in e if name.startswith("rollout_")]
+    assert "rollout_ctx1_overlap2_crop4" in names
+    for name in names:
+        given = {key: int(n) for key, n in re.findall(r"(ctx|overlap|crop)(\d)", name)}
+        context = given["ctx"]
+        result = rollout(
+            step,
+            x[:, :, :context],
+            states=e[name].shape[2],
+            window=5,
+            overlap=given.get("overlap", context),
+            crop=given.get("crop"),
+        )
         assert relative_error(result, e[name]) < 1e-4, name
+
+
+@pytest.mark.parametrize("crop", [None, 3, 4, 5])
+@pytest.mark.parametrize(("context", "overlap"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_rollouts_count_on(context, overlap, crop):
+    """Of an emulator that adds one per state, whatever is kept of a window and given on."""
+
+    def count(known, mask):
+        given = mask[0].sum()
+        later = known[:, :, given - 1 : given] + torch.arange(1, 6 - given).view(1, 1, -1, 1)
+        return torch.cat([known[:, :, :given], later], dim=2)
+
+    states = torch.arange(14.0).view(1, 1, -1, 1)
+    made = rollout(count, states[:, :, :context], states=14, window=5, overlap=overlap, crop=crop)
+    assert torch.equal(made, states)
 
 
 def test_paper_size():
@@ -113,43 +134,128 @@ def test_paper_size():
     assert round(sum(p.numel() for p in backbone.parameters()) / 1e6, 1) == 222.9
 
 
-def test_masks_follow_the_official_distribution():
+TIMES = torch.linspace(0, 1, 11)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "t", "alpha", "sigma"),
+    [
+        # At the middle logit(u) is 0, since u goes from 1/101 to 100/101.
+        (("log_logit", 1e-2, 1e2), 0.5, 1.0, 1.0),
+        (("log_logit", 1e-2, 1e2, 2.0, 0.7), 0.5, 1.0, math.exp(0.7)),
+        (("log_logit", 1e-2, 1e2, 2.0, 0.7), 0.0, 1.0, 1e-4 * math.exp(0.7)),
+        (("log_logit", 1e-2, 1e2, 0.5, 0.0), 1.0, 1.0, 10.0),
+        (("log_linear", 1e-3, 10.0), 0.5, 1.0, 0.1),
+        (("log_linear", 1e-3, 10.0), 0.25, 1.0, 0.01),
+        (("rectified", 1e-3, 50.0), 0.0, 1.0, 1e-3),
+        (("rectified", 1e-3, 50.0), 1.0, 0.02, 1.0),
+        (("rectified", 1e-3, 50.0), 0.5, 0.51, 0.5005),
+    ],
+)
+def test_schedules_closed_forms(schedule, t, alpha, sigma):
+    name, low, high, *options = schedule
+    options = dict(zip(("scale", "shift"), options, strict=False))
+    found = make_schedule(name, low, high, **options)(torch.tensor(t))
+    assert found[0].item() == pytest.approx(alpha, rel=1e-5)
+    assert found[1].item() == pytest.approx(sigma, rel=1e-5)
+
+
+def test_rectified_flow_is_log_logit_up_to_scale():
+    """At every time, where sigma_min sigma_max = 1."""
+    alpha, sigma = make_schedule("rectified", 1e-3, 1e3)(TIMES)
+    assert torch.allclose(sigma / alpha, make_schedule("log_logit", 1e-3, 1e3)(TIMES)[1], rtol=1e-4)
+    # Straight paths: linear in time.
+    assert torch.allclose(alpha.diff(), alpha.diff()[0].expand(10), atol=1e-6)
+    assert torch.allclose(sigma.diff(), sigma.diff()[0].expand(10), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sigma_min": 1.0, "sigma_max": 1.0}, "smaller than sigma_max"),
+        ({"schedule": "rectified", "logit_shift": 1.0}, "belong to log_logit"),
+        ({"prior_parameters": (0.0, 1.0)}, "greater than 0"),
+        ({"logit_scale": 0.0}, "greater than 0"),
+    ],
+)
+def test_schedules_that_cannot_be_are_refused(values, message):
+    with pytest.raises(ValidationError, match=message):
+        config.Diffusion(**values)
+
+
+@pytest.mark.parametrize(
+    ("prior", "distribution"),
+    [
+        ("uniform", stats.uniform()),
+        ("beta", stats.beta(2.0, 3.0)),
+        # Kumaraswamy(a, b) is the a-th root of Beta(1, b).
+        ("kumaraswamy", SimpleNamespace(cdf=lambda t: stats.beta(1.0, 3.0).cdf(t**2.0))),
+    ],
+)
+def test_priors_of_time_follow_their_distributions(prior, distribution):
     torch.manual_seed(0)
-    reference = np.load(DATA / "context_mask.npz")
-    masks = draw_masks(200_000, 5)
-    for pattern, probability in zip(reference["patterns"], reference["probability"], strict=True):
-        share = (masks == torch.from_numpy(pattern)).all(1).float().mean().item()
-        assert abs(share - probability) < 0.005
+    t = PRIORS[prior](torch.rand(20_000), 2.0, 3.0)
+    assert stats.kstest(t.numpy(), distribution.cdf).statistic < 0.014
 
 
-class Gaussian(torch.nn.Module):
-    """The network whose denoiser is exact for x ~ N(0, 1): c_skip alone."""
+class Constant(torch.nn.Module):
+    """A network that always answers the same."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
 
     def forward(self, x, mask, noise, label):
-        return torch.zeros_like(x)
+        return torch.full_like(x, self.value)
 
 
-@pytest.mark.parametrize("method", ["ab", "eab", "ddim", "heun", "ddpm"])
-def test_samplers_reach_the_closed_form(method):
-    """For x ~ N(0, 1) the flow is x_0 = x_1 sqrt((1 + s0^2) / (1 + s1^2))."""
-    torch.manual_seed(0)
-    denoiser = Denoiser(Gaussian(), LogLogit())
-    mask = torch.zeros(4096, 1, 1, dtype=torch.bool)
-    known = torch.zeros(4096, 1, 1)
-    sampler = make_sampler(method, Inpainting(denoiser, known, mask, known), steps=256, order=3)
-    x1 = 1e3 * torch.randn(4096, 1, 1)
-    x0 = sampler(x1)
-    if method == "ddpm":
-        assert abs(x0.std().item() - 1) < 0.05
-    else:
-        assert relative_error(x0, x1 / np.sqrt(1 + 1e6)) < 0.02
+@pytest.mark.parametrize("schedule", [make_schedule("log_logit"), make_schedule("rectified")])
+def test_denoiser_knows_data_of_unit_variance(schedule):
+    """Bayes: for x ~ N(0, 1), E[x | x_t] = a x_t/(a^2 + s^2), V[x | x_t] = s^2/(a^2 + s^2).
+
+    The network's answer moves the mean by as many standard deviations of the posterior.
+    """
+    a, s = (u.view(-1, 1, 1) for u in schedule(TIMES))
+    x_t = torch.randn(11, 1, 1, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(11, 1, 1, dtype=torch.bool)
+    for value in (0.0, 2.0):
+        q = Denoiser(Constant(value), schedule)(x_t, TIMES, label=None, mask=mask, known=x_t)
+        mean, var = a * x_t / (a**2 + s**2), s**2 / (a**2 + s**2)
+        assert torch.allclose(q.mean, mean + value * var.sqrt(), rtol=1e-5, atol=1e-7)
+        assert torch.allclose(q.var, var, rtol=1e-5, atol=0)
+
+
+class Fixed(Schedule):
+    """One alpha and one sigma at all times."""
+
+    def __init__(self, alpha, sigma):
+        self.alpha, self.sigma = alpha, sigma
+
+    def __call__(self, t):
+        return torch.full_like(t, self.alpha), torch.full_like(t, self.sigma)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.3, 4.0])
+def test_denoiser_depends_on_the_ratio_of_noise_to_signal_alone(alpha):
+    """The same state, told at another scale, has the same clean estimate; known states too."""
+    x, label, mask = batch()
+    backbone = emulator().backbone.eval()
+    mask, t = mask.view(2, 1, 5, 1, 1), torch.tensor([0.2, 0.7])
+    x_t = x + 0.8 * torch.randn(x.shape, generator=torch.Generator().manual_seed(4))
+    given = {"label": label, "mask": mask, "known": x}
+    with torch.no_grad():
+        one = Denoiser(backbone, Fixed(1.0, 0.8))(x_t, t, **given)
+        other = Denoiser(backbone, Fixed(alpha, 0.8 * alpha))(alpha * x_t, t, **given)
+        off = Denoiser(backbone, Fixed(alpha, 0.9 * alpha))(alpha * x_t, t, **given)
+    assert relative_error(other.mean, one.mean) < 1e-5
+    assert relative_error(other.var, one.var) < 1e-5
+    assert relative_error(off.mean, one.mean) > 1e-2
 
 
 def test_known_states_come_out_as_they_went_in():
     torch.manual_seed(0)
     backbone = Backbone(2, 3, 1, noisy=True, channels=16, blocks=1, heads=2, embedding=8)
-    settings = {"schedule": "log_logit", "sigma_min": 1e-3, "sigma_max": 1e3}
-    settings |= {"prior": "uniform", "prior_parameters": (1.0, 1.0)}
+    settings = config.Diffusion().model_dump()
     model = Diffusion(backbone, settings, "mse").eval()
     known = torch.randn(2, 2, 5, 4)
     mask = torch.tensor([[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)
@@ -163,8 +269,7 @@ def emulator(noisy: bool = True, **changes):
     torch.manual_seed(0)
     options = {"channels": 16, "blocks": 2, "heads": 2, "embedding": 8, "dropout": 0.0} | changes
     backbone = Backbone(2, 3, 2, noisy=noisy, **options)
-    settings = {"schedule": "log_logit", "sigma_min": 1e-3, "sigma_max": 1e3}
-    settings |= {"prior": "uniform", "prior_parameters": (1.0, 1.0)}
+    settings = config.Diffusion().model_dump()
     return Diffusion(backbone, settings, "mse") if noisy else Solver(backbone, settings, "mse")
 
 
@@ -206,7 +311,7 @@ def test_checkpointing_changes_no_gradient(noisy):
 
 
 class Differentiated(torch.nn.Module):
-    """The network of `Gaussian`, that differentiates as guidance does: x - grad(x^2/2) = 0."""
+    """The network of x ~ N(0, 1), that differentiates as guidance does: x - grad(x^2/2) = 0."""
 
     def forward(self, x, mask, noise, label):
         with torch.enable_grad():

@@ -27,6 +27,7 @@ RESERVED = ("tables", "figures", "logs", "benchmarks")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 Positive = Annotated[int, Field(gt=0)]
+PositiveNumber = Annotated[float, Field(gt=0)]
 
 
 class Model(BaseModel):
@@ -308,17 +309,33 @@ class Transformer(Model):
 class Diffusion(Model):
     """The noise schedule and its training."""
 
-    schedule: Literal["log_logit", "log_linear"] = Field(
-        default="log_logit", description="Noise schedule."
+    schedule: Literal["log_logit", "log_linear", "rectified"] = Field(
+        default="log_logit", description="Noise schedule; `rectified` is rectified flow's."
     )
-    sigma_min: float = Field(default=1e-3, gt=0, description="Smallest noise.")
-    sigma_max: float = Field(default=1e3, gt=0, description="Largest noise.")
+    sigma_min: float = Field(default=1e-3, gt=0, description="Smallest noise-to-signal ratio.")
+    sigma_max: float = Field(default=1e3, gt=0, description="Largest noise-to-signal ratio.")
+    logit_scale: float = Field(
+        default=1.0, gt=0, description="log_logit's scale: sigma = exp(scale logit(u) + shift)."
+    )
+    logit_shift: float = Field(default=0.0, description="log_logit's shift.")
     prior: Literal["uniform", "beta", "kumaraswamy"] = Field(
         default="uniform", description="Distribution of the diffusion time in training."
     )
-    prior_parameters: tuple[float, float] = Field(
+    prior_parameters: tuple[PositiveNumber, PositiveNumber] = Field(
         default=(1.0, 1.0), description="Parameters (a, b) of beta and Kumaraswamy."
     )
+
+    @model_validator(mode="after")
+    def _noise(self) -> "Diffusion":
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(
+                f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}"
+            )
+        if self.schedule != "log_logit" and (self.logit_scale, self.logit_shift) != (1, 0):
+            raise ValueError(
+                f"logit_scale and logit_shift belong to log_logit; {self.schedule} has none"
+            )
+        return self
 
 
 class Emulator(Run):
@@ -330,13 +347,31 @@ class Emulator(Run):
     network: Transformer = Field(description="The network.")
     window: Annotated[int, Field(ge=2)] = Field(default=5, description="States in a window.")
     context_rate: float = Field(
-        default=1.0, gt=0, description="Poisson rate of the known states beyond the first."
+        default=1.0, gt=0, description="Poisson rate of the known states beyond the fewest."
+    )
+    context_at_least: Positive = Field(
+        default=1, description="Fewest known states of a training window."
+    )
+    context_forward: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Probability that the known states are a window's first ones, else its last.",
     )
     diffusion: Diffusion = Field(default=Diffusion(), description="Noise, for diffusion.")
     loss: Literal["mse", "mae", "vmse", "vrmse"] = Field(
         default="mse", description="Loss of the solver; diffusion has its own."
     )
     train: Train = Field(description="Training.")
+
+    @model_validator(mode="after")
+    def _masks(self) -> "Emulator":
+        if self.context_at_least >= self.window:
+            raise ValueError(
+                f"context_at_least {self.context_at_least} leaves nothing unknown in a window of "
+                f"{self.window} states; allowed: at most {self.window - 1}"
+            )
+        return self
 
 
 class Sampler(Model):
@@ -345,13 +380,29 @@ class Sampler(Model):
     method: Literal["ab", "eab", "ddim", "ddpm", "heun", "pc", "direct"] = Field(
         description="Sampler of the diffusion; `direct` is the solver's single evaluation."
     )
-    steps: Positive = Field(default=16, description="Steps from noise to data.")
+    steps: Positive = Field(
+        default=16,
+        description="Steps from noise to data; one of heun or pc evaluates the network twice.",
+    )
     order: Positive = Field(default=3, description="Order of ab and eab.")
     context: Positive = Field(default=1, description="True states given at the start.")
     overlap: Positive = Field(default=1, description="Generated states kept as next context.")
+    crop: Positive | None = Field(
+        default=None, description="States kept of each window; null is the whole window."
+    )
     members: Positive = Field(default=1, description="Ensemble members.")
     seed: int = Field(default=0, ge=0, description="Seed of the noise.")
     batch_size: Positive = Field(default=64, description="Windows generated at once.")
+
+    @model_validator(mode="after")
+    def _keeps_new_states(self) -> "Sampler":
+        given = max(self.context, self.overlap)
+        if self.crop is not None and self.crop <= given:
+            raise ValueError(
+                f"crop {self.crop} keeps no new state of a window that is given {given}; "
+                f"allowed: at least {given + 1}"
+            )
+        return self
 
 
 # --- The study --------------------------------------------------------------------------------
@@ -556,6 +607,11 @@ def _sampler_fits(
                 f"samplers.{key}.{part} {getattr(sampler, part)}: emulator {name!r} has windows "
                 f"of {emulator.window} states; allowed: at most {emulator.window - 1}"
             )
+    if sampler.crop is not None and sampler.crop > emulator.window:
+        raise ValueError(
+            f"samplers.{key}.crop {sampler.crop}: emulator {name!r} has windows of "
+            f"{emulator.window} states; allowed: at most {emulator.window}"
+        )
 
 
 def _extent(dataset: str, entry: Dataset) -> tuple[list[int], int, int] | None:

@@ -1,41 +1,70 @@
 """The diffusion model: noise schedules and the preconditioned denoiser."""
 
-import math
 from collections.abc import Callable
 
 import torch
 from azula.denoise import Denoiser as AzulaDenoiser
 from azula.denoise import GaussianPosterior
-from azula.noise import Schedule
+from azula.noise import RectifiedSchedule, Schedule, VESchedule
 from torch import Tensor, nn
 
 
 class LogLogit(Schedule):
-    """alpha = 1, sigma = exp(logit(u)), u from smin/(1+smin) to smax/(1+smax) (paper section 4.2).
+    """alpha = 1, sigma = exp(scale logit(u) + shift) (paper section 4.2).
 
-    Equal to rectified flow up to scale.
+    u goes linearly from sigma_min/(1 + sigma_min) to sigma_max/(1 + sigma_max), so that with scale
+    1 and shift 0 sigma goes from sigma_min to sigma_max.
     """
 
-    def __init__(self, sigma_min: float = 1e-3, sigma_max: float = 1e3) -> None:
+    def __init__(
+        self,
+        sigma_min: float = 1e-3,
+        sigma_max: float = 1e3,
+        scale: float = 1.0,
+        shift: float = 0.0,
+    ) -> None:
         self.first = sigma_min / (1 + sigma_min)
         self.last = sigma_max / (1 + sigma_max)
+        self.scale, self.shift = scale, shift
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         u = t * (self.last - self.first) + self.first
-        return torch.ones_like(t), torch.exp(torch.logit(u))
+        return torch.ones_like(t), torch.exp(self.scale * torch.logit(u) + self.shift)
 
 
-class LogLinear(Schedule):
-    """alpha = 1, sigma geometric in t from sigma_min to sigma_max."""
-
-    def __init__(self, sigma_min: float = 1e-3, sigma_max: float = 1e3) -> None:
-        self.first, self.last = math.log(sigma_min), math.log(sigma_max)
-
-    def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones_like(t), torch.exp(self.first + (self.last - self.first) * t)
+def _rectified(sigma_min: float, sigma_max: float) -> Schedule:
+    return RectifiedSchedule(alpha_min=1 / sigma_max, sigma_min=sigma_min)
 
 
-SCHEDULES = {"log_logit": LogLogit, "log_linear": LogLinear}
+# By name, from the bounds of sigma/alpha. log_linear: alpha = 1, sigma geometric in t. rectified:
+# the straight paths of rectified flow, alpha = 1 - (1 - 1/sigma_max) t, sigma = sigma_min +
+# (1 - sigma_min) t; where sigma_min sigma_max = 1 it is log_logit, up to scale, at every t.
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "log_logit": LogLogit,
+    "log_linear": VESchedule,
+    "rectified": _rectified,
+}
+
+
+def make_schedule(
+    name: str,
+    sigma_min: float = 1e-3,
+    sigma_max: float = 1e3,
+    *,
+    scale: float = 1.0,
+    shift: float = 0.0,
+) -> Schedule:
+    """Returns a noise schedule: a map from times in [0, 1] to (alpha, sigma).
+
+    Args:
+        name: Of `SCHEDULES`.
+        sigma_min: sigma/alpha at t = 0.
+        sigma_max: sigma/alpha at t = 1.
+        scale: Of log_logit; the others have none.
+        shift: Of log_logit; the others have none.
+    """
+    options = {"scale": scale, "shift": shift} if name == "log_logit" else {}
+    return SCHEDULES[name](sigma_min, sigma_max, **options)
 
 
 def _beta(u: Tensor, a: float, b: float) -> Tensor:
@@ -55,9 +84,10 @@ PRIORS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
 class Denoiser(AzulaDenoiser):
     """Estimates the mean and variance of clean windows given noisy ones (EDM preconditioning).
 
-    With alpha = 1: mean = c_skip x_t + c_out net(c_in x_t, c_noise), c_in = 1/sqrt(1 + s^2),
-    c_skip = 1/(1 + s^2), c_out = s/sqrt(1 + s^2), c_noise = 10 ln s; var = s^2/(1 + s^2).
-    Known states enter as they are: sqrt(1 + s^2) x in place of x_t.
+    With a = alpha, s = sigma: mean = c_skip x_t + c_out net(c_in x_t, c_noise),
+    c_in = 1/sqrt(a^2 + s^2), c_skip = a/(a^2 + s^2), c_out = s/sqrt(a^2 + s^2),
+    c_noise = 10 ln(s/a); var = s^2/(a^2 + s^2). So the network sees the same whatever the scale of
+    a schedule. Known states enter as they are: sqrt(a^2 + s^2) x in place of x_t.
 
     Args:
         network: Maps (window, mask, noise level (batch,), label) to a window.
@@ -82,12 +112,13 @@ class Denoiser(AzulaDenoiser):
         """
         t = t.expand(len(x_t))
         shape = (-1, *[1] * (x_t.ndim - 1))
-        sigma = self.schedule(t)[1].to(x_t.dtype)
-        s = sigma.view(shape)
-        scale = torch.sqrt(1 + s * s)
+        alpha, sigma = (u.to(x_t.dtype) for u in self.schedule(t))
+        noise = 10 * torch.log(sigma / alpha)
+        a, s = alpha.view(shape), sigma.view(shape)
+        scale = torch.sqrt(a * a + s * s)
         inputs = torch.where(mask, known * scale, x_t)
-        output = self.network(inputs / scale, mask, 10 * sigma.log(), label)
-        mean = inputs / (scale * scale) + s / scale * output
+        output = self.network(inputs / scale, mask, noise, label)
+        mean = a / (scale * scale) * inputs + s / scale * output
         return GaussianPosterior(mean, (s / scale).square())
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lilas.autoencoder import LOSSES
-from lilas.diffusion import PRIORS, SCHEDULES, Denoiser, Inpainting
+from lilas.diffusion import PRIORS, Denoiser, Inpainting, make_schedule
 from lilas.nn.layers import sine_encoding
 from lilas.nn.vit import Transformer
 from lilas.rollout import Step
@@ -57,8 +57,12 @@ class Diffusion(nn.Module):
     def __init__(self, backbone: Backbone, settings: dict[str, Any], _: str) -> None:
         super().__init__()
         self.backbone = backbone
-        self.schedule = SCHEDULES[settings["schedule"]](
-            settings["sigma_min"], settings["sigma_max"]
+        self.schedule = make_schedule(
+            settings["schedule"],
+            settings["sigma_min"],
+            settings["sigma_max"],
+            scale=settings["logit_scale"],
+            shift=settings["logit_shift"],
         )
         self.prior, self.parameters_of_prior = settings["prior"], settings["prior_parameters"]
 
@@ -121,16 +125,6 @@ class Solver(nn.Module):
 
 
 OBJECTIVES = {"diffusion": Diffusion, "solver": Solver}
-
-
-def draw_masks(batch: int, length: int, rate: float = 1.0) -> Tensor:
-    """Draws how many states of each training window are known: (batch, length), bool.
-
-    The first c are, c = 1 + (Poisson(rate) mod (length - 1)) (official code 1.1.0).
-    """
-    drawn = torch.poisson(torch.full((batch,), rate))
-    count = 1 + drawn % (length - 1)
-    return torch.arange(length) < count[:, None]
 
 
 def _over_space(mask: Tensor, x: Tensor) -> Tensor:

@@ -10,12 +10,21 @@ from torch import Tensor
 Step = Callable[[Tensor, Tensor], Tensor]
 
 
-def rollout(step: Step, context: Tensor, *, states: int, window: int, overlap: int) -> Tensor:
+def rollout(
+    step: Step,
+    context: Tensor,
+    *,
+    states: int,
+    window: int,
+    overlap: int,
+    crop: int | None = None,
+) -> Tensor:
     """Returns a rollout that starts from its context (paper section 3.2).
 
-    A window is generated from its first states; the last `overlap` of the window begin the next
-    one. As in the official code 1.1.0 a window is taken as the emulator returns it: where it
-    changes known states, the rollout begins, and goes on, with its version of them.
+    A window is generated from its first states and cropped to its first `crop`; the last `overlap`
+    of those begin the next one. As in the official code 1.1.0 a window is taken as the emulator
+    returns it: where it changes known states, the rollout begins, and goes on, with its version of
+    them.
 
     Args:
         step: Generates a window.
@@ -23,13 +32,15 @@ def rollout(step: Step, context: Tensor, *, states: int, window: int, overlap: i
         states: Length of the rollout, context included.
         window: States in a window.
         overlap: Generated states that the next window is given.
+        crop: States kept of each window, more than context and overlap; None is all.
 
     Returns:
         (batch, channel, states, *space).
     """
-    generated = trajectory = step(*_window(context, window))
+    kept = slice(crop)
+    generated = trajectory = step(*_window(context, window))[:, :, kept]
     while trajectory.shape[2] < states:
-        generated = step(*_window(generated[:, :, -overlap:], window))
+        generated = step(*_window(generated[:, :, -overlap:], window))[:, :, kept]
         trajectory = torch.cat([trajectory, generated[:, :, overlap:]], dim=2)
     return trajectory[:, :, :states]
 

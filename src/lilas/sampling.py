@@ -7,7 +7,8 @@ from azula import sample
 from azula.denoise import Denoiser
 from torch import Tensor
 
-# The paper's `ab` is third-order Adams-Bashforth on noise predictions (azula's zABSampler).
+# The paper's `ab` is third-order Adams-Bashforth on noise predictions (azula's zABSampler). A step
+# evaluates the denoiser once; of heun and of pc (a DDIM step after one of Langevin) twice.
 SAMPLERS: dict[str, Any] = {
     "ab": sample.zABSampler,
     "eab": sample.zEABSampler,

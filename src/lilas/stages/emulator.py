@@ -7,8 +7,8 @@ import torch
 from lilas.config import fingerprint
 from lilas.data.windows import Windows
 from lilas.latents import open_latents
+from lilas.masks import draw_masks
 from lilas.models import build_objective
-from lilas.objectives import draw_masks
 from lilas.provenance import making, provenance
 from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
@@ -54,7 +54,13 @@ def main() -> None:
         objective.backbone.compile()
 
     def loss(states: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        mask = draw_masks(len(states), emulator.window, rate=emulator.context_rate)
+        mask = draw_masks(
+            len(states),
+            emulator.window,
+            rate=emulator.context_rate,
+            at_least=emulator.context_at_least,
+            forward=emulator.context_forward,
+        )
         return objective.loss(states, label, mask.to(device))
 
     outcome = fit(

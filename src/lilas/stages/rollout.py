@@ -69,6 +69,7 @@ def main() -> None:
                     states=len(index),
                     window=emulator.window,
                     overlap=sampler.overlap,
+                    crop=sampler.crop,
                 )
                 generated = generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
                 array[block] = generated.float().cpu().numpy()

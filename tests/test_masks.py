@@ -1,0 +1,89 @@
+"""Training masks: their distribution, against the official code's and the Poisson law's."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy import stats
+
+from lilas import config
+from lilas.masks import draw_masks
+from official import DATA
+
+
+@pytest.mark.parametrize("name", ["context_mask", "context_mask_backward"])
+def test_masks_follow_the_official_distribution(name):
+    torch.manual_seed(0)
+    with np.load(DATA / f"{name}.npz") as reference:
+        masks = draw_masks(
+            200_000,
+            int(reference["length"]),
+            rate=float(reference["lmbda"]),
+            at_least=int(reference["atleast"]),
+            forward=float(reference["rho"]),
+        )
+        expected = reference["patterns"], reference["probability"]
+    patterns = torch.from_numpy(expected[0])
+    shares = (masks[:, None] == patterns).all(-1).double().mean(0)
+    assert abs(shares.sum() - 1) < 1e-9
+    assert np.abs(shares.numpy() - expected[1]).max() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("length", "rate", "at_least"), [(5, 1.0, 2), (6, 2.5, 1), (8, 4.0, 3), (3, 0.5, 2)]
+)
+def test_the_count_of_known_states_is_poisson_modulo_its_range(length, rate, at_least):
+    torch.manual_seed(1)
+    counts = draw_masks(100_000, length, rate=rate, at_least=at_least).sum(1)
+    for count in range(length + 1):
+        drawn = range(count - at_least, 200, length - at_least)
+        share = stats.poisson(rate).pmf(drawn).sum() if at_least <= count < length else 0.0
+        assert abs((counts == count).double().mean().item() - share) < 0.006
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    length=st.integers(2, 9),
+    rate=st.floats(0.1, 5),
+    forward=st.sampled_from([0.0, 0.5, 1.0]),
+    data=st.data(),
+)
+def test_known_states_are_the_first_or_the_last(length, rate, forward, data):
+    at_least = data.draw(st.integers(1, length - 1))
+    masks = draw_masks(64, length, rate=rate, at_least=at_least, forward=forward)
+    counts = masks.sum(1)
+    assert at_least <= counts.min()
+    assert counts.max() < length
+    first = torch.arange(length) < counts[:, None]
+    chosen = {1.0: [first], 0.0: [first.flip(1)]}.get(forward, [first, first.flip(1)])
+    assert torch.stack([(masks == mask).all(1) for mask in chosen]).any(0).all()
+
+
+def test_masks_forward_in_time_draw_one_number_each():
+    """What was drawn before masks could look backward: resumed trainings depend on it."""
+    torch.manual_seed(2)
+    masks, after = draw_masks(50, 5, rate=1.0), torch.rand(1)
+    torch.manual_seed(2)
+    counts = 1 + torch.poisson(torch.ones(50)) % 4
+    assert torch.equal(masks.sum(1), counts)
+    assert torch.equal(after, torch.rand(1))
+
+
+TRAIN = {"steps": 1, "batch_size": 1, "optimizer": "adam", "learning_rate": 1.0}
+EMULATOR = {
+    "objective": "diffusion",
+    "autoencoders": ["a"],
+    "samplers": ["s"],
+    "network": {"channels": 2, "blocks": 1, "heads": 1},
+    "train": TRAIN | {"validate_every": 1},
+}
+
+
+def test_masks_that_leave_nothing_unknown_are_refused():
+    with pytest.raises(ValidationError, match=r"context_at_least 4 .* allowed: at most 3"):
+        config.Emulator(**EMULATOR, window=4, context_at_least=4)
+    with pytest.raises(ValidationError, match="context_forward"):
+        config.Emulator(**EMULATOR, context_forward=1.1)
+    config.Emulator(**EMULATOR, window=4, context_at_least=3, context_forward=0.66)
