@@ -7,45 +7,7 @@ from lilas.autoencoder import LOSSES, SATURATIONS, make_dcae, make_identity, sim
 from lilas.errors import LilasError
 from lilas.nn.dcae import Down, Up
 from lilas.nn.layers import depth_to_space, space_to_depth
-from official import Run, autoencoder_state, relative_error, runs
-
-
-def official_autoencoder(run: Run):
-    entry = run.config["ae"]
-    model = make_dcae(
-        entry["pix_channels"],
-        entry["lat_channels"],
-        channels=entry["hid_channels"],
-        blocks=entry["hid_blocks"],
-        periodic=[entry.get("periodic", False)] * entry["spatial"],
-        patch_size=entry.get("patch_size", 1),
-        pixel_shuffle=entry["pixel_shuffle"],
-        identity_init=entry["identity_init"],
-        norm=entry["norm"],
-        attention_heads={int(k): v for k, v in entry["attention_heads"].items()},
-        ffn_factor=entry["ffn_factor"],
-        dropout=entry["dropout"],
-        checkpointing=entry["checkpointing"],
-        saturation=entry["saturation"],
-        latent_noise=entry["latent_noise"],
-    )
-    model.load_state_dict(autoencoder_state(run.state))
-    return model.eval()
-
-
-@pytest.mark.parametrize("folder", runs("ae"), ids=lambda folder: folder.name)
-@torch.inference_mode()
-def test_equals_the_official_code(folder):
-    run = Run(folder)
-    model, expected = official_autoencoder(run), run.expected
-    z = model.encode(expected["x"])
-    y = model.decode(expected["z"])
-    assert relative_error(z, expected["z"]) < 1e-5
-    assert relative_error(y, expected["y"]) < 1e-5
-    for name, loss in LOSSES.items():
-        assert relative_error(loss(expected["y"], expected["x"]), expected[f"loss_{name}"]) < 1e-5
-    if len(z) > 1:
-        assert relative_error(similarity(z), expected["loss_similarity"]) < 1e-5
+from lilas.official.parity import relative_error
 
 
 def test_paper_size():

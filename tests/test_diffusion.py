@@ -1,7 +1,6 @@
-"""Denoiser, samplers and solver against the official code's outputs."""
+"""Schedules, denoiser and objectives: closed forms, and what must hold of any."""
 
 import math
-import re
 from types import SimpleNamespace
 
 import pytest
@@ -11,104 +10,11 @@ from pydantic import ValidationError
 from scipy import stats
 
 from lilas import config
-from lilas.diffusion import PRIORS, Denoiser, Inpainting, make_schedule
+from lilas.diffusion import PRIORS, Denoiser, make_schedule
+from lilas.models import make_objective
 from lilas.nn.vit import rotary_angles, sum_over_grid
-from lilas.objectives import Backbone, Diffusion, Solver
+from lilas.official.parity import relative_error
 from lilas.rollout import rollout
-from lilas.sampling import make_sampler
-from official import Run, emulator_state, relative_error, runs
-
-
-def official_backbone(run: Run, kind: str) -> Backbone:
-    entry = run.config[kind]
-    space = entry["spatial"] - 1
-    patch = entry["patch_size"]
-    model = Backbone(
-        entry["channels"],
-        entry["label_features"],
-        space,
-        noisy=kind == "denoiser",
-        channels=entry["hid_channels"],
-        blocks=entry["hid_blocks"],
-        heads=entry["attention_heads"],
-        embedding=entry["emb_features"],
-        ffn_factor=entry["ffn_factor"],
-        patch_size=patch if isinstance(patch, list) else [patch] * (1 + space),
-        qk_norm=entry["qk_norm"],
-        rope=entry["rope"],
-        dropout=entry["dropout"],
-        checkpointing=entry["checkpointing"],
-    )
-    model.load_state_dict(emulator_state(run.state))
-    return model.eval()
-
-
-def over_space(mask, x):
-    return mask.view(1, 1, -1, *[1] * (x.ndim - 3)).expand(len(x), *[-1] * (x.ndim - 1))
-
-
-@pytest.mark.parametrize("folder", runs("dm"), ids=lambda folder: folder.name)
-@torch.inference_mode()
-def test_denoiser_equals_the_official_code(folder):
-    run = Run(folder)
-    e = run.expected
-    entry = run.config["denoiser"]["schedule"]
-    schedule = make_schedule(entry["name"], entry["sigma_min"], entry["sigma_max"])
-    denoiser = Denoiser(official_backbone(run, "denoiser"), schedule)
-    first = over_space(torch.arange(5) < 1, e["x"])
-    for t in (0.0, 0.3, 0.5, 0.8, 1.0):
-        time = torch.full((len(e["x"]),), t)
-        alpha, sigma = denoiser.schedule(time)
-        assert relative_error(alpha, e[f"alpha_{t}"]) < 1e-5
-        assert relative_error(sigma, e[f"sigma_{t}"]) < 1e-5
-        x_t = e["x"] + sigma.view(-1, *[1] * (e["x"].ndim - 1)) * e["eps"]
-        q = denoiser(x_t, time, label=e["label"], mask=first, known=e["x"])
-        assert relative_error(q.mean, e[f"mean_{t}"]) < 1e-5
-        assert relative_error(q.var, e[f"var_{t}"]) < 1e-5
-
-
-@pytest.mark.parametrize("folder", runs("dm"), ids=lambda folder: folder.name)
-def test_samples_equal_the_official_code(folder):
-    run = Run(folder)
-    e = run.expected
-    schedule = make_schedule(run.config["denoiser"]["schedule"]["name"])
-    denoiser = Denoiser(official_backbone(run, "denoiser"), schedule)
-    tags = [name.removeprefix("sample_") for name in e if name.startswith("sample_")]
-    assert tags
-    for tag in tags:
-        method = tag.split("16")[0]
-        known = torch.arange(5) < (2 if "ctx2" in tag else 1)
-        mask = over_space(known.flip(0) if "backward" in tag else known, e["x"])
-        inpainting = Inpainting(denoiser, e["label"], mask, e["x"])
-        sample = make_sampler(method, inpainting, steps=16, order=3)(e[f"init_{tag}"])
-        assert relative_error(sample, e[f"sample_{tag}"]) < 1e-4, tag
-
-
-@pytest.mark.parametrize("folder", runs("sm"), ids=lambda folder: folder.name)
-def test_solver_equals_the_official_code(folder):
-    run = Run(folder)
-    e = run.expected
-    solver = Solver(official_backbone(run, "surrogate"), {}, "mse").eval()
-    label = e["label"].view(1, -1)
-    step = solver.stepper(label, None)
-    x = e["x"][None]
-    mask = torch.arange(5)[None] < 1
-    window = torch.where(mask.view(1, 1, 5, *[1] * (x.ndim - 3)), x[:, :, :5], 0)
-    assert relative_error(step(window, mask), e["step_ctx1"]) < 1e-5
-    names = [name for name in e if name.startswith("rollout_")]
-    assert "rollout_ctx1_overlap2_crop4" in names
-    for name in names:
-        given = {key: int(n) for key, n in re.findall(r"(ctx|overlap|crop)(\d)", name)}
-        context = given["ctx"]
-        result = rollout(
-            step,
-            x[:, :, :context],
-            states=e[name].shape[2],
-            window=5,
-            overlap=given.get("overlap", context),
-            crop=given.get("crop"),
-        )
-        assert relative_error(result, e[name]) < 1e-4, name
 
 
 @pytest.mark.parametrize("crop", [None, 3, 4, 5])
@@ -126,12 +32,17 @@ def test_rollouts_count_on(context, overlap, crop):
     assert torch.equal(made, states)
 
 
+def entry(noisy: bool = True, **network):
+    objective = "diffusion" if noisy else "solver"
+    return config.Emulator(
+        objective=objective, network=network, autoencoders=["any"], samplers=["any"]
+    )
+
+
 def test_paper_size():
     with torch.device("meta"):
-        backbone = Backbone(
-            64, 6, 2, noisy=True, channels=1024, blocks=16, heads=8, embedding=256, ffn_factor=4
-        )
-    assert round(sum(p.numel() for p in backbone.parameters()) / 1e6, 1) == 222.9
+        model = make_objective(entry(channels=1024, blocks=16, heads=8, embedding=256), 64, 6, 2)
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == 222.9
 
 
 TIMES = torch.linspace(0, 1, 11)
@@ -254,9 +165,7 @@ def test_denoiser_depends_on_the_ratio_of_noise_to_signal_alone(alpha):
 
 def test_known_states_come_out_as_they_went_in():
     torch.manual_seed(0)
-    backbone = Backbone(2, 3, 1, noisy=True, channels=16, blocks=1, heads=2, embedding=8)
-    settings = config.Diffusion().model_dump()
-    model = Diffusion(backbone, settings, "mse").eval()
+    model = make_objective(entry(channels=16, blocks=1, heads=2, embedding=8), 2, 3, 1).eval()
     known = torch.randn(2, 2, 5, 4)
     mask = torch.tensor([[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)
     sampler = SimpleNamespace(method="ab", steps=16, order=3)
@@ -268,9 +177,7 @@ def test_known_states_come_out_as_they_went_in():
 def emulator(noisy: bool = True, **changes):
     torch.manual_seed(0)
     options = {"channels": 16, "blocks": 2, "heads": 2, "embedding": 8, "dropout": 0.0} | changes
-    backbone = Backbone(2, 3, 2, noisy=noisy, **options)
-    settings = config.Diffusion().model_dump()
-    return Diffusion(backbone, settings, "mse") if noisy else Solver(backbone, settings, "mse")
+    return make_objective(entry(noisy, **options), 2, 3, 2)
 
 
 def batch(size: int = 2):
@@ -343,7 +250,7 @@ def test_sum_over_grid_and_angles_equal_the_sum_at_every_point():
 
 def test_attention_sees_positions_only_by_their_differences():
     """Rotary positions alone: tokens shifted together see each other as before."""
-    block = emulator().backbone.transformer.blocks[0]
+    block = emulator().backbone.network.blocks[0]
     x = torch.randn(1, 12, 16, generator=torch.Generator().manual_seed(0))
     shifted, here, stretched = (
         block.attention(
@@ -361,7 +268,7 @@ def test_attention_sees_positions_only_by_their_differences():
 @pytest.mark.parametrize("noisy", [True, False])
 def test_compiles_without_graph_breaks(noisy):
     x, label, mask = batch()
-    backbone = emulator(noisy, patch_size=(1, 2, 2)).backbone
+    backbone = emulator(noisy, patch_size=[2, 2]).backbone
     arguments = (x, mask.view(2, 1, 5, 1, 1), torch.tensor([-3.0, 40.0]), label)
     compiled = torch.compile(backbone, fullgraph=True, backend="eager")
     assert relative_error(compiled(*arguments), backbone(*arguments)) < 1e-5

@@ -10,8 +10,8 @@ from torch import nn
 
 from lilas.config import Sampler
 from lilas.diffusion import Denoiser, Inpainting, make_schedule
+from lilas.official.parity import relative_error
 from lilas.sampling import make_sampler, start_noise
-from official import relative_error
 
 
 class Exact(nn.Module):

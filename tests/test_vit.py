@@ -9,7 +9,7 @@ from torch import nn
 from lilas.autoencoder import LOSSES, Autoencoder
 from lilas.errors import LilasError
 from lilas.nn.vit import Transformer, make_decoder, make_encoder
-from official import relative_error
+from lilas.official.parity import relative_error
 
 
 def transformer(**changes) -> Transformer:

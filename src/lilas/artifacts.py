@@ -131,10 +131,17 @@ ARTIFACTS = (
         },
     ),
     Artifact(
+        "Released run",
+        ("{data}/official/{run}.zip",),
+        "Zip",
+        "A released run of the official code as it was fetched: `config.yaml` and `state.pth`.",
+    ),
+    Artifact(
         "Statistics",
-        (STUDY + "/{dataset}/statistics.json",),
+        (STUDY + "/{dataset}/statistics.json", AUTOENCODER + "/statistics.json"),
         "JSON",
-        "Of each channel over the training split, after its field's transform.",
+        "Of each channel over the training split, after its field's transform. An official "
+        "autoencoder brings its own, with the transform, mean and std that it was trained with.",
         (
             Variable("channels.{channel}.transform", (), "mapping", "", "none, or log and offset."),
             Variable("channels.{channel}.mean", (), "number", "the transformed field's", "Mean."),
@@ -160,7 +167,8 @@ ARTIFACTS = (
         ),
         "safetensors",
         "Weights of a trained model, its average where one is kept: of the last step, and of the "
-        "best validation. Pixel space has an empty file.",
+        "best validation. Pixel space has an empty file. Of an official run there is one file; "
+        "its record also holds `official`, the run's name and configuration.",
         (Variable("{parameter}", ("the parameter's",), "float32", "1", "A parameter by name."),),
         {"format": "`pt`", "lilas": PROVENANCE},
     ),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lilas.errors import LilasError
 from lilas.nn.dcae import Decoder, Encoder
+from lilas.nn.vit import make_decoder, make_encoder
 
 BOUND = 5.0
 
@@ -113,6 +114,30 @@ def make_dcae(
         latent_channels=latent_channels,
         factor=patch_size * 2 ** (len(channels) - 1),
         dimensions=len(periodic),
+        saturation=saturation,
+        latent_noise=latent_noise,
+    )
+
+
+def make_vit(
+    pixel_channels: int,
+    latent_channels: int,
+    *,
+    dimensions: int,
+    patch_size: int,
+    saturation: str = "softclip2",
+    latent_noise: float = 0.0,
+    **options: Any,
+) -> Autoencoder:
+    """Returns an autoencoder of two transformers; options as `lilas.nn.vit.Transformer`."""
+    options |= {"axes": dimensions, "patch_size": patch_size}
+    return Autoencoder(
+        make_encoder(pixel_channels, latent_channels, **options),
+        make_decoder(pixel_channels, latent_channels, **options),
+        pixel_channels=pixel_channels,
+        latent_channels=latent_channels,
+        factor=patch_size,
+        dimensions=dimensions,
         saturation=saturation,
         latent_noise=latent_noise,
     )

@@ -9,13 +9,15 @@ from lilas import __version__
 from lilas.artifacts import INSPECTED
 from lilas.errors import broken
 from lilas.files import atomic
+from lilas.official.cli import add_commands, run_command
 from lilas.stages import run
 
 DESCRIPTION = """\
 Looks at what the pipeline has made; the pipeline itself is run with snakemake.
 
   lilas inspect PATH   what a file is, its ranges, where it comes from, whether it is current
-  lilas show FOLDER    the main table of a study's results"""
+  lilas show FOLDER    the main table of a study's results
+  lilas official ...   models and latents of the paper's official code, in and out"""
 
 INSPECT = """\
 Prints what an artifact is: its shape with named axes, units, the range of each channel, the stage,
@@ -75,8 +77,11 @@ def _main() -> None:
         "show", help="the main table of a study and the path of its report", description=SHOW
     )
     two.add_argument("folder", type=Path, metavar="FOLDER", help="such as results/demo")
+    add_commands(commands)
     args = to.parse_args()
-    if args.command == "show":
+    if args.command == "official":
+        run_command(args)
+    elif args.command == "show":
         print(show(args.folder))
     else:
         _inspect(args.path, None if args.no_picture else args.picture or _default(args.path))

@@ -9,10 +9,19 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from lilas.errors import LilasError
 
@@ -32,6 +41,15 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError(f"{number} is even: it has no centre")
+    return number
+
+
+Odd = Annotated[int, Field(gt=0), AfterValidator(_odd)]
 
 
 # --- Datasets ---------------------------------------------------------------------------------
@@ -229,15 +247,62 @@ class Run(Model):
     )
 
 
-class Autoencoder(Run):
-    """An autoencoder; `identity` is pixel space."""
+class Transformer(Model):
+    """The transformer over space-time tokens."""
 
-    architecture: Literal["dcae", "identity"] = Field(description="The network.")
+    architecture: Literal["transformer"] = Field(
+        default="transformer", description="The network; the paper's, and the default."
+    )
+    channels: Positive = Field(description="Width.")
+    blocks: Positive = Field(description="Transformer blocks.")
+    heads: Positive = Field(description="Attention heads.")
+    ffn_factor: Positive = Field(default=4, description="Widening of the feed-forward layers.")
+    embedding: Positive = Field(default=256, description="Width of time and label embeddings.")
+    patch_size: list[Positive] | None = Field(
+        default=None, description="Patch along each space axis; null is 1."
+    )
+    attention_window: list[Odd] | None = Field(
+        default=None,
+        description="Tokens that attention reaches along time and each space axis; null is all.",
+    )
+    qk_norm: bool = Field(default=True, description="RMS norm of queries and keys.")
+    rope: bool = Field(default=True, description="Learned rotary positions.")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout.")
+    checkpointing: bool = Field(default=False, description="Trade compute for memory.")
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Transformer":
+        if self.channels % (2 * self.heads):
+            raise ValueError(f"channels {self.channels} must divide into {self.heads} even heads")
+        return self
+
+
+Official = Annotated[
+    str | None,
+    Field(
+        description="Instead of training: the id of a released run of the paper, or the path of "
+        "such a run's folder or zip, from which everything about the model is read."
+    ),
+]
+
+
+class Autoencoder(Run):
+    """An autoencoder; `identity` is pixel space, `vit` a transformer on patches."""
+
+    official: Official = None
+    architecture: Literal["dcae", "vit", "identity"] | None = Field(
+        default=None, description="The network; required unless the autoencoder is official."
+    )
     latent_channels: Positive | None = Field(default=None, description="Channels of the latent.")
-    channels: list[Positive] = Field(default=[], description="Channels at each level.")
-    blocks: list[Positive] = Field(default=[], description="Residual blocks at each level.")
-    kernel_size: Positive = Field(default=3, description="Convolution kernel.")
-    patch_size: Positive = Field(default=1, description="Patching before the first level.")
+    channels: list[Positive] = Field(default=[], description="Channels at each level of dcae.")
+    blocks: list[Positive] = Field(default=[], description="Residual blocks at each level of dcae.")
+    transformer: Transformer | None = Field(
+        default=None, description="The transformers of vit; embedding and patch_size don't matter."
+    )
+    kernel_size: Odd = Field(default=3, description="Convolution kernel.")
+    patch_size: Positive = Field(
+        default=1, description="Patching before the first level; the whole factor of vit."
+    )
     pixel_shuffle: bool = Field(
         default=True, description="Space-to-depth down and depth-to-space up; else strided."
     )
@@ -261,14 +326,24 @@ class Autoencoder(Run):
 
     @model_validator(mode="after")
     def _complete(self) -> "Autoencoder":
+        if self.official is not None:
+            _alone(self, ("architecture",))
+            if self.architecture not in (None, "identity"):
+                raise ValueError("architecture of an official run: leave it out, or say identity")
+            return self
+        if self.architecture is None:
+            raise ValueError("architecture is missing; allowed: dcae, vit, identity; or official")
         if self.architecture == "identity":
             if self.train is not None or self.latent_channels is not None or self.channels:
                 raise ValueError("identity takes no train, latent_channels or channels")
             if self.seeds != [0]:
                 raise ValueError("identity has nothing to seed: leave seeds out")
             return self
-        if self.train is None or self.latent_channels is None or not self.channels:
-            raise ValueError("dcae needs train, latent_channels and channels")
+        needed = "transformer" if self.architecture == "vit" else "channels"
+        if self.latent_channels is None or not getattr(self, needed):
+            raise ValueError(f"{self.architecture} needs latent_channels and {needed}")
+        if self.architecture == "vit" and (self.channels or self.blocks):
+            raise ValueError("vit takes its channels and blocks inside transformer")
         if len(self.blocks) != len(self.channels):
             raise ValueError(
                 f"blocks has {len(self.blocks)} levels, channels has {len(self.channels)}"
@@ -276,34 +351,59 @@ class Autoencoder(Run):
         return self
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent point along each axis."""
+    def factor(self) -> int | None:
+        """Pixels per latent point along each axis; None where an official run has yet to say."""
         if self.architecture == "identity":
             return 1
-        return self.patch_size * 2 ** (len(self.channels) - 1)
+        if self.official is not None:
+            return None
+        return self.patch_size * 2 ** max(0, len(self.channels) - 1)
 
 
-class Transformer(Model):
-    """The transformer over space-time tokens."""
+class UNet(Model):
+    """The convolutional network over windows, in levels."""
 
-    channels: Positive = Field(description="Width.")
-    blocks: Positive = Field(description="Transformer blocks.")
-    heads: Positive = Field(description="Attention heads.")
-    ffn_factor: Positive = Field(default=4, description="Widening of the feed-forward layers.")
-    embedding: Positive = Field(default=256, description="Width of time and label embeddings.")
-    patch_size: list[Positive] | None = Field(
-        default=None, description="Patch along each space axis; null is 1."
+    architecture: Literal["unet"] = Field(description="The network.")
+    channels: list[Positive] = Field(min_length=1, description="Channels at each level.")
+    blocks: list[Positive] = Field(min_length=1, description="Residual blocks at each level.")
+    kernel_size: Odd = Field(default=3, description="Convolution kernel.")
+    stride: list[Positive] | None = Field(
+        default=None,
+        description="Shrinking between levels along time and each space axis; null is 1 in time, "
+        "2 in space.",
     )
-    qk_norm: bool = Field(default=True, description="RMS norm of queries and keys.")
-    rope: bool = Field(default=True, description="Learned rotary positions.")
-    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout.")
+    embedding: Positive = Field(default=256, description="Width of time and label embeddings.")
+    ffn_factor: Positive = Field(default=1, description="Widening inside a block.")
+    norm: Literal["layer", "group"] = Field(default="layer", description="Normalisation.")
+    attention_heads: dict[int, Positive] = Field(
+        default={}, description="Attention heads by level; levels not named have none."
+    )
+    periodic: bool = Field(default=False, description="Periodic padding of all axes, else zeros.")
+    identity_init: bool = Field(default=True, description="Start downsampling near the identity.")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout inside a block.")
     checkpointing: bool = Field(default=False, description="Trade compute for memory.")
 
     @model_validator(mode="after")
-    def _divides(self) -> "Transformer":
-        if self.channels % (2 * self.heads):
-            raise ValueError(f"channels {self.channels} must divide into {self.heads} even heads")
+    def _levels(self) -> "UNet":
+        if len(self.blocks) != len(self.channels):
+            raise ValueError(
+                f"blocks has {len(self.blocks)} levels, channels has {len(self.channels)}"
+            )
+        for level in self.attention_heads:
+            if level not in range(len(self.channels)):
+                raise ValueError(f"attention_heads: level {level}, of {len(self.channels)} levels")
         return self
+
+
+def _network(value: Any) -> str:
+    found = value.get("architecture") if isinstance(value, dict) else value.architecture
+    return found if found == "unet" else "transformer"
+
+
+Network = Annotated[
+    Annotated[Transformer, Tag("transformer")] | Annotated[UNet, Tag("unet")],
+    Discriminator(_network),
+]
 
 
 class Diffusion(Model):
@@ -341,10 +441,13 @@ class Diffusion(Model):
 class Emulator(Run):
     """An emulator of the latent dynamics."""
 
+    official: Official = None
     objective: Literal["diffusion", "solver"] = Field(description="What it learns.")
     autoencoders: list[Name] = Field(min_length=1, description="Latent spaces to learn in.")
     samplers: list[Name] = Field(min_length=1, description="Samplers to roll out with.")
-    network: Transformer = Field(description="The network.")
+    network: Network | None = Field(
+        default=None, description="The network; required unless the emulator is official."
+    )
     window: Annotated[int, Field(ge=2)] = Field(default=5, description="States in a window.")
     context_rate: float = Field(
         default=1.0, gt=0, description="Poisson rate of the known states beyond the fewest."
@@ -362,7 +465,17 @@ class Emulator(Run):
     loss: Literal["mse", "mae", "vmse", "vrmse"] = Field(
         default="mse", description="Loss of the solver; diffusion has its own."
     )
-    train: Train = Field(description="Training.")
+    train: Train | None = Field(
+        default=None, description="Training; required unless the emulator is official."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Emulator":
+        if self.official is not None:
+            _alone(self, ("objective", "autoencoders", "samplers", "window"))
+        elif self.network is None:
+            raise ValueError("network is missing; or name an official run")
+        return self
 
     @model_validator(mode="after")
     def _masks(self) -> "Emulator":
@@ -372,6 +485,14 @@ class Emulator(Run):
                 f"{self.window} states; allowed: at most {self.window - 1}"
             )
         return self
+
+
+def _alone(run: Run, allowed: tuple[str, ...]) -> None:
+    """Refuses settings beside `official` that the run itself decides."""
+    said = run.model_dump(exclude_defaults=True)
+    for key in said:
+        if key not in ("official", "datasets", "per_dataset", *allowed):
+            raise ValueError(f"{key} beside official: the official run decides it; leave it out")
 
 
 class Sampler(Model):
@@ -431,10 +552,19 @@ class Study(Model):
     def _references(self) -> "Study":
         for kind in ("autoencoders", "emulators"):
             for name, run in getattr(self, kind).items():
+                trained = run.official is None and getattr(run, "architecture", "") != "identity"
+                if trained and run.train is None:
+                    raise ValueError(f"{kind}.{name}.train is missing")
                 for key in ("datasets", "per_dataset"):
                     _known(f"{kind}.{name}.{key}", getattr(run, key) or [], self.datasets)
                 for dataset in run.per_dataset:
-                    self.resolve(kind, name, dataset)
+                    if (self.resolve(kind, name, dataset).official is None) != (
+                        run.official is None
+                    ):
+                        raise ValueError(
+                            f"{kind}.{name}.per_dataset.{dataset}.official: an entry is trained "
+                            "on every dataset or on none; make it two entries"
+                        )
         for dataset, entry in self.datasets.items():
             if dataset in RESERVED:
                 raise ValueError(f"datasets.{dataset}: this name is taken by a folder of results")
@@ -518,6 +648,8 @@ class Study(Model):
                 )
         for name, _ in self.runs("autoencoders", dataset):
             run = self.resolve("autoencoders", name, dataset)
+            if run.factor is None:
+                continue
             for points in size:
                 if points % run.factor:
                     raise ValueError(
@@ -544,6 +676,7 @@ class Task(Model):
     evaluation: Evaluation | None = None
     autoencoder: Autoencoder | None = None
     emulator: Emulator | None = None
+    official: dict[str, Any] | None = None
     sampler: Sampler | None = None
     horizons: dict[str, list[tuple[int, int]]] | None = None
     figures: Figures | None = None
@@ -704,11 +837,19 @@ def _numbers(value: Any) -> Any:
     return value
 
 
+# Which of several models a value is, where the models share a key.
+TAGS = ("simulate", "well", "path", "transformer", "unet")
+
+
 def describe(error: ValidationError, model: type[Model], where: str = "") -> str:
     """Returns the first finding of a validation in one line: the key, and what it may be."""
     finding = error.errors(include_url=False)[0]
-    skipped = {"simulate", "well", "path"}
-    steps = [str(step) for step in finding["loc"] if str(step) not in skipped]
+    # Which of several models a key was read as is no part of its name.
+    steps = [
+        str(step)
+        for before, step in zip((None, *finding["loc"]), finding["loc"], strict=False)
+        if before not in ("source", "network") or step not in TAGS
+    ]
     key = ".".join(([where] if where else []) + steps)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if finding["type"] == "extra_forbidden":
@@ -730,17 +871,21 @@ def _allowed(model: Any, location: tuple[Any, ...]) -> list[str]:
             return [annotation]
         return [found for part in get_args(annotation) for found in models(part)]
 
-    candidates = [model]
+    candidates, named = [model], False
     for step in location:
-        tagged = [m for m in candidates if "kind" in m.model_fields]
-        if tagged and step in ("simulate", "well", "path", "log"):
-            candidates = [m for m in tagged if step in get_args(m.model_fields["kind"].annotation)]
+        if named:
+            named = False  # a name that the author of the study gave
             continue
-        nested = [
-            found
+        tagged = [
+            m
             for m in candidates
-            if step in m.model_fields
-            for found in models(m.model_fields[step].annotation)
+            for tag in ("kind", "architecture")
+            if tag in m.model_fields and step in get_args(m.model_fields[tag].annotation)
         ]
-        candidates = nested or candidates
+        if len(candidates) > 1 and tagged:
+            candidates = tagged
+            continue
+        fields = [m.model_fields[step] for m in candidates if step in m.model_fields]
+        named = any(get_origin(field.annotation) is dict for field in fields)
+        candidates = [m for field in fields for m in models(field.annotation)] or candidates
     return sorted({key for m in candidates for key in m.model_fields})

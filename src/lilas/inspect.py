@@ -301,18 +301,22 @@ def _json(path: Path) -> Inspection:
 
 
 def _statistics(path: Path, value: dict[str, Any]) -> Inspection:
-    keys = ("min", "mean", "max", "std")
+    # An official autoencoder brings what it was trained with, and no more.
+    computed = value["provenance"]["stage"] == "statistics"
+    keys = ("min", "mean", "max", "std", "count") if computed else ("mean", "std")
     rows = []
     for name, entry in value["channels"].items():
-        if missing := [key for key in (*keys, "count", "transform") if key not in entry]:
+        if missing := [key for key in (*keys, "transform") if key not in entry]:
             action = "Delete it and run again."
             raise broken(path, f"{missing[0]} of channel {name}", "none", action)
         kind = _plain(entry["transform"]).removeprefix("kind ")
-        rows.append([name, *(f"{entry[key]:.6g}" for key in keys), str(entry["count"]), kind])
-    lines = [f"{path}: statistics of the training split", ""]
+        shown = [f"{entry[key]:.6g}" if key != "count" else str(entry[key]) for key in keys]
+        rows.append([name, *shown, kind])
+    which = "of the training split" if computed else "as an official run was trained with"
+    lines = [f"{path}: statistics {which}", ""]
     lines += [
         "Channels, after their transform, in the unit of the transformed field",
-        *_table(["channel", *keys, "values", "transform"], rows),
+        *_table(["channel", *keys, "transform"], rows),
     ]
     return Inspection([*lines, *_origin(value["provenance"])])
 

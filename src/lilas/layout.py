@@ -10,8 +10,19 @@ from pathlib import Path
 
 import yaml
 
-from lilas.config import SPLITS, Config, Dataset, Folder, Simulate, Study, Well
+from lilas.config import (
+    SPLITS,
+    Autoencoder,
+    Config,
+    Dataset,
+    Emulator,
+    Folder,
+    Simulate,
+    Study,
+    Well,
+)
 from lilas.errors import LilasError, broken
+from lilas.official.released import Released, find_released
 
 
 def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
@@ -59,6 +70,59 @@ def well_urls(name: str) -> dict[str, list[str]]:
             f"source.name: The Well has no {name!r}; allowed: {', '.join(sorted(registry))}"
         )
     return {split: registry[name][split] for split in SPLITS}
+
+
+def official_files(config: Config, official: str) -> list[str]:
+    """Returns the files of an official run: its zip, or the two of its folder.
+
+    A released run's zip lies in the data folder once it has been fetched.
+
+    Raises:
+        LilasError: no such folder or zip, and no released run of that name.
+    """
+    path = Path(official).expanduser()
+    if path.is_dir():
+        return [str(path / name) for name in ("config.yaml", "state.pth")]
+    if path.suffix == ".zip" or len(path.parts) > 1:
+        if not path.is_file() or path.suffix != ".zip":
+            action = "Correct the path under `official` in the study."
+            raise broken(path, "the folder or zip of an official run", "nothing", action)
+        return [str(path)]
+    return [f"{config.data}/official/{find_released(official).run}.zip"]
+
+
+def check_official(study: Study, config: Config) -> None:
+    """Checks what a study takes from official runs, as far as it is known before they are there.
+
+    Raises:
+        LilasError: a run does not exist, or is not of the kind that the study asks for.
+    """
+    for dataset in study.datasets:
+        for kind in ("autoencoders", "emulators"):
+            for name, _ in study.runs(kind, dataset):
+                entry = study.resolve(kind, name, dataset)
+                if entry.official is None:
+                    continue
+                where = f"{kind}.{name}.official"
+                try:
+                    files = official_files(config, entry.official)
+                except LilasError as error:
+                    raise LilasError(f"{where}: {error}") from None
+                if Path(files[0]).parent == Path(config.data, "official"):
+                    _check_released(where, find_released(entry.official), entry)
+
+
+def _check_released(where: str, run: Released, entry: Autoencoder | Emulator) -> None:
+    if isinstance(entry, Emulator):
+        wanted = {"diffusion": "diffusion", "solver": "neural_solver"}[entry.objective]
+        fits = run.kind == wanted
+    elif entry.architecture == "identity":
+        wanted = "neural_solver in pixel space"
+        fits = run.kind == "neural_solver" and run.compression is None
+    else:
+        wanted, fits = "autoencoder", run.kind == "autoencoder"
+    if not fits:
+        raise LilasError(f"{where}: {run.run} is a {run.kind}; expected a {wanted}")
 
 
 def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lilas import config
-from lilas.autoencoder import Autoencoder, make_dcae, make_identity
+from lilas.autoencoder import Autoencoder, make_dcae, make_identity, make_vit
 from lilas.data.well import WellFile
 from lilas.errors import LilasError
+from lilas.nn.unet import UNet
+from lilas.nn.vit import Transformer
 from lilas.objectives import OBJECTIVES, Backbone
 from lilas.weights import load_weights, read_record
 
@@ -19,9 +22,6 @@ def build_autoencoder(entry: config.Autoencoder, data: WellFile) -> Autoencoder:
     Raises:
         LilasError: the grid does not divide, or the latents would be wider than the pixels.
     """
-    channels, space = len(data.channels), len(data.shape)
-    if entry.architecture == "identity":
-        return make_identity(channels, space)
     for axis, points in zip(data.dimensions, data.shape, strict=True):
         if points % entry.factor:
             raise LilasError(
@@ -34,12 +34,37 @@ def build_autoencoder(entry: config.Autoencoder, data: WellFile) -> Autoencoder:
                 f"autoencoder.periodic: unknown axis {axis!r}; "
                 f"allowed: {', '.join(data.dimensions)}"
             )
-    result = make_dcae(
-        channels,
+    result = make_autoencoder(entry, len(data.channels), data.dimensions)
+    if result.compression < 1:
+        raise LilasError(
+            f"autoencoder.latent_channels {entry.latent_channels}: wider than the pixels of "
+            f"{data.path}; allowed: at most {len(data.channels) * entry.factor ** len(data.shape)}"
+        )
+    return result
+
+
+def make_autoencoder(
+    entry: config.Autoencoder, pixel_channels: int, dimensions: Sequence[str]
+) -> Autoencoder:
+    """Returns the autoencoder of an entry for states of so many channels on the axes named."""
+    if entry.architecture == "identity":
+        return make_identity(pixel_channels, len(dimensions))
+    if entry.architecture == "vit":
+        return make_vit(
+            pixel_channels,
+            entry.latent_channels,
+            dimensions=len(dimensions),
+            patch_size=entry.patch_size,
+            saturation=entry.saturation,
+            latent_noise=entry.latent_noise,
+            **_transformer_options(entry.transformer),
+        )
+    return make_dcae(
+        pixel_channels,
         entry.latent_channels,
         channels=entry.channels,
         blocks=entry.blocks,
-        periodic=[axis in entry.periodic for axis in data.dimensions],
+        periodic=[axis in entry.periodic for axis in dimensions],
         kernel_size=entry.kernel_size,
         patch_size=entry.patch_size,
         pixel_shuffle=entry.pixel_shuffle,
@@ -52,12 +77,6 @@ def build_autoencoder(entry: config.Autoencoder, data: WellFile) -> Autoencoder:
         latent_noise=entry.latent_noise,
         checkpointing=entry.checkpointing,
     )
-    if result.compression < 1:
-        raise LilasError(
-            f"autoencoder.latent_channels {entry.latent_channels}: wider than the pixels of "
-            f"{data.path}; allowed: at most {channels * entry.factor**space}"
-        )
-    return result
 
 
 def load_autoencoder(weights: Path, data: WellFile, device: torch.device) -> Autoencoder:
@@ -74,30 +93,71 @@ def build_objective(entry: config.Emulator, shape: Sequence[int], features: int)
     Raises:
         LilasError: the patch does not fit the latent.
     """
-    network = entry.network
     space = len(shape) - 1
-    patch = network.patch_size or [1] * space
-    if len(patch) != space or any(n % p for n, p in zip(shape[1:], patch, strict=False)):
-        raise LilasError(
-            f"emulator.network.patch_size {patch} does not divide the latent grid {shape[1:]}"
-        )
-    backbone = Backbone(
-        shape[0],
-        features,
-        space,
-        noisy=entry.objective == "diffusion",
-        channels=network.channels,
-        blocks=network.blocks,
-        heads=network.heads,
-        embedding=network.embedding,
-        ffn_factor=network.ffn_factor,
-        patch_size=(1, *patch),
-        qk_norm=network.qk_norm,
-        rope=network.rope,
-        dropout=network.dropout,
-        checkpointing=network.checkpointing,
-    )
+    if isinstance(entry.network, config.Transformer):
+        patch = entry.network.patch_size or [1] * space
+        if len(patch) != space or any(n % p for n, p in zip(shape[1:], patch, strict=False)):
+            raise LilasError(
+                f"emulator.network.patch_size {patch} does not divide the latent grid {shape[1:]}"
+            )
+    return make_objective(entry, shape[0], features, space)
+
+
+def make_objective(
+    entry: config.Emulator, channels: int, features: int, space: int
+) -> torch.nn.Module:
+    """Returns the emulator of an entry for latents of so many channels and space axes."""
+    network, noisy = entry.network, entry.objective == "diffusion"
+    make = make_unet if network.architecture == "unet" else make_transformer
+    backbone = Backbone(make(network, channels, space), features, network.embedding, noisy)
     return OBJECTIVES[entry.objective](backbone, entry.diffusion.model_dump(), entry.loss)
+
+
+def make_transformer(entry: config.Transformer, channels: int, space: int) -> Transformer:
+    """Returns a transformer over windows of states of so many channels and space axes."""
+    return Transformer(
+        2 * channels,
+        channels,
+        axes=1 + space,
+        embedding=entry.embedding,
+        patch_size=(1, *(entry.patch_size or [1] * space)),
+        **_transformer_options(entry),
+    )
+
+
+def make_unet(entry: config.UNet, channels: int, space: int) -> UNet:
+    """Returns a UNet over windows of states of so many channels and space axes."""
+    return UNet(
+        channels,
+        channels,
+        axes=1 + space,
+        channels=entry.channels,
+        blocks=entry.blocks,
+        embedding=entry.embedding,
+        stride=entry.stride or [1] + [2] * space,
+        periodic=entry.periodic,
+        kernel_size=entry.kernel_size,
+        norm=entry.norm,
+        attention_heads=entry.attention_heads,
+        ffn_factor=entry.ffn_factor,
+        identity_init=entry.identity_init,
+        dropout=entry.dropout,
+        checkpointing=entry.checkpointing,
+    )
+
+
+def _transformer_options(entry: config.Transformer) -> dict[str, Any]:
+    return {
+        "channels": entry.channels,
+        "blocks": entry.blocks,
+        "heads": entry.heads,
+        "ffn_factor": entry.ffn_factor,
+        "window_size": entry.attention_window,
+        "qk_norm": entry.qk_norm,
+        "rope": entry.rope,
+        "dropout": entry.dropout,
+        "checkpointing": entry.checkpointing,
+    }
 
 
 def load_objective(

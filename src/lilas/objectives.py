@@ -12,30 +12,23 @@ from torch import Tensor, nn
 from lilas.autoencoder import LOSSES
 from lilas.diffusion import PRIORS, Denoiser, Inpainting, make_schedule
 from lilas.nn.layers import sine_encoding
-from lilas.nn.vit import Transformer
 from lilas.rollout import Step
 from lilas.sampling import make_sampler, start_noise
 
 
 class Backbone(nn.Module):
-    """The network of an emulator: a transformer that sees the mask, the label and the noise level.
+    """What an emulator learns with: a network that sees the mask, the label and the noise level.
 
     Args:
-        state_channels: Channels of a state.
+        network: Maps windows, a conditioning vector (batch, width) and a mask to windows.
         label_features: Features of a label.
-        space: Space axes.
+        width: Width of the conditioning vector.
         noisy: Whether a noise level enters (diffusion).
-        options: Of `lilas.nn.vit.Transformer`.
     """
 
-    def __init__(
-        self, state_channels: int, label_features: int, space: int, noisy: bool, **options: Any
-    ) -> None:
+    def __init__(self, network: nn.Module, label_features: int, width: int, noisy: bool) -> None:
         super().__init__()
-        width = options["embedding"]
-        self.transformer = Transformer(
-            2 * state_channels, state_channels, axes=1 + space, **options
-        )
+        self.network = network
         self.label = _perceptron(label_features, width)
         self.noise = _perceptron(width, width) if noisy else None
         self.width = width
@@ -45,7 +38,7 @@ class Backbone(nn.Module):
         vector = self.label(label)
         if self.noise is not None:
             vector = vector + self.noise(sine_encoding(noise, self.width))
-        return self.transformer(torch.cat([x, mask.to(x.dtype).expand_as(x)], dim=1), vector)
+        return self.network(x, vector, mask)
 
 
 class Diffusion(nn.Module):

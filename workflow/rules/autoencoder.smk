@@ -16,6 +16,8 @@ rule autoencoder:
         f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/autoencoder.tsv"
     conda:
         ENVIRONMENT
+    wildcard_constraints:
+        autoencoder=named("autoencoders", official=False),
     params:
         config=lambda wildcards: task(
             states=dataset(wildcards).states,

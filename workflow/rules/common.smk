@@ -18,6 +18,7 @@ try:
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
     FILES = {name: layout.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
     layout.check_on_disk(STUDY, FILES)
+    layout.check_official(STUDY, CONFIG)
     ROLLOUTS = layout.rollouts(STUDY)
     for folder in (CONFIG.data, ROOT):
         check_writable(folder)
@@ -49,6 +50,13 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 ENVIRONMENT = "../../envs/lilas.yaml"
 RUN = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} python -m lilas.stages."
 LOG = " 2>&1 | tee {log:q}"
+
+
+def named(kind, official):
+    """A pattern of the folders of the entries that are trained, or that are official."""
+    entries = getattr(STUDY, kind).items()
+    names = [name for name, entry in entries if (entry.official is not None) == official]
+    return rf"({'|'.join(names)})-s\d+" if names else "(?!)"
 
 
 wildcard_constraints:
@@ -92,6 +100,26 @@ def chosen(kind, wildcards):
     name = "weights" if which == "last" else "weights_best"
     levels = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
     return "/".join([ROOT, *(wildcards[level] for level in levels), f"{name}.safetensors"])
+
+
+def official_run(kind, wildcards):
+    """The files of the official run that a model is taken from."""
+    return layout.official_files(CONFIG, resolved(kind, wildcards).official)
+
+
+def statistics(wildcards):
+    """The statistics that states enter an autoencoder with; an official one brings its own."""
+    if resolved("autoencoder", wildcards).official is not None:
+        return f"{ROOT}/{wildcards['dataset']}/{wildcards['autoencoder']}/statistics.json"
+    return f"{ROOT}/{wildcards['dataset']}/statistics.json"
+
+
+def climate(wildcards):
+    """The statistics of a dataset: with no model to train, those of its first official one."""
+    runs = [layout.run_name(*run) for run in STUDY.runs("autoencoders", wildcards["dataset"])]
+    found = [statistics(dict(wildcards) | {"autoencoder": run}) for run in runs]
+    trained = f"{ROOT}/{wildcards['dataset']}/statistics.json"
+    return trained if trained in found else found[0]
 
 
 def split_files(split, wildcards):

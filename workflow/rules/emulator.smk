@@ -19,6 +19,8 @@ rule emulator:
         f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/emulator.tsv"
     conda:
         ENVIRONMENT
+    wildcard_constraints:
+        emulator=named("emulators", official=False),
     params:
         config=lambda wildcards: task(
             stride=dataset(wildcards).stride,

@@ -13,7 +13,7 @@ rule baselines:
     message:
         "evaluate persistence and climatology on {wildcards.dataset}"
     input:
-        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        statistics=climate,
         test=partial(split_files, "test"),
     output:
         f"{ROOT}/{{dataset}}/baselines.parquet",
@@ -36,7 +36,7 @@ rule reconstruction:
         "evaluate the reconstruction of {wildcards.dataset}/{wildcards.autoencoder}"
     input:
         autoencoder=partial(chosen, "autoencoder"),
-        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        statistics=statistics,
         test=partial(split_files, "test"),
     output:
         f"{ROOT}/{{dataset}}/{{autoencoder}}/reconstruction.parquet",
@@ -63,7 +63,7 @@ rule evaluate:
     input:
         autoencoder=partial(chosen, "autoencoder"),
         rollouts=f"{ROLLOUT}/rollouts.json",
-        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        statistics=statistics,
         test=partial(split_files, "test"),
     output:
         f"{ROLLOUT}/metrics.parquet",

@@ -30,7 +30,7 @@ rule latents_create:
         "create the {wildcards.split} latents of {wildcards.dataset}/{wildcards.autoencoder}"
     input:
         files=lambda wildcards: FILES[wildcards.dataset][wildcards.split],
-        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        statistics=statistics,
         weights=partial(chosen, "autoencoder"),
     output:
         temp(f"{LATENTS}/.{{split}}.created"),
@@ -57,7 +57,7 @@ rule latents_write:
         created=f"{LATENTS}/.{{split}}.created",
         file=lambda wildcards: FILES[wildcards.dataset][wildcards.split][int(wildcards.part)],
         files=lambda wildcards: FILES[wildcards.dataset][wildcards.split],
-        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        statistics=statistics,
         weights=partial(chosen, "autoencoder"),
     output:
         temp(f"{LATENTS}/.{{split}}.{{part}}"),
@@ -86,7 +86,7 @@ rule latents:
     input:
         parts=parts,
         files=lambda wildcards: FILES[wildcards.dataset][wildcards.split],
-        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        statistics=statistics,
         weights=partial(chosen, "autoencoder"),
     output:
         f"{LATENTS}/{{split}}.json",

@@ -13,12 +13,18 @@ RUNS = [
     for name in STUDY.datasets
     for run in STUDY.runs("autoencoders", name)
 ]
-# Pixel space is not trained, and has no curve to draw.
+# Pixel space and official runs are not trained here, and have no curve to draw.
 HISTORIES = [
     f"{ROOT}/{run['dataset']}/{run['autoencoder']}/history.jsonl"
     for run in RUNS
     if resolved("autoencoder", run).train is not None
-] + sorted({EMULATOR.format(**run) + "/history.jsonl" for run in ROLLOUTS})
+] + sorted(
+    {
+        EMULATOR.format(**run) + "/history.jsonl"
+        for run in ROLLOUTS
+        if resolved("emulator", run).train is not None
+    }
+)
 
 
 rule tables:
@@ -55,7 +61,7 @@ rule figures:
         histories=HISTORIES,
         rollouts=[ROLLOUT.format(**run) + "/rollouts.json" for run in ROLLOUTS],
         autoencoders=[chosen("autoencoder", run) for run in ROLLOUTS],
-        statistics=[f"{ROOT}/{run['dataset']}/statistics.json" for run in ROLLOUTS],
+        statistics=[statistics(run) for run in ROLLOUTS],
         test=[file for files in FILES.values() for file in files["test"]],
     output:
         directory(f"{ROOT}/figures"),

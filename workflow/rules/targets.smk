@@ -1,7 +1,7 @@
 # A stage of the whole study by name: snakemake all_autoencoder, all_rollout, ...
 TARGETS = {
     "data": [file for files in FILES.values() for split in SPLITS for file in files[split]],
-    "statistics": [f"{ROOT}/{name}/statistics.json" for name in STUDY.datasets],
+    "statistics": [climate({"dataset": name}) for name in STUDY.datasets],
     "autoencoder": [chosen("autoencoder", run) for run in RUNS],
     "latents": [
         LATENTS.format(**run) + f"/{split}.json"

@@ -243,18 +243,24 @@ class Transformer(nn.Module):
         ]
         return sum_over_grid(terms) + self.position.bias
 
-    def forward(self, x: Tensor, vector: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, vector: Tensor | None = None, known: Tensor | None = None
+    ) -> Tensor:
         """Returns (batch, channel, *grid / patch_size * unpatch_size).
 
         Args:
             x: (batch, channel, *grid).
             vector: The conditioning (batch, embedding); None where there is no modulation.
+            known: 1 where a state is known, shaped to expand to `x`, whose channels it follows;
+                None where there is no such input.
 
         Raises:
             LilasError: a vector for a network without modulation, or none for one with it.
         """
         if (vector is None) != (self.embedding is None):
             raise LilasError("A transformer takes a modulation vector where it has an embedding.")
+        if known is not None:
+            x = torch.cat([x, known.to(x.dtype).expand_as(x)], dim=1)
         x = space_to_depth(x, self.patch)
         sizes = x.shape[2:]
         positions = [torch.arange(n, dtype=torch.float32, device=x.device) for n in sizes]

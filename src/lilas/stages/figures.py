@@ -1,6 +1,7 @@
 """Stage `figures`: rollouts beside the truth, metrics against lead time, training curves."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,12 @@ def main() -> None:
     add_paths(
         to,
         metrics="files of metrics",
-        histories="files of training histories",
         rollouts="files: manifests of rollouts, in the order of --runs",
         autoencoders="files: weights of their autoencoders",
         statistics="files: statistics of their datasets",
         output="folder of the figures",
     )
+    to.add_argument("--histories", type=Path, nargs="*", help="files of training histories")
     to.add_argument("--runs", type=json.loads, required=True, help="names of the rollouts, JSON")
     to.add_argument("--test", type=json.loads, required=True, help="files, fields by dataset, JSON")
     args = to.parse_args()
@@ -39,10 +40,11 @@ def main() -> None:
     for dataset, rows in metrics.groupby("dataset"):
         curves = figures.metric_curves(rows)
         figures.save(curves, args.output / f"metrics_{dataset}", settings.dpi)
-    curves = figures.training_curves(
-        {"/".join(path.parts[2:-1]): pd.read_json(path, lines=True) for path in args.histories}
-    )
-    figures.save(curves, args.output / "training", settings.dpi)
+    if args.histories:
+        curves = figures.training_curves(
+            {"/".join(path.parts[2:-1]): pd.read_json(path, lines=True) for path in args.histories}
+        )
+        figures.save(curves, args.output / "training", settings.dpi)
     inputs = list(zip(args.runs, args.rollouts, args.autoencoders, args.statistics, strict=True))
     for dataset, test in args.test.items():
         chosen = [entry for entry in inputs if entry[0]["dataset"] == dataset]

@@ -1,0 +1,98 @@
+"""`lilas official`: check, save and exchange models and latents with the official code."""
+
+import argparse
+import sys
+from pathlib import Path
+
+DESCRIPTION = """\
+Exchanges models and latents with the official code of the paper (releases 1.0.0 and 1.1.0).
+
+  check FOLDER             how far LILAS is from what the official code computed
+  save WEIGHTS FOLDER      weights of ours as a run folder that the official code loads
+  latents-out MANIFEST WEIGHTS FOLDER
+                           our latents as an official cache
+  latents-in WEIGHTS MANIFEST FILE...
+                           an official cache as our latents
+
+To start from a released model inside a study, name it there: autoencoders: {c64: {official: RUN}}.
+docs/released_weights.md says how."""
+
+CHECK = """\
+Loads every official run under FOLDER into our modules, strictly, compares its state bit by bit
+there and back, and, where expected.npz and other reference outputs lie beside it, compares what
+both compute. Prints a table; its status is 1 if a comparison fails."""
+
+SAVE = """\
+Writes config.yaml and state.pth. Weights that came from an official run get its own config.yaml
+back; for others it is made from their configuration and their dataset's statistics."""
+
+OUT = """\
+Writes FOLDER/FILE.hdf5 for every source file of the latents, with `state` and `label` as the
+official code caches them, and what else our store holds in a group that it does not read."""
+
+IN = """\
+Makes a store of latents and its MANIFEST (such as .../latents/train.json) of official cache files,
+for use with the autoencoder whose WEIGHTS are given."""
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds `official` and what it can do to the command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    official = commands.add_parser(
+        "official",
+        help="models and latents of the paper's official code, in and out",
+        description=DESCRIPTION,
+        formatter_class=raw,
+    )
+    actions = official.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="compare with the official code", description=CHECK)
+    check.add_argument("folder", type=Path, metavar="FOLDER", help="of runs, or a run's, or a zip")
+    save = actions.add_parser("save", help="weights as an official run", description=SAVE)
+    save.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights.safetensors")
+    save.add_argument("folder", type=Path, metavar="FOLDER", help="the new run folder")
+    save.add_argument(
+        "--statistics",
+        type=Path,
+        help="statistics.json of the dataset (default: the nearest one above WEIGHTS)",
+    )
+    out = actions.add_parser("latents-out", help="latents as an official cache", description=OUT)
+    out.add_argument("manifest", type=Path, metavar="MANIFEST", help="such as latents/train.json")
+    out.add_argument("weights", type=Path, metavar="WEIGHTS", help="of their autoencoder")
+    out.add_argument("folder", type=Path, metavar="FOLDER", help="where the files go")
+    into = actions.add_parser("latents-in", help="an official cache as latents", description=IN)
+    into.add_argument("weights", type=Path, metavar="WEIGHTS", help="of their autoencoder")
+    into.add_argument("manifest", type=Path, metavar="MANIFEST", help="to write")
+    into.add_argument("files", type=Path, nargs="+", metavar="FILE", help="HDF5 files, in order")
+
+
+def run_command(args: argparse.Namespace) -> None:
+    """Does what the arguments of `lilas official` ask for."""
+    # Torch takes seconds to import; help and errors of the command line need not wait for it.
+    if args.action == "check":
+        from lilas.official.parity import check, table
+
+        rows = list(check(args.folder))
+        print(table(rows))
+        if not all(row.passed for row in rows):
+            sys.exit(1)
+    elif args.action == "save":
+        from lilas.official.models import save_run
+
+        save_run(args.weights, args.statistics or _nearest(args.weights), args.folder)
+        print(f"{args.folder}: config.yaml and state.pth")
+    elif args.action == "latents-out":
+        from lilas.official.caches import export_latents
+
+        export_latents(args.manifest, args.weights, args.folder)
+    else:
+        from lilas.official.caches import import_latents
+
+        import_latents(args.files, args.weights, args.manifest)
+
+
+def _nearest(weights: Path) -> Path:
+    """Returns the statistics of weights: in their folder, or in one above it."""
+    for folder in weights.resolve().parents[:3]:
+        if (folder / "statistics.json").is_file():
+            return folder / "statistics.json"
+    return weights.with_name("statistics.json")

@@ -1,0 +1,62 @@
+"""Stage `official`: takes an autoencoder or an emulator from a run of the official code."""
+
+from pathlib import Path
+from typing import Any
+
+from lilas.config import Autoencoder
+from lilas.data.well import open_files
+from lilas.files import write_json
+from lilas.official.adopt import check_emulation, check_latents, check_pixels, check_states
+from lilas.official.entries import preprocessing_statistics
+from lilas.official.folders import OfficialRun, open_run
+from lilas.official.models import load_run_autoencoder, load_run_emulator
+from lilas.provenance import provenance
+from lilas.stages import add_paths, parser, run
+from lilas.weights import write_weights
+
+
+def main() -> None:
+    to = parser(__doc__)
+    to.add_argument("what", choices=["autoencoder", "emulator"])
+    add_paths(
+        to,
+        run="files of the run: its zip, or its config.yaml and state.pth",
+        test="files of the test split",
+        weights="weights, ours",
+    )
+    to.add_argument("--statistics", type=Path, help="statistics of an autoencoder, as trained")
+    to.add_argument("--autoencoder", type=Path, help="weights of an emulator's autoencoder")
+    args = to.parse_args()
+    config = args.config
+    source = args.run[0] if args.run[0].suffix == ".zip" else args.run[0].parent
+    official = open_run(source)
+    data = open_files(args.test, config.states.fields)[0]
+    check_states(official, data, config.states)
+    inputs: dict[str, Any] = {path.name: path for path in args.run} | {"test": args.test}
+    if args.what == "autoencoder":
+        entry, state = _autoencoder(official, config.autoencoder)
+    else:
+        check_emulation(official, data, config.label, config.stride)
+        check_latents(official, args.autoencoder, data.channels)
+        inputs["autoencoder"] = args.autoencoder
+        entry, model = load_run_emulator(official)
+        state = model.state_dict()
+    plain = {args.what: entry.model_dump(mode="json", exclude_defaults=True)}
+    record = provenance("official", plain, inputs)
+    record["official"] = {"run": official.name, "config": official.config}
+    if args.what == "autoencoder":
+        write_json(args.statistics, preprocessing_statistics(official) | {"provenance": record})
+    write_weights(args.weights, state, record)
+
+
+def _autoencoder(official: OfficialRun, asked: Autoencoder) -> tuple[Autoencoder, dict[str, Any]]:
+    """Returns the entry and state of a run's autoencoder; pixel space has no state."""
+    if asked.architecture == "identity":
+        check_pixels(official)
+        return Autoencoder(architecture="identity"), {}
+    entry, model = load_run_autoencoder(official)
+    return entry, model.state_dict()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,82 @@
+# Models taken from runs of the official code instead of being trained. A released run is fetched
+# once, into the data folder, and shared by all studies.
+rule fetch:
+    message:
+        "fetch the released run {wildcards.run}"
+    output:
+        f"{CONFIG.data}/official/{{run}}.zip",
+    log:
+        f"{CONFIG.data}/official/logs/{{run}}.log",
+    benchmark:
+        f"{CONFIG.data}/official/benchmarks/{{run}}.tsv"
+    conda:
+        ENVIRONMENT
+    wildcard_constraints:
+        run=r"\w+",
+    params:
+        version=VERSIONS["download"],
+    resources:
+        downloads=1,
+    shell:
+        RUN + "download --run {wildcards.run} --output {output:q}" + LOG
+
+
+rule official_autoencoder:
+    message:
+        "take autoencoder {wildcards.autoencoder} of {wildcards.dataset} from an official run"
+    input:
+        run=partial(official_run, "autoencoder"),
+        test=partial(split_files, "test"),
+    output:
+        weights=f"{ROOT}/{{dataset}}/{{autoencoder}}/weights.safetensors",
+        statistics=f"{ROOT}/{{dataset}}/{{autoencoder}}/statistics.json",
+    log:
+        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/official.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/official.tsv"
+    conda:
+        ENVIRONMENT
+    wildcard_constraints:
+        autoencoder=named("autoencoders", official=True),
+    params:
+        config=lambda wildcards: task(
+            states=dataset(wildcards).states,
+            autoencoder=resolved("autoencoder", wildcards),
+        ),
+        version=VERSIONS["official"],
+    shell:
+        RUN + "official autoencoder --config {params.config:q} --run {input.run:q} "
+        "--test {input.test:q} --weights {output.weights:q} "
+        "--statistics {output.statistics:q}" + LOG
+
+
+rule official_emulator:
+    message:
+        "take {wildcards.emulator} on {wildcards.dataset}/{wildcards.autoencoder} from an "
+        "official run"
+    input:
+        run=partial(official_run, "emulator"),
+        test=partial(split_files, "test"),
+        autoencoder=partial(chosen, "autoencoder"),
+    output:
+        f"{EMULATOR}/weights.safetensors",
+    log:
+        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/{{emulator}}/official.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/official.tsv"
+    conda:
+        ENVIRONMENT
+    wildcard_constraints:
+        emulator=named("emulators", official=True),
+    params:
+        config=lambda wildcards: task(
+            states=dataset(wildcards).states,
+            label=dataset(wildcards).label,
+            stride=dataset(wildcards).stride,
+            emulator=resolved("emulator", wildcards),
+        ),
+        version=VERSIONS["official"],
+    shell:
+        RUN + "official emulator --config {params.config:q} --run {input.run:q} "
+        "--test {input.test:q} --autoencoder {input.autoencoder:q} "
+        "--weights {output:q}" + LOG
