@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilas import evaluation, tables
+from lilas import evaluation, stores, tables
+from lilas.autoencoder import make_identity
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files, write_well
@@ -107,6 +110,94 @@ def test_metrics_files_round_trip_and_refuse_others(tmp_path, pixels):
     table.rename(columns={"value": "score"}).to_parquet(path)
     with pytest.raises(LilasError, match="value"):
         evaluation.read_metrics([path])
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Two files of two and one trajectories, each state its trajectory's number in every point."""
+    for name, numbers in (("a", [0.0, 1.0]), ("b", [2.0])):
+        values = np.array(numbers)[:, None, None, None] * np.ones((1, 3, 4, 4))
+        write_well(
+            tmp_path / f"{name}.hdf5",
+            dataset="numbers",
+            fields={"u": values.astype(np.float32)},
+            time=np.arange(3.0),
+            coordinates={"x": np.arange(4.0), "y": np.arange(4.0)},
+            parameters={"c": 1.0},
+            boundaries={"x": "periodic", "y": "periodic"},
+        )
+    return tmp_path
+
+
+def opened(folder, order):
+    channel = {"transform": {"kind": "none"}, "mean": 0.0, "std": 1.0, "min": 0.0, "max": 2.0}
+    statistics = {"channels": {"u": channel | {"count": 144}}}
+    files = open_files([folder / f"{name}.hdf5" for name in order], ["u"])
+    return Pixels(files, Preprocessing.from_statistics(statistics, "numbers"), {})
+
+
+def perfect_rollouts(folder, **replaced):
+    """A store of rollouts of the trajectories of a, then b, that are their truth."""
+    coordinates = {
+        "trajectory": np.arange(3),
+        "member": np.arange(1),
+        "time": np.arange(3.0),
+        "step": ("time", np.arange(3)),
+        "lead_time": ("time", np.arange(3)),
+        "file": ("trajectory", stores.text(["a.hdf5", "a.hdf5", "b.hdf5"])),
+        "index_in_file": ("trajectory", np.array([0, 1, 0])),
+    }
+    record = {"stage": "rollout", "version": 0, "config": {}, "inputs": {}}
+    built = stores.create(
+        folder / "rollouts.zarr",
+        variable="latent",
+        sizes={"trajectory": 3, "member": 1, "time": 3, "channel": 1, "x": 4, "y": 4},
+        chunk={"trajectory": 1},
+        shard={"trajectory": 1},
+        dataset=xr.Dataset(coords=coordinates | replaced),
+        record=record,
+        attributes={"context": 1, "stride": 1},
+    )
+    values = np.arange(3.0)[:, None, None, None, None, None] * np.ones((1, 1, 3, 1, 4, 4))
+    zarr.open_group(built, mode="r+")["latent"][:] = values
+    stores.finish(folder / "rollouts.zarr", "latent", folder / "rollouts.json", record)
+    return stores.open_store(folder / "rollouts.json", "latent")
+
+
+def test_rollouts_are_scored_against_their_own_trajectories(split):
+    dataset, identity = perfect_rollouts(split), make_identity(1, 2)
+    frames = evaluation.score_rollouts(dataset, opened(split, "ab"), identity, torch.device("cpu"))
+    table = pd.concat(frames)
+    rmse = table[table["metric"] == "rmse"]
+    assert rmse["trajectory"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert rmse["value"].tolist() == [0.0] * 6
+
+
+@pytest.mark.parametrize(
+    ("order", "replaced", "words"),
+    [
+        ("ba", {}, ["trajectory 0 is trajectory 0 of b.hdf5", "trajectory 0 of a.hdf5. Give"]),
+        ("b", {}, ["trajectory 0 of b.hdf5", "trajectory 0 of a.hdf5"]),
+        ("a", {}, ["trajectory 2 is none .they hold 2", "trajectory 0 of b.hdf5"]),
+        (
+            "ab",
+            {"index_in_file": ("trajectory", np.array([1, 0, 0]))},
+            ["trajectory 0 of a.hdf5", "trajectory 1 of a.hdf5"],
+        ),
+    ],
+    ids=["swapped", "other", "fewer", "index"],
+)
+def test_rollouts_of_other_trajectories_are_refused(split, order, replaced, words):
+    dataset, pixels = perfect_rollouts(split, **replaced), opened(split, order)
+    frames = evaluation.score_rollouts(dataset, pixels, make_identity(1, 2), torch.device("cpu"))
+    with pytest.raises(LilasError, match="rollouts.zarr.*" + ".*".join(words)):
+        next(frames)
+
+
+def test_a_store_that_lacks_a_variable_is_refused(split):
+    perfect_rollouts(split)
+    with pytest.raises(LilasError, match="expected the variables latent, depth and provenance"):
+        stores.open_store(split / "rollouts.json", "latent", "depth")
 
 
 def test_horizons_average_rows_with_equal_weight():

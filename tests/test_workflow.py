@@ -1,8 +1,10 @@
 """The DAG's promises: what runs, what an edit reruns, what is refused, what a kill costs."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,6 +80,60 @@ def test_miniature_latents_are_the_encoded_data(miniature):
         np.testing.assert_allclose(one["label"].values, pixels.labels[row])
     assert store["Rayleigh"].values.tolist() == [2e4] * 3 + [5e4] * 3
     np.testing.assert_allclose(store["time"].values, 2.0 + 0.25 * np.arange(12))
+
+
+RUNS = ("c16-s0/solver-s0/direct", "pixel-s0/pixel_solver-s0/direct")
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_rollouts_know_their_trajectories(miniature, run):
+    """In latent space they know from the latents, in pixel space from the data files."""
+    store = xr.open_zarr(miniature.results / "convection" / run / "rollouts.zarr")
+    names = ["Rayleigh_2e4.hdf5"] * 2 + ["Rayleigh_5e4.hdf5"] * 2
+    assert store["file"].values.tolist() == names
+    assert store["index_in_file"].values.tolist() == [0, 1, 0, 1]
+
+
+def test_test_files_in_another_order_are_refused(miniature, tmp_path):
+    """By both stages that compare rollouts with them, run by hand."""
+    dataset = miniature.results / "convection"
+    weights, rollouts = dataset / "c16-s0/weights.safetensors", dataset / RUNS[0] / "rollouts.json"
+    files = sorted(map(str, miniature.folder.glob("results/data/*/*/data/test/*.hdf5")))
+    fields = ["buoyancy", "pressure", "velocity"]
+    evaluation = {"start": 0, "horizons": [[1, 8]]}
+    config = {"states": {"fields": fields}, "stride": 1, "evaluation": evaluation}
+
+    def evaluate(test: list[str]) -> list[str]:
+        names = {"dataset": "a", "autoencoder": "b", "emulator": "c", "sampler": "d"}
+        line = ["evaluate", "rollouts", "--config", json.dumps(config | {"names": names})]
+        line += ["--test", *test, "--statistics", str(dataset / "statistics.json")]
+        line += ["--autoencoder", str(weights)]
+        return [*line, "--rollouts", str(rollouts), "--output", str(tmp_path / "metrics.parquet")]
+
+    def figures(test: list[str]) -> list[str]:
+        line = ["figures", "--config", json.dumps({"figures": {"dpi": 40}})]
+        line += ["--metrics", str(dataset / RUNS[0] / "metrics.parquet")]
+        line += ["--histories", str(dataset / "c16-s0/history.jsonl")]
+        line += ["--rollouts", str(rollouts), "--autoencoders", str(weights)]
+        line += ["--statistics", str(dataset / "statistics.json"), "--output", str(tmp_path)]
+        keys = ("dataset", "autoencoder", "emulator", "sampler")
+        names = dict(zip(keys, ("convection", *RUNS[0].split("/")), strict=True))
+        given = {"convection": {"files": test, "fields": fields}}
+        return [*line, "--runs", json.dumps([names]), "--test", json.dumps(given)]
+
+    for stage in (evaluate, figures):
+        for test in (files, files[::-1]):
+            name, *arguments = stage(test)
+            done = subprocess.run(
+                [sys.executable, "-m", f"lilas.stages.{name}", *arguments],
+                env=miniature.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (done.returncode == 0) == (test == files), done.stderr
+        assert "trajectory 0 is trajectory 0 of Rayleigh_5e4.hdf5" in done.stderr
+        assert "a rollout 0 of trajectory 0 of Rayleigh_2e4.hdf5" in done.stderr
 
 
 def test_metrics_cover_every_run_field_and_lead_time(miniature):

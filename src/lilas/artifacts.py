@@ -231,6 +231,7 @@ ARTIFACTS = (
             Variable("feature", ("feature",), "string", "", "Names of the label's features."),
             Variable("axis", ("axis",), "string", "", "Names of the space axes."),
             Variable("file", ("trajectory",), "string", "", "File that holds the trajectory."),
+            Variable("index_in_file", ("trajectory",), "int64", "", "Its number in that file."),
             Variable("{parameter}", ("trajectory",), "float64", "the data's", "A parameter."),
         ),
         {
@@ -279,6 +280,8 @@ ARTIFACTS = (
                 "solver steps",
                 "Steps since the last context state, which has 0.",
             ),
+            Variable("file", ("trajectory",), "string", "", "File that holds the trajectory."),
+            Variable("index_in_file", ("trajectory",), "int64", "", "Its number in that file."),
         ),
         {
             "context": "true states at the start",

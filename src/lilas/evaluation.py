@@ -155,12 +155,16 @@ def score_rollouts(
         pixels: The test split.
         autoencoder: The one that the latents are of.
         device: Where to decode and score.
+
+    Raises:
+        LilasError: as `paired_row`, before any score, or a metric is not finite.
     """
     fields = [channel.name for channel in pixels.files[0].channels]
     context, steps = dataset.attrs["context"], dataset["step"].values
     members = dataset.sizes["member"]
     together = max(1, DECODED // (members * int(np.prod(pixels.shape))))
-    for i, row in enumerate(dataset["trajectory"].values.tolist()):
+    rows = [paired_row(dataset, i, pixels) for i in range(dataset.sizes["trajectory"])]
+    for i, row in enumerate(rows):
         truths = torch.from_numpy(pixels.truth(row)[steps])
         for first in range(context, len(steps), together):
             times = slice(first, first + together)
@@ -170,6 +174,36 @@ def score_rollouts(
             yield score(truth, ensemble, fields, dataset["lead_time"].values[times]).assign(
                 trajectory=row, context=context, members=members
             )
+
+
+def paired_row(dataset: xr.Dataset, index: int, pixels: Pixels) -> int:
+    """Returns the row of the test split that a rollout's trajectory is to be compared with.
+
+    Args:
+        dataset: A store of rollouts.
+        index: Of the trajectory among the rollouts.
+        pixels: The test split.
+
+    Raises:
+        LilasError: that row is another trajectory: the files are others than those that the
+            rollouts began from, or in another order.
+    """
+    row = int(dataset["trajectory"].values[index])
+    begun = (str(dataset["file"].values[index]), int(dataset["index_in_file"].values[index]))
+    found = pixels.origin(row) if row < pixels.rows else None
+    if found != begun:
+        raise broken(
+            dataset.encoding["source"],
+            f"rollouts of the test files given, whose trajectory {row} is "
+            + (_place(*found) if found else f"none (they hold {pixels.rows})"),
+            f"a rollout {row} of {_place(*begun)}",
+            "Give the test files that the latents were made of, in the same order.",
+        )
+    return row
+
+
+def _place(file: str, index: int) -> str:
+    return f"trajectory {index} of {file}"
 
 
 @torch.inference_mode()

@@ -33,6 +33,7 @@ from lilas.data.well import BOUNDARIES, SUFFIXES, WellFile, open_files, open_wel
 from lilas.errors import LilasError, broken
 from lilas.evaluation import decode, metrics_record, read_metrics
 from lilas.files import read_json, sha256
+from lilas.latents import STORED
 from lilas.metrics import METRICS
 from lilas.models import load_autoencoder
 from lilas.progress import progress
@@ -295,7 +296,7 @@ def _json(path: Path) -> Inspection:
         return _statistics(path, value)
     if {"kind", "provenance"} <= set(value):
         if value["kind"] == "zarr":
-            return _latents(path, stores.open_store(path, "latent"))
+            return _latents(path, stores.open_store(path, *STORED))
         return _pixel_latents(path, value)
     raise _unknown(path)
 
@@ -446,9 +447,10 @@ def _store(path: Path) -> Inspection:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise broken(path, "a Zarr store of LILAS", f"another ({reason})", ELSEWHERE) from None
-    if "latent" not in dataset or "provenance" not in dataset.attrs:
+    if not dataset.variables.keys() >= set(STORED) or "provenance" not in dataset.attrs:
         found = ", ".join(map(str, dataset.variables)) or "nothing"
-        raise broken(path, "a variable 'latent' and provenance", found, ELSEWHERE)
+        expected = f"the variables {', '.join(STORED)} and provenance"
+        raise broken(path, expected, found, ELSEWHERE)
     return _latents(path, dataset)
 
 
@@ -477,9 +479,8 @@ def _latents(path: Path, dataset: xr.Dataset) -> Inspection:
         facts["compression"] = f"{dataset.compression:g}"
         facts["autoencoder"] = f"SHA-256 {dataset.autoencoder_sha256[:12]}"
         facts["features"] = ", ".join(dataset["feature"].values)
-        files = dict.fromkeys(dataset["file"].values)
-        facts["files"] = ", ".join(files)
         what = f"latents of {dataset.dataset}"
+    facts["files"] = ", ".join(dict.fromkeys(dataset["file"].values))
     ranges = _array_ranges(path, array, latent.dims)
     channels = [f"latent {i}" for i in range(latent.sizes["channel"])]
     lines = [f"{path}: {what}", "", *_facts(facts), "", "Channels", *ranges.lines(channels)]

@@ -24,6 +24,9 @@ from lilas.files import read_json, sha256, write_json
 from lilas.seeds import derive
 
 VARIABLE = "latent"
+# What every store has, of latents or of rollouts: whatever the order of the files, the last two
+# tell which trajectory is which.
+STORED = (VARIABLE, "file", "index_in_file")
 
 
 class Latents:
@@ -36,6 +39,8 @@ class Latents:
         self.rows, self.steps = self.copies * self.trajectories, sizes["time"]
         self.shape = dataset[VARIABLE].shape[3:]
         self.labels = dataset["label"].values.reshape(self.rows, -1)
+        names, indices = dataset["file"].values.tolist(), dataset["index_in_file"].values.tolist()
+        self.origins = list(zip(names, indices, strict=True))
         self.time = dataset["time"].values
         self.time_units = dataset["time"].attrs["units"]
         self._array = zarr.open_array(dataset.encoding["source"], path=VARIABLE, mode="r")
@@ -55,6 +60,10 @@ class Latents:
                 "Delete its manifest and run again.",
             )
         return states
+
+    def origin(self, row: int) -> tuple[str, int]:
+        """Returns where a trajectory lies: its file's name and its index in the file."""
+        return self.origins[row % self.trajectories]
 
     def augmentation(self, _: dict[str, Any]) -> None:
         """Latents were augmented before they were encoded."""
@@ -83,7 +92,7 @@ def open_latents(manifest: Path, weights: Path) -> Latents | PixelLatents:
     entry = read_json(manifest, ("kind", "provenance"))
     check_autoencoder(manifest, entry["provenance"], weights)
     if entry["kind"] == "zarr":
-        return Latents(stores.open_store(manifest, VARIABLE))
+        return Latents(stores.open_store(manifest, *STORED))
     folder = Path(manifest).parent.resolve()
     config = entry["provenance"]["config"]
     files = open_files([folder / file for file in entry["files"]], config["states"]["fields"])
@@ -98,7 +107,7 @@ def open_rollouts(manifest: Path, weights: Path) -> xr.Dataset:
         LilasError: the store is damaged, or in the latent space of another autoencoder.
     """
     check_autoencoder(manifest, read_json(manifest, ("provenance",))["provenance"], weights)
-    return stores.open_store(manifest, VARIABLE)
+    return stores.open_store(manifest, *STORED)
 
 
 def check_autoencoder(manifest: Path, record: dict[str, Any], weights: Path) -> None:
@@ -162,6 +171,7 @@ def create_latents(
                 "trajectory",
                 stores.text([f.path.name for f in files for _ in range(f.trajectories)]),
             ),
+            "index_in_file": ("trajectory", np.concatenate([np.arange(n) for n in counts])),
         }
         | {
             name: (name, first.coordinates[name].reshape(size, -1).mean(1))

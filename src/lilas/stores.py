@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,12 @@ def same_making(store: Path, record: dict[str, Any]) -> bool:
     return making(made) == making(record)
 
 
-def open_store(manifest: str | Path, variable: str) -> xr.Dataset:
+def open_store(manifest: str | Path, *variables: str) -> xr.Dataset:
     """Opens the store behind a manifest, lazily.
 
     Raises:
-        LilasError: the store is gone, lacks the variable, or is not the one that the manifest
-            was written for.
+        LilasError: the store is gone, lacks one of the variables, or is not the one that the
+            manifest was written for.
     """
     manifest = Path(manifest)
     entry = read_json(manifest, ("kind", "store", "provenance"))
@@ -122,9 +123,9 @@ def open_store(manifest: str | Path, variable: str) -> xr.Dataset:
     if not path.is_dir():
         raise broken(path, "a Zarr store", "nothing", action)
     dataset = xr.open_zarr(path)
-    if variable not in dataset or "provenance" not in dataset.attrs:
+    if not dataset.variables.keys() >= set(variables) or "provenance" not in dataset.attrs:
         found = ", ".join(map(str, dataset.variables))
-        raise broken(path, f"a variable {variable!r} and provenance", found, action)
+        raise broken(path, f"the variables {', '.join(variables)} and provenance", found, action)
     if not same_making(path, entry["provenance"]):
         raise broken(path, "the store that the manifest describes", "another one", action)
     return dataset
@@ -140,7 +141,7 @@ def trajectories_per_shard(counts: list[int], trajectory_bytes: int) -> int:
     return max(d for d in range(1, common + 1) if common % d == 0 and d <= most)
 
 
-def text(values: list[str]) -> np.ndarray:
+def text(values: Sequence[str]) -> np.ndarray:
     """Returns strings as the variable-length kind that Zarr 3 specifies."""
     return np.array(values, dtype=object)
 

@@ -40,3 +40,7 @@ class Pixels:
     def file(self, row: int) -> Path:
         """Returns the file that holds a trajectory."""
         return self.places[row][0].path
+
+    def origin(self, row: int) -> tuple[str, int]:
+        """Returns where a trajectory lies: its file's name and its index in the file."""
+        return self.file(row).name, self.places[row][1]

@@ -13,7 +13,7 @@ from lilas.config import Figures
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
-from lilas.evaluation import decode, read_metrics
+from lilas.evaluation import decode, paired_row, read_metrics
 from lilas.latents import open_rollouts
 from lilas.models import load_autoencoder
 from lilas.stages import add_paths, parser, run
@@ -66,7 +66,7 @@ def _panels(chosen: list[Any], test: dict[str, Any], index: int, settings: Figur
         wanted = settings.lead_times or _spaced(int(found.max()))
         places = after[[int(np.abs(found - lead).argmin()) for lead in wanted]]
         leads = dataset["lead_time"].values[places]
-        row = int(dataset["trajectory"][index])
+        row = paired_row(dataset, index, pixels)
         autoencoder = load_autoencoder(weights, pixels.files[0], torch.device("cpu"))
         states.setdefault("truth", pixels.truth(row)[dataset["step"].values[places], 0])
         latents = dataset["latent"].isel(trajectory=index, time=places).values

@@ -87,6 +87,7 @@ def _open(store, rows, source, index, sampler, stride, record):
         sizes = {"trajectory": len(rows), "member": sampler.members, "time": len(index)}
         sizes |= {"channel": source.shape[0]}
         sizes |= dict(zip(("x", "y", "z"), source.shape[1:], strict=False))
+        names, indices = zip(*map(source.origin, rows), strict=True)
         stores.create(
             store,
             variable="latent",
@@ -100,6 +101,8 @@ def _open(store, rows, source, index, sampler, stride, record):
                     "time": ("time", source.time[index], {"units": source.time_units}),
                     "step": ("time", index),
                     "lead_time": ("time", leads, {"units": "solver steps"}),
+                    "file": ("trajectory", stores.text(names)),
+                    "index_in_file": ("trajectory", np.array(indices)),
                 }
             ),
             record=record,
