@@ -154,9 +154,8 @@ def perfect_rollouts(folder, **replaced):
         sizes={"trajectory": 3, "member": 1, "time": 3, "channel": 1, "x": 4, "y": 4},
         chunk={"trajectory": 1},
         shard={"trajectory": 1},
-        dataset=xr.Dataset(coords=coordinates | replaced),
+        dataset=xr.Dataset(coords=coordinates | replaced, attrs={"context": 1, "stride": 1}),
         record=record,
-        attributes={"context": 1, "stride": 1},
     )
     values = np.arange(3.0)[:, None, None, None, None, None] * np.ones((1, 1, 3, 1, 4, 4))
     zarr.open_group(built, mode="r+")["latent"][:] = values

@@ -510,6 +510,8 @@ def _decoder(record: dict[str, Any]) -> Decoder:
         latents = read_json(inputs["latents"]["path"], ("provenance",))["provenance"]
     else:
         latents = record
+    if missing := sorted({"files", "statistics"} - set(latents["inputs"])):
+        raise LilasError(f"they were imported without {' and '.join(missing)}")
     made = inputs["autoencoder"]["sha256"]
     if weights.is_file() and (now := sha256(weights)) != made:
         action = "Run the pipeline again."

@@ -3,8 +3,9 @@
 Pixel space is the identity autoencoder: its manifest names the data files, and no copy is written.
 """
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,17 +141,16 @@ def create_latents(
     pixels = (len(first.channels), *first.shape)
     shape = autoencoder.latent_shape(pixels)
     counts = [file.trajectories for file in files]
-    copies, total = augment["copies"], sum(counts)
+    copies = augment["copies"]
     maps = [transformations(file, i, augment) for i, file in enumerate(files)]
     per_row = [[m for part in maps for m in part[copy]] for copy in range(copies)]
     rows = ("augmentation", "trajectory")
     labels = np.concatenate([label(file, label_transforms) for file in files])
-    axes = list(first.dimensions)
     dataset = xr.Dataset(
         data_vars={
             "label": (
                 (*rows, "feature"),
-                np.stack([_labels(labels, maps, len(axes)) for maps in per_row]),
+                np.stack([_labels(labels, maps, len(first.dimensions)) for maps in per_row]),
                 {"units": "1", "description": "parameters, then boundary codes"},
             ),
             "flip": ((*rows, "axis"), np.array([[m.flips for m in r] for r in per_row], bool)),
@@ -160,13 +160,28 @@ def create_latents(
                 np.array([[m.permutation for m in r] for r in per_row], int),
             ),
         },
-        coords={
+        coords=coordinates(files, copies, shape),
+        attrs={
+            "dataset": first.dataset,
+            "autoencoder_sha256": record["inputs"]["autoencoder"]["sha256"],
+            "compression": float(np.prod(pixels) / np.prod(shape)),
+        },
+    )
+    create_store(store, dataset, counts, record)
+
+
+def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dict[str, Any]:
+    """Returns the coordinates of a store of latents (channel, *space) of a split's files."""
+    first = files[0]
+    counts = [file.trajectories for file in files]
+    return (
+        {
             "augmentation": np.arange(copies),
-            "trajectory": np.arange(total),
+            "trajectory": np.arange(sum(counts)),
             "time": ("time", first.time, {"units": first.time_units}),
             "channel": np.arange(shape[0]),
             "feature": stores.text(label_names(first)),
-            "axis": stores.text(axes),
+            "axis": stores.text(first.dimensions),
             "file": (
                 "trajectory",
                 stores.text([f.path.name for f in files for _ in range(f.trajectories)]),
@@ -180,16 +195,24 @@ def create_latents(
         | {
             name: ("trajectory", np.concatenate([file.parameters[name] for file in files]))
             for name in first.parameters
-        },
+        }
     )
-    sizes = dict(
-        zip(
-            (*rows, "time", "channel", *first.dimensions),
-            (copies, total, first.steps, *shape),
-            strict=True,
-        )
-    )
-    shared = stores.trajectories_per_shard(counts, 4 * first.steps * int(np.prod(shape)))
+
+
+def create_store(
+    store: Path, dataset: xr.Dataset, counts: list[int], record: dict[str, Any]
+) -> None:
+    """Creates the empty store of a split's latents, sized by its coordinates.
+
+    Args:
+        store: The final path of the store.
+        dataset: Coordinates, labels and attributes.
+        counts: Trajectories in each source file, in order; no shard spans two files.
+        record: Provenance.
+    """
+    names = ("augmentation", "trajectory", "time", "channel", *dataset["axis"].values.tolist())
+    sizes = {name: dataset.sizes[name] for name in names}
+    shared = stores.trajectories_per_shard(counts, 4 * math.prod(list(sizes.values())[2:]))
     stores.create(
         store,
         variable=VARIABLE,
@@ -198,11 +221,6 @@ def create_latents(
         shard={"augmentation": 1, "trajectory": shared},
         dataset=dataset,
         record=record,
-        attributes={
-            "dataset": first.dataset,
-            "autoencoder_sha256": record["inputs"]["autoencoder"]["sha256"],
-            "compression": float(np.prod(pixels) / np.prod(shape)),
-        },
     )
 
 

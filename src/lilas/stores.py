@@ -41,7 +41,6 @@ def create(
     shard: dict[str, int],
     dataset: xr.Dataset,
     record: dict[str, Any],
-    attributes: dict[str, Any],
 ) -> Path:
     """Creates an empty partial store and returns its path; an older partial is removed.
 
@@ -51,15 +50,14 @@ def create(
         sizes: Its dimensions, in order.
         chunk: Chunk sizes; a dimension that is not named is whole.
         shard: Shard sizes, multiples of the chunk's; a dimension not named is whole.
-        dataset: Coordinates and small variables.
+        dataset: Coordinates, small variables, attributes.
         record: Provenance.
-        attributes: Further attributes of the store.
     """
     path = partial(store)
     shutil.rmtree(path, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    attributes = attributes | {"provenance": as_json(record)}
-    dataset.assign_attrs(attributes).to_zarr(path, mode="w", zarr_format=3, consolidated=False)
+    dataset = dataset.assign_attrs(provenance=as_json(record))
+    dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
     zarr.open_group(path, mode="r+").create_array(
         variable,
         shape=tuple(sizes.values()),
@@ -100,6 +98,8 @@ def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[
     if not store.is_dir() or not same_making(store, record):
         found = "another one" if store.is_dir() else "nothing"
         raise broken(store, "the store just built", found, "Delete it and run again.")
+    # In the store's order of keys: the same record makes the same manifest, and the same SHA-256.
+    record = json.loads(as_json(record))
     write_json(manifest, {"kind": "zarr", "store": store.name, "provenance": record})
 
 

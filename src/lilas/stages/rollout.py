@@ -103,10 +103,10 @@ def _open(store, rows, source, index, sampler, stride, record):
                     "lead_time": ("time", leads, {"units": "solver steps"}),
                     "file": ("trajectory", stores.text(names)),
                     "index_in_file": ("trajectory", np.array(indices)),
-                }
+                },
+                attrs={"context": context, "stride": stride},
             ),
             record=record,
-            attributes={"context": sampler.context, "stride": stride},
         )
     return zarr.open_array(built, path="latent", mode="r+")
 
