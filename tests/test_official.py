@@ -403,8 +403,8 @@ def test_the_record_names_the_run_and_its_hash(finished):
             r"emulators\.diffusion\.official: /none/run: expected the folder",
         ),
         ("diffusion", "ny04m1tx", "ny04m1tl"),
-        ("diffusion", "1e3z5x2c", "f32c64_large is a autoencoder; expected a diffusion"),
-        ("diffusion", "2k83f6km", "is a neural_solver; expected a diffusion"),
+        ("diffusion", "1e3z5x2c", "f32c64_large is of kind autoencoder; expected diffusion"),
+        ("diffusion", "2k83f6km", "is of kind neural_solver; expected diffusion"),
     ],
 )
 def test_wrong_runs_are_refused_before_anything_runs(

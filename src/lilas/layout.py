@@ -22,7 +22,7 @@ from lilas.config import (
     Well,
 )
 from lilas.errors import LilasError, broken
-from lilas.official.released import Released, find_released
+from lilas.official.released import Released, autoencoder_of, find_released, released
 
 
 def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
@@ -109,10 +109,23 @@ def check_official(study: Study, config: Config) -> None:
                 except LilasError as error:
                     raise LilasError(f"{where}: {error}") from None
                 if Path(files[0]).parent == Path(config.data, "official"):
-                    _check_released(where, find_released(entry.official), entry)
+                    run = find_released(entry.official)
+                    _check_kind(where, run, entry)
+                    if isinstance(entry, Emulator):
+                        for latent in entry.autoencoders:
+                            other = study.resolve("autoencoders", latent, dataset).official
+                            _check_belongs(where, run, other)
 
 
-def _check_released(where: str, run: Released, entry: Autoencoder | Emulator) -> None:
+def _check_belongs(where: str, run: Released, autoencoder: str | None) -> None:
+    """Refuses a released autoencoder that is not the one of a released emulator."""
+    known = {key for one in released().values() for key in (one.run, one.id)}
+    own = autoencoder_of(run.run)
+    if autoencoder in known and own and find_released(autoencoder) != own:
+        raise LilasError(f"{where}: {run.run} belongs to the autoencoder {own.run}")
+
+
+def _check_kind(where: str, run: Released, entry: Autoencoder | Emulator) -> None:
     if isinstance(entry, Emulator):
         wanted = {"diffusion": "diffusion", "solver": "neural_solver"}[entry.objective]
         fits = run.kind == wanted
@@ -122,7 +135,7 @@ def _check_released(where: str, run: Released, entry: Autoencoder | Emulator) ->
     else:
         wanted, fits = "autoencoder", run.kind == "autoencoder"
     if not fits:
-        raise LilasError(f"{where}: {run.run} is a {run.kind}; expected a {wanted}")
+        raise LilasError(f"{where}: {run.run} is of kind {run.kind}; expected {wanted}")
 
 
 def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:

@@ -1,1 +1,1 @@
-"""What concerns the files of the paper's official code (release 1.1.0)."""
+"""The paper's released models and caches, in and out: official code 1.1.0, and 1.0.0."""

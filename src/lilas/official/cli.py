@@ -10,9 +10,9 @@ Exchanges models and latents with the official code of the paper (releases 1.0.0
   check FOLDER             how far LILAS is from what the official code computed
   save WEIGHTS FOLDER      weights of ours as a run folder that the official code loads
   latents-out MANIFEST WEIGHTS FOLDER
-                           our latents as an official cache
-  latents-in WEIGHTS MANIFEST FILE...
-                           an official cache as our latents
+                           our latents as official caches in a run's folder
+  latents-in WEIGHTS MANIFEST CACHE...
+                           official caches of a split as our latents
 
 To start from a released model inside a study, name it there: autoencoders: {c64: {official: RUN}}.
 docs/released_weights.md says how."""
@@ -27,12 +27,15 @@ Writes config.yaml and state.pth. Weights that came from an official run get its
 back; for others it is made from their configuration and their dataset's statistics."""
 
 OUT = """\
-Writes FOLDER/FILE.hdf5 for every source file of the latents, with `state` and `label` as the
-official code caches them, and what else our store holds in a group that it does not read."""
+Writes FOLDER/cache/DATASET/SPLIT/FILE.hdf5 for every data file of the latents, with `state` and
+`label` as the official code caches them, and what else our store holds in a group that it does not
+read: brought back in, the store is the same to the bit."""
 
 IN = """\
-Makes a store of latents and its MANIFEST (such as .../latents/train.json) of official cache files,
-for use with the autoencoder whose WEIGHTS are given."""
+Makes a store of latents and its MANIFEST (such as .../latents/train.json) of the official caches
+of a split, for use with the autoencoder whose WEIGHTS are given. Caches that latents-out wrote
+bring everything back. Of others, the data files tell time, coordinates, parameters and how many
+copies of each trajectory there are."""
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -58,11 +61,14 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     out = actions.add_parser("latents-out", help="latents as an official cache", description=OUT)
     out.add_argument("manifest", type=Path, metavar="MANIFEST", help="such as latents/train.json")
     out.add_argument("weights", type=Path, metavar="WEIGHTS", help="of their autoencoder")
-    out.add_argument("folder", type=Path, metavar="FOLDER", help="where the files go")
+    out.add_argument("folder", type=Path, metavar="FOLDER", help="the run's folder")
     into = actions.add_parser("latents-in", help="an official cache as latents", description=IN)
     into.add_argument("weights", type=Path, metavar="WEIGHTS", help="of their autoencoder")
     into.add_argument("manifest", type=Path, metavar="MANIFEST", help="to write")
-    into.add_argument("files", type=Path, nargs="+", metavar="FILE", help="HDF5 files, in order")
+    into.add_argument("caches", type=Path, nargs="+", metavar="CACHE", help="HDF5 files")
+    into.add_argument(
+        "--data", type=Path, nargs="+", metavar="FILE", help="the data files, in order"
+    )
 
 
 def run_command(args: argparse.Namespace) -> None:
@@ -83,11 +89,13 @@ def run_command(args: argparse.Namespace) -> None:
     elif args.action == "latents-out":
         from lilas.official.caches import export_latents
 
-        export_latents(args.manifest, args.weights, args.folder)
+        for path in export_latents(args.manifest, args.weights, args.folder):
+            print(path)
     else:
         from lilas.official.caches import import_latents
 
-        import_latents(args.files, args.weights, args.manifest)
+        import_latents(args.caches, args.weights, args.manifest, args.data)
+        print(f"{args.manifest}: the latents of {len(args.caches)} caches")
 
 
 def _nearest(weights: Path) -> Path:
