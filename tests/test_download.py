@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import socket
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -338,3 +339,51 @@ def test_progress_counts_bytes(
     size = f"{len(server.content) / 1000:.1f}k"
     assert f"{size}/{size}" in shown
     assert "10.0k/" in shown
+
+
+# --- Zip archives -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archive(server: Server, tmp_path: Path) -> Path:
+    """Where a run's folder of some 20 kB goes, once it is on the server."""
+    values = np.random.default_rng(0).bytes(20_000)
+    with zipfile.ZipFile(tmp_path / "source.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("run/config.yaml", "name: run\n" * 20)
+        file.writestr("run/state.pth", values)
+    server.content = (tmp_path / "source.zip").read_bytes()
+    return tmp_path / "models" / "run.zip"
+
+
+def test_a_zip_is_resumed(server: Server, archive: Path) -> None:
+    server.drops = [10_000]
+    fetch(server, archive)
+    assert archive.read_bytes() == server.content
+    assert alone(archive)
+    assert [asked.get("Range") for asked in server.asked] == [None, "bytes=10000-"]
+
+
+@pytest.mark.parametrize("change", ["cut", "page", "value", "crc", "method"])
+def test_a_zip_that_is_not_whole_is_removed(server: Server, archive: Path, change: str) -> None:
+    content = bytearray(server.content)
+    with zipfile.ZipFile(archive.parents[1] / "source.zip") as file:
+        config, state = file.infolist()
+    # A local header has the method at byte 8; a central one, which begins with PK\1\2, at byte 10
+    # and the CRC at byte 16.
+    central = content.index(b"PK\1\2")
+    if change == "cut":
+        del content[10_000:]
+    elif change == "page":
+        content = bytearray(b"<html>Sign in</html>")
+    elif change == "value":
+        content[state.header_offset + 5_000] ^= 1
+    elif change == "crc":
+        assert content[central + 16 : central + 20] == config.CRC.to_bytes(4, "little")
+        content[central + 16] ^= 1
+    else:
+        content[central + 10] = 99
+    server.content = bytes(content)
+    with pytest.raises(LilasError, match=r"run.zip: what arrived is not the file, and was removed"):
+        fetch(server, archive)
+    assert not any(archive.parent.iterdir())
+    assert len(server.asked) == 1

@@ -1,9 +1,11 @@
-"""Downloads of The Well's files: resumed where they stopped, verified before they are named."""
+"""Downloads of data and models: resumed where they stopped, verified before they are named."""
 
 import os
 import re
 import shutil
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from typing import Any
 import h5py
 import requests
 
-from lilas.data.well import SUFFIXES, no_room, open_hdf5, writing
-from lilas.errors import LilasError
+from lilas.data.well import REPLACE, SUFFIXES, no_room, open_hdf5, writing
+from lilas.errors import LilasError, broken
 from lilas.files import read_json, write_json
 from lilas.progress import progress as progress_bar
 
@@ -56,8 +58,9 @@ def download(url: str, path: str | Path, *, attempts: int = 5, progress: bool = 
 
     What has arrived lies in `<path>.part`, and in `<path>.part.json` the address, length and
     version (ETag or date) of the file it belongs to. The next attempt, or the next run, asks for
-    the rest alone and never joins parts of two versions, as far as the server names versions. An
-    HDF5 file is opened and every object in it visited before it gets its name.
+    the rest alone and never joins parts of two versions, as far as the server names versions.
+    Before it gets its name, an HDF5 file is opened and every object in it visited, and every file
+    in a zip archive is read and compared with its CRC.
 
     Args:
         url: Address of the file.
@@ -87,8 +90,13 @@ def download(url: str, path: str | Path, *, attempts: int = 5, progress: bool = 
                     "kept: run again to continue."
                 ) from None
             time.sleep(BACKOFF * 2 ** (failed - 1))
-    if path.suffix in SUFFIXES:
-        _verify(url, part)
+    if verify := VERIFIED.get(path.suffix):
+        try:
+            verify(part.data)
+        except LilasError as error:
+            part.remove()
+            text = f"{url}: what arrived is not the file, and was removed. {error}"
+            raise LilasError(text) from None
     os.replace(part.data, path)
     part.record.unlink()
 
@@ -172,15 +180,29 @@ def _version(reply: requests.Response) -> str | None:
     return reply.headers.get("Last-Modified") if tag.startswith("W/") else tag
 
 
-def _verify(url: str, part: _Part) -> None:
-    """Refuses, and removes, a part that is not a whole HDF5 file."""
-    try:
-        with open_hdf5(part.data) as file:
-            file.visititems(_look)
-    except LilasError as error:
-        part.remove()
-        raise LilasError(f"{url}: what arrived is not the file, and was removed. {error}") from None
+def _verify_hdf5(path: Path) -> None:
+    """Refuses what is not a whole HDF5 file."""
+    with open_hdf5(path) as file:
+        file.visititems(_look)
 
 
 def _look(name: str, item: h5py.Group | h5py.Dataset) -> None:
     dict(item.attrs)
+
+
+def _verify_zip(path: Path) -> None:
+    """Refuses what is not a whole zip archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        # The last three, without a number, are what damaged headers lead zipfile to.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise broken(path, "a whole zip archive", f"another file ({error})", REPLACE) from None
+    if damaged is not None:
+        raise broken(path, "a whole zip archive", f"a damaged file in it, {damaged}", REPLACE)
+
+
+# How files are verified, by suffix; others have nothing to be verified by.
+VERIFIED = dict.fromkeys(SUFFIXES, _verify_hdf5) | {".zip": _verify_zip}

@@ -1,4 +1,4 @@
-"""Stage `download`: one file of The Well, resumed where it stopped and verified when whole."""
+"""Stage `download`: a file of The Well or a released model, resumed and verified when whole."""
 
 import argparse
 from pathlib import Path
@@ -7,20 +7,29 @@ from lilas.config import SPLITS
 from lilas.data.download import download
 from lilas.errors import LilasError
 from lilas.layout import well_urls
+from lilas.official.released import find_released
 from lilas.stages import run
 
 
 def main() -> None:
     to = argparse.ArgumentParser(description=__doc__)
-    to.add_argument("--dataset", required=True, help="name in The Well's registry")
-    to.add_argument("--split", choices=SPLITS, required=True)
+    what = to.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dataset", help="name in The Well's registry")
+    what.add_argument("--run", help="name or id of a released model's run")
+    to.add_argument("--split", choices=SPLITS, help="of the dataset")
     to.add_argument("--output", type=Path, required=True, help="where it goes, by its own name")
     args = to.parse_args()
-    urls = {Path(url).name: url for url in well_urls(args.dataset)[args.split]}
+    if (args.dataset is None) != (args.split is None):
+        to.error("--dataset and --split go together")
+    if args.run:
+        found, source = [find_released(args.run).url], f"the released model {args.run}"
+    else:
+        found = well_urls(args.dataset)[args.split]
+        source = f"The Well's {args.dataset} in {args.split}"
+    urls = {Path(url).name: url for url in found}
     if args.output.name not in urls:
         raise LilasError(
-            f"{args.output}: The Well's {args.dataset} has no such file in {args.split}; "
-            f"it has {', '.join(sorted(urls))}"
+            f"{args.output}: {source} has no such file; it has {', '.join(sorted(urls))}"
         )
     download(urls[args.output.name], args.output)
 
