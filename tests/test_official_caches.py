@@ -22,9 +22,9 @@ from lilas.models import build_autoencoder
 from lilas.official.caches import export_latents, import_latents
 from lilas.provenance import provenance
 from lilas.weights import write_weights
-from official import DATA
 from test_inspect import EMULATOR, TRAIN, stage, training
 
+DATA = Path(__file__).parent / "data" / "lola_1.1.0"
 OFFICIAL = next((DATA / "runs").rglob("cache/rayleigh_benard/train/*.hdf5"))
 STATES = {"fields": ["u", "velocity"]}
 ENTRY = {

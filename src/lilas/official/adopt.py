@@ -8,7 +8,7 @@ from lilas import config
 from lilas.data.well import WellFile, label_names
 from lilas.errors import LilasError, broken
 from lilas.official.entries import label_transforms, preprocessing_statistics
-from lilas.official.folders import CONFIG, OfficialRun
+from lilas.official.folders import CONFIG, OfficialRun, original_config
 from lilas.weights import read_record
 
 
@@ -77,7 +77,7 @@ def check_latents(run: OfficialRun, weights: Path, channels: Sequence[Any]) -> N
     if run.model["channels"] != latent:
         raise _differs(run, "the latent channels", f"{run.model['channels']}", f"{latent}", action)
     if "official" in record:
-        theirs = record["official"]["config"]["dataset"]["name"]
+        theirs = original_config(record)["dataset"]["name"]
         if (ours := run.config["dataset"]["name"]) != theirs:
             raise _differs(run, "the dataset", ours, theirs, action)
 

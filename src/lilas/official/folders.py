@@ -75,6 +75,19 @@ def write_run(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) ->
         torch.save(state, part)
 
 
+def origin(run: OfficialRun) -> dict[str, str]:
+    """Returns what the weights made of a run keep of it: its name, and its configuration in YAML.
+
+    JSON, which records are kept in, would turn the numbers among its keys to text.
+    """
+    return {"run": run.name, "config": yaml.safe_dump(run.config, sort_keys=False)}
+
+
+def original_config(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns the configuration of the run that weights with this record were made of."""
+    return yaml.safe_load(record["official"]["config"])
+
+
 def _in_folder(folder: Path) -> tuple[bytes, IO[bytes] | Path]:
     for name in (CONFIG, STATE):
         if not (folder / name).is_file():

@@ -18,7 +18,7 @@ from lilas.official.entries import (
     official_config,
     preprocessing_statistics,
 )
-from lilas.official.folders import CONFIG, STATE, OfficialRun, write_run
+from lilas.official.folders import CONFIG, STATE, OfficialRun, original_config, write_run
 from lilas.official.names import autoencoder_names, emulator_names, to_official, to_ours
 from lilas.weights import read_record
 
@@ -81,7 +81,7 @@ def save_run(weights: Path, statistics: Path, folder: Path) -> None:
     made = config.Emulator if kind == "emulator" else config.Autoencoder
     entry = made(**record["config"][kind])
     if "official" in record:
-        described = record["official"]["config"]
+        described = original_config(record)
     else:
         described = official_config(
             entry,

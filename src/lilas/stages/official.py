@@ -8,7 +8,7 @@ from lilas.data.well import open_files
 from lilas.files import write_json
 from lilas.official.adopt import check_emulation, check_latents, check_pixels, check_states
 from lilas.official.entries import preprocessing_statistics
-from lilas.official.folders import OfficialRun, open_run
+from lilas.official.folders import OfficialRun, open_run, origin
 from lilas.official.models import load_run_autoencoder, load_run_emulator
 from lilas.provenance import provenance
 from lilas.stages import add_paths, parser, run
@@ -41,11 +41,13 @@ def main() -> None:
         inputs["autoencoder"] = args.autoencoder
         entry, model = load_run_emulator(official)
         state = model.state_dict()
-    plain = {args.what: entry.model_dump(mode="json", exclude_defaults=True)}
-    record = provenance("official", plain, inputs)
-    record["official"] = {"run": official.name, "config": official.config}
+    plain = config.model_copy(update={args.what: entry}).record()
     if args.what == "autoencoder":
-        write_json(args.statistics, preprocessing_statistics(official) | {"provenance": record})
+        made = provenance("official", plain, inputs)
+        write_json(args.statistics, preprocessing_statistics(official) | {"provenance": made})
+        inputs["statistics"] = args.statistics
+    record = provenance("official", plain, inputs)
+    record["official"] = origin(official)
     write_weights(args.weights, state, record)
 
 
