@@ -1,10 +1,12 @@
 """The training loop: it learns, resumes to the bit, and skips what is not finite."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from lilas import training
@@ -12,6 +14,8 @@ from lilas.config import Train
 from lilas.data.windows import Windows
 from lilas.errors import LilasError
 from lilas.files import locked
+
+OPTIMIZERS = ["adam", "adamw", "soap", "psgd", "muon"]
 
 
 class Waves:
@@ -96,7 +100,17 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "soap", "psgd"])
+def tensors(state):
+    """Every tensor in nested dictionaries, lists and tuples."""
+    if isinstance(state, torch.Tensor):
+        return [state]
+    if not isinstance(state, dict | list | tuple):
+        return []
+    values = state.values() if isinstance(state, dict) else state
+    return [found for value in values for found in tensors(value)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("at", [5, 17])
 def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, optimizer, at):
     options = settings(optimizer=optimizer)
@@ -136,6 +150,25 @@ def test_a_non_finite_step_is_skipped_and_counted(tmp_path):
     assert [entry["skipped"] for entry in result.history] == [0, 1, 1, 1]
     assert result.history[1]["loss"] is None
     assert all(torch.isfinite(value).all() for value in result.last.values())
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert lines == result.history
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_skipped_step_leaves_weights_and_optimiser_as_they_were(tmp_path, optimizer):
+    options = {"optimizer": optimizer, "ema": 0.0, "schedule": "constant"}
+    before = fit(tmp_path / "before", settings(steps=2, **options))
+    after = fit(
+        tmp_path / "after", settings(steps=3, **options), broken=[(2, lambda v: v * math.inf)]
+    )
+    assert same(before.last, after.last)
+    first, second = (
+        torch.load(tmp_path / name / "checkpoint.pt")["optimizer"]["state"]
+        for name in ("before", "after")
+    )
+    pairs = list(zip(tensors(first), tensors(second), strict=True))
+    assert len(pairs) >= 4
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_gradients_that_never_recover_stop_the_run(tmp_path, monkeypatch):
@@ -143,6 +176,40 @@ def test_gradients_that_never_recover_stop_the_run(tmp_path, monkeypatch):
     always = [(call, lambda v: v * math.inf) for call in range(10)]
     with pytest.raises(LilasError, match="not finite for 3 steps in a row"):
         fit(tmp_path, broken=always)
+
+
+def test_a_finite_step_resets_the_patience(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE", 3)
+    spoil = [(call, lambda v: v * math.nan) for call in (0, 1, 3, 4, 6, 7)]
+    result = fit(tmp_path, settings(steps=9, ema=0.0, validate_every=9), broken=spoil)
+    assert [entry["skipped"] for entry in result.history] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
+
+
+def test_patience_outlives_a_restart(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE", 3)
+    spoil = [(call, lambda v: v * math.nan) for call in (0, 1)]
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, broken=[*spoil, (2, stop)])
+    with pytest.raises(LilasError, match="3 steps in a row, at step 2"):
+        fit(tmp_path, broken=spoil)
+
+
+@pytest.mark.parametrize("clip", [0.01, 1e6, None])
+def test_clipping_bounds_the_gradient_and_logs_what_it_was(tmp_path, monkeypatch, clip):
+    """Plain gradient descent moves the weights by rate times the norm of the clipped gradient."""
+
+    def descent(parameters, options):
+        return torch.optim.SGD(parameters, lr=options["learning_rate"])
+
+    monkeypatch.setattr(training, "make_optimizer", descent)
+    options = settings(steps=1, ema=0.0, schedule="constant", clip=clip)
+    result = fit(tmp_path, options, dropout=0.0)
+    torch.manual_seed(0)
+    start = Model().state_dict()
+    moved = math.sqrt(sum((result.last[key] - start[key]).square().sum() for key in start))
+    norm = result.history[0]["gradient_norm"]
+    assert norm > 0.1
+    assert moved == pytest.approx(1e-2 * (min(clip, norm) if clip else norm), rel=1e-3)
 
 
 def test_a_second_trainer_is_refused(tmp_path):
@@ -179,6 +246,182 @@ def test_the_average_follows_its_recursion(tmp_path):
 def test_learning_rate_closed_forms(schedule, step, factor):
     found = training.learning_rate_factor(step, settings(steps=100, warmup=10, schedule=schedule))
     assert found == pytest.approx(factor)
+
+
+def test_the_learning_rate_of_every_step_is_logged(tmp_path):
+    """Warm-up ends at the peak, where the cosine begins."""
+    result = fit(tmp_path, settings(steps=12, warmup=4, ema=0.0, learning_rate=2e-3))
+    cosine = [(1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)]
+    expected = [2e-3 * factor for factor in [0.25, 0.5, 0.75, 1.0, *cosine]]
+    assert [entry["learning_rate"] for entry in result.history] == pytest.approx(expected)
+
+
+def test_the_cosine_meets_the_official_one_where_epochs_begin():
+    """The official code sets the rate per epoch e of E, (1 + cos(pi e/E))/2; ours is per step."""
+    epochs, length = 16, 64
+    options = settings(steps=epochs * length)
+    for step in range(epochs * length):
+        official = (1 + math.cos(math.pi * (step // length) / epochs)) / 2
+        ours = training.learning_rate_factor(step, options)
+        assert ours == pytest.approx(official) if step % length == 0 else ours < official
+        # The cosine's slope is pi/2 at most, over one epoch at most.
+        assert official - ours < math.pi / 2 / epochs
+
+
+# --- Optimisers -------------------------------------------------------------------------------
+
+
+def gradients(seed, *shapes):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def take(optimizer, parameters, values):
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.grad = value.clone()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimisers_minimise_a_quadratic(optimizer):
+    """From zero to a matrix seen through one of condition number 10, a kernel and a vector."""
+    goals = gradients(1, (6, 4), (3, 2, 3), (5,))
+    lens = torch.diag(torch.linspace(0.3, 3, 6))
+    parameters = [nn.Parameter(torch.zeros_like(goal)) for goal in goals]
+    options = settings(steps=200, optimizer=optimizer, learning_rate=0.2)
+    made = training.make_optimizer(parameters, options)
+    losses = []
+    for step in range(200):
+        for group in made.param_groups:
+            group["lr"] = 0.2 * training.learning_rate_factor(step, options)
+        made.zero_grad()
+        pairs = list(zip(parameters, goals, strict=True))
+        error = (lens @ (parameters[0] - goals[0])).square().sum()
+        loss = error + sum((x - y).square().sum() for x, y in pairs[1:])
+        loss.backward()
+        made.step()
+        losses.append(loss.item())
+    assert losses[-1] < 1e-3 * losses[0]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimisers_follow_the_rate_that_is_set(optimizer):
+    shapes = (4, 3), (2, 2, 3), (5,)
+    parameters = [nn.Parameter(value) for value in gradients(0, *shapes)]
+    made = training.make_optimizer(parameters, settings(optimizer=optimizer, weight_decay=0.1))
+    trace = []
+    for seed, rate in enumerate((1e-2, 1e-2, 0.0, 1e-2)):
+        for group in made.param_groups:
+            group["lr"] = rate
+        take(made, parameters, gradients(seed, *shapes))
+        trace.append([parameter.detach().clone() for parameter in parameters])
+    for first, second, third, fourth in zip(*trace, strict=True):
+        assert not torch.equal(first, second)
+        assert torch.equal(second, third)
+        assert not torch.equal(third, fourth)
+
+
+@pytest.mark.parametrize(("optimizer", "decay"), [("adam", 0.0), ("adamw", 0.0), ("adamw", 0.5)])
+def test_adams_first_step_is_the_rate_times_the_sign(optimizer, decay):
+    (start,), (gradient,) = gradients(0, (4, 3)), gradients(1, (4, 3))
+    parameter = nn.Parameter(start.clone())
+    options = settings(optimizer=optimizer, weight_decay=decay)
+    take(training.make_optimizer([parameter], options), [parameter], [gradient])
+    expected = (1 - 1e-2 * decay) * start - 1e-2 * gradient.sign()
+    assert torch.allclose(parameter, expected, atol=1e-6)
+
+
+def test_adams_second_step_has_the_papers_betas():
+    (start,), (g1,), (g2,) = gradients(0, (6,)), gradients(1, (6,)), gradients(2, (6,))
+    parameter = nn.Parameter(start.clone())
+    made = training.make_optimizer([parameter], settings(optimizer="adamw"))
+    take(made, [parameter], [g1])
+    take(made, [parameter], [g2])
+    m = (0.9 * 0.1 * g1 + 0.1 * g2) / (1 - 0.9**2)
+    v = (0.99 * 0.01 * g1**2 + 0.01 * g2**2) / (1 - 0.99**2)
+    assert torch.allclose(parameter, start - 1e-2 * (g1.sign() + m / v.sqrt()), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (5, 12), (8, 8)])
+def test_muon_moves_a_matrix_by_its_orthogonalised_momentum(shape):
+    """The second step: momentum b = 0.95 b + 0.05 g, update U V^T of 0.05 g + 0.95 b = U S V^T.
+
+    Five Newton-Schulz steps bring the singular values near 1, within 0.4.
+    """
+    starts = gradients(0, shape, (7,))
+    parameters = [nn.Parameter(value.clone()) for value in starts]
+    made = training.make_optimizer(parameters, settings(optimizer="muon", weight_decay=0.1))
+    first, second = gradients(1, shape, (7,)), gradients(2, shape, (7,))
+    take(made, parameters, first)
+    matrix, vector = (parameter.detach().clone() for parameter in parameters)
+    # A vector is AdamW's.
+    assert torch.allclose(vector, (1 - 1e-3) * starts[1] - 1e-2 * first[1].sign(), atol=1e-6)
+    take(made, parameters, second)
+    rate = 1e-2 * 0.2 * math.sqrt(max(shape))
+    update = ((1 - 1e-3) * matrix - parameters[0].detach()) / rate
+    momentum = 0.95 * 0.05 * first[0] + 0.05 * second[0]
+    left, _, right = torch.linalg.svd(0.05 * second[0] + 0.95 * momentum, full_matrices=False)
+    # In the singular vectors of the momentum the update is diagonal, up to bfloat16.
+    inside = left.T @ update @ right.T
+    values = inside.diagonal()
+    assert (inside - torch.diag(values)).abs().max() < 0.05
+    assert torch.allclose(left @ inside @ right, update, atol=0.02)
+    assert values.min() > 0.6
+    assert values.max() < 1.4
+
+
+def test_muon_trains_matrices_alone_but_refuses_a_model_without():
+    matrix = nn.Parameter(torch.zeros(3, 3))
+    take(training.make_optimizer([matrix], settings(optimizer="muon")), [matrix], [torch.eye(3)])
+    assert (matrix.diagonal() < 0).all()
+    kernel = nn.Parameter(torch.zeros(3, 2, 3, 3))
+    with pytest.raises(LilasError, match="only convolutions and vectors"):
+        training.make_optimizer([kernel], settings(optimizer="muon"))
+
+
+def test_psgd_and_soap_have_the_papers_settings():
+    weight = nn.Parameter(torch.zeros(3, 2))
+    psgd, soap = (
+        training.make_optimizer([weight], settings(optimizer=name, precondition_every=None))
+        for name in ("psgd", "soap")
+    )
+    plain = {
+        "weight_decay": 0.0,
+        "merge_dims": False,
+        "warmup_steps": 0,
+        "storage_dtype": "float32",
+    }
+    plain |= {"caution": False, "cautious_weight_decay": False, "mars": False, "split": False}
+    kron = {"beta": 0.9, "max_size_triangular": 4096, "q_dtype": "float32"}
+    shampoo = {"betas": (0.9, 0.99), "shampoo_beta": 0.99, "max_precond_dim": 4096, "eps": 1e-8}
+    for made, expected in ((psgd, plain | kron), (soap, plain | shampoo)):
+        assert {key: made.param_groups[0][key] for key in expected} == expected
+    assert soap.precond_schedule == 1 / 16
+    probabilities = [psgd.precond_schedule(step) for step in (1, 1000, 4156, 4158, 10**6)]
+    expected = [0.999, 0.999**1000, 0.999**4156, 1 / 64, 1 / 64]
+    assert probabilities == pytest.approx(expected)
+
+
+def test_soaps_basis_turns_as_often_as_asked():
+    weight = nn.Parameter(torch.zeros(4, 3))
+    made = training.make_optimizer([weight], settings(optimizer="soap", precondition_every=4))
+    turned, basis = [], None
+    for step in range(1, 14):
+        take(made, [weight], gradients(step, (4, 3)))
+        (state,) = made.state_dict()["state"][0].values()
+        found = next(value for key, value in state.items() if "_Q_" in key)[0].clone()
+        if basis is not None and not torch.equal(found, basis):
+            turned.append(step)
+        basis = found
+    assert turned == [4, 8, 12]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "betas"), [("adam", [0.9]), ("psgd", [0.9, 0.99]), ("soap", [0.9, 0.99])]
+)
+def test_betas_of_another_optimiser_are_refused(optimizer, betas):
+    with pytest.raises(ValidationError, match=rf"{optimizer} takes \d"):
+        settings(optimizer=optimizer, betas=betas)
 
 
 def test_an_absent_device_is_told():

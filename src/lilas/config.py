@@ -193,14 +193,25 @@ class Train(Model):
 
     steps: Positive = Field(description="Optimiser steps.")
     batch_size: Positive = Field(description="States or windows per step.")
-    optimizer: Literal["adam", "adamw", "psgd", "soap"] = Field(description="Optimiser.")
-    learning_rate: float = Field(gt=0, description="Peak learning rate.")
-    betas: list[float] | None = Field(
-        default=None, description="Momentum factors; null takes the paper's for the optimiser."
+    optimizer: Literal["adam", "adamw", "psgd", "soap", "muon"] = Field(
+        description="Optimiser; `muon` is Muon on matrices, AdamW on the rest."
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay.")
-    precondition_every: Positive = Field(
-        default=16, description="Steps between preconditioner updates (psgd in the long run, soap)."
+    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(
+        default=None,
+        description="Momentum factors: two of adam and adamw, one of psgd, three of soap (the last "
+        "is the preconditioner's) and of muon (momentum, AdamW's two); null takes the paper's.",
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Weight decay; decoupled, except for adam."
+    )
+    precondition_every: Positive | None = Field(
+        default=None,
+        description="Steps between preconditioner updates, of psgd in the long run; null takes the "
+        "paper's: 64 for psgd, 16 for soap.",
+    )
+    precondition_size: Positive = Field(
+        default=4096, description="Longest axis with a full preconditioner (psgd, soap)."
     )
     schedule: Literal["cosine", "linear", "exponential", "constant"] = Field(
         default="cosine", description="Decay of the learning rate over the steps."
@@ -227,6 +238,13 @@ class Train(Model):
     def _warm(self) -> "Train":
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _factors(self) -> "Train":
+        needed = {"adam": 2, "adamw": 2, "psgd": 1, "soap": 3, "muon": 3}[self.optimizer]
+        if self.betas is not None and len(self.betas) != needed:
+            raise ValueError(f"betas {self.betas}: {self.optimizer} takes {needed}")
         return self
 
 
