@@ -1,4 +1,4 @@
-"""Metrics against the official code's numbers, closed forms, and brute force."""
+"""Metrics against closed forms and brute force; `test_official.py` has the official numbers."""
 
 import itertools
 import math
@@ -15,7 +15,6 @@ from lilas.errors import LilasError
 from lilas.metrics import (
     BANDS,
     METRICS,
-    Comparison,
     bands,
     coherence,
     cross_spectrum,
@@ -32,33 +31,13 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Ten
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-# --- The official code --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["2d", "2d_single", "3d"])
-def test_equals_the_official_code(name: str) -> None:
+@pytest.mark.parametrize("name", ["2d", "3d"])
+def test_spread_skill_is_the_ratio_that_the_official_code_plots(name: str) -> None:
     data = np.load(REFERENCE / f"{name}.npz")
     u, v = torch.from_numpy(data["u"]), torch.from_numpy(data["v"])
-    comparison = Comparison(u, v, u.ndim)
-    scores = evaluate(u, v, spatial=u.ndim)
-    k, power = power_spectrum(u, u.ndim)
-    found = {
-        "k": k,
-        "power_u": power,
-        "power_v": power_spectrum(v, u.ndim)[1].mean(0),
-        "cross": cross_spectrum(u.expand_as(v), v, u.ndim)[1].mean(0),
-        "mean": comparison.average(u),
-        "second_moment": comparison.average(u.square()),
-        "rmse_power": torch.stack([scores[f"power_spectrum_{band}"] for band in BANDS]),
-        "rmse_cross": torch.stack([scores[f"cross_spectrum_{band}"] for band in BANDS]),
-    }
-    found |= {key: scores[key] for key in ("rmse", "nrmse", "vrmse")}
-    if len(v) > 1:
-        found["spread"] = scores["spread"]
-        ratio = (float(data["spread"]) + 1e-3) / (float(data["rmse"]) + 1e-3)
-        assert scores["spread_skill"].item() == pytest.approx(ratio, rel=1e-5)
-    for key, value in found.items():
-        np.testing.assert_allclose(value.numpy(), data[key], rtol=1e-5, err_msg=key)
+    ratio = (float(data["spread"]) + 1e-3) / (float(data["rmse"]) + 1e-3)
+    found = evaluate(u, v, spatial=u.ndim)["spread_skill"]
+    assert found.item() == pytest.approx(ratio, rel=1e-5)
 
 
 # --- Spectra ------------------------------------------------------------------------------------

@@ -1,0 +1,71 @@
+"""Distances of distributions, against scipy's on the same values and weights."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import wasserstein_distance
+
+from lilas.distances import sliced_emd, total_error, wasserstein
+from lilas.errors import LilasError
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("space", [(6, 5), (3, 4, 5)])
+def test_wasserstein_pools_the_members(space):
+    u, v = noise(2, *space), 2 * noise(3, 2, *space, seed=1) + 1
+    found = wasserstein(u, v, len(space))
+    for i in range(2):
+        expected = wasserstein_distance(u[i].flatten(), v[:, i].flatten())
+        assert found[i].item() == pytest.approx(expected, rel=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(shift=st.floats(-10, 10), scale=st.floats(0.1, 10))
+def test_wasserstein_of_a_shift_is_the_shift(shift, scale):
+    u = scale * noise(4, 9).double()
+    v = (u + shift).flip(0)[None]
+    assert wasserstein(u, v, 2).item() == pytest.approx(abs(shift), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("space", [(6, 5), (3, 4, 5)])
+def test_sliced_emd_is_the_mean_over_directions(space):
+    u, v = noise(2, *space).abs(), noise(3, 2, *space, seed=1).abs()
+    found = sliced_emd(u, v, len(space), projections=5, seed=7)
+    directions = torch.randn(len(space), 5, generator=torch.Generator().manual_seed(7)).double()
+    directions /= directions.square().sum(0).sqrt()
+    lines = [torch.linspace(0, 1, n, dtype=torch.double) for n in space]
+    points = torch.cartesian_prod(*lines)
+    for i in range(2):
+        expected = sum(
+            wasserstein_distance(points @ d, points @ d, u[i].flatten(), v[:, i].mean(0).flatten())
+            for d in directions.T
+        )
+        assert found[i].item() == pytest.approx(expected / 5, rel=1e-6)
+
+
+def test_mass_that_moves_along_an_axis():
+    """One point of mass, moved by a whole axis: each direction sees its own component of it."""
+    u, v = torch.zeros(1, 8, 8), torch.zeros(1, 8, 8)
+    u[0, 0, 3], v[0, 7, 3] = 1.0, 5.0
+    directions = torch.randn(2, 16, generator=torch.Generator().manual_seed(42)).double()
+    expected = (directions[0] / directions.norm(dim=0)).abs().mean()
+    assert sliced_emd(u[0], v, 2).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, float("nan")])
+def test_what_is_no_mass_is_refused(value):
+    u = torch.full((4, 4), value)
+    with pytest.raises(LilasError, match="the truth is no mass"):
+        sliced_emd(u, torch.ones(1, 4, 4), 2)
+    with pytest.raises(LilasError, match="the ensemble mean is no mass"):
+        sliced_emd(torch.ones(4, 4), u[None], 2)
+
+
+def test_the_part_of_the_total_that_is_missing():
+    u, v = torch.full((2, 3, 4), 2.0), torch.full((5, 2, 3, 4), 1.5)
+    v[:, 1] = 3.0
+    assert total_error(u, v, 2).tolist() == [0.25, -0.5]
