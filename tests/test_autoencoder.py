@@ -1,5 +1,7 @@
 """Autoencoders against the official code's outputs, and what must hold of any."""
 
+import math
+
 import pytest
 import torch
 
@@ -84,6 +86,42 @@ def test_saturation_is_bounded_and_near_identity_at_zero(name):
     assert y.abs().max() <= 5
     assert y[-1] > 4.99
     assert torch.allclose(y[1:4], z[1:4], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "value"),
+    [
+        ("softclip", 5.0, 2.5),
+        ("softclip", -15.0, -3.75),
+        ("softclip2", 5.0, 5 / math.sqrt(2)),
+        ("tanh", 5 * math.atanh(0.5), 2.5),
+        ("arcsinh", math.sinh(3.0), 3.0),
+        ("rmsnorm", 4.0, 1.0),
+        ("none", 7.0, 7.0),
+    ],
+)
+def test_saturations_by_hand(name, at, value):
+    assert SATURATIONS[name](torch.full((2, 3), at)).flatten()[0].item() == pytest.approx(value)
+
+
+def test_losses_and_their_gradients_in_closed_form():
+    """With d = y - x over P points and V = var(x) + 0.01, each mean over batch and field."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.double) for _ in range(2))
+    y.requires_grad_()
+    d, points, fields = (y - x).detach(), 20, 6
+    v = x.flatten(2).var(2)[..., None, None] + 1e-2
+    root = (d.square().mean((2, 3), keepdim=True) / v).sqrt()
+    expected = {
+        "mse": (d.square().mean(), 2 * d / d.numel()),
+        "mae": (d.abs().mean(), d.sign() / d.numel()),
+        "vmse": ((d.square() / v).mean(), 2 * d / (v * points * fields)),
+        "vrmse": (root.mean(), d / (v * root * points * fields)),
+    }
+    for name, (value, gradient) in expected.items():
+        loss = LOSSES[name](y, x)
+        assert loss.item() == pytest.approx(value.item(), rel=1e-12), name
+        assert relative_error(torch.autograd.grad(loss, y)[0], gradient) < 1e-12, name
 
 
 def test_identity_is_pixel_space():

@@ -142,7 +142,8 @@ MODELS: list[dict[str, Any]] = [
     {"architecture": "dcae", "latent_channels": 3, "channels": [8, 16], "blocks": [2, 1]}
     | {"pixel_shuffle": False, "attention_heads": {1: 2}, "saturation": "none"},
     {"architecture": "dcae", "latent_channels": 3, "channels": [8, 16], "blocks": [2, 1]}
-    | {"norm": "group", "periodic": ["x", "y"], "ffn_factor": 2, "kernel_size": 5},
+    | {"norm": "group", "periodic": ["x", "y"], "ffn_factor": 2, "kernel_size": 5}
+    | {"loss": "mae", "similarity_weight": 0.5},
     {"objective": "diffusion", "network": TRANSFORMER, "diffusion": SCHEDULE},
     {"objective": "solver", "network": TRANSFORMER | {"rope": False}},
     {"objective": "diffusion", "network": UNET},
@@ -199,6 +200,22 @@ def test_what_the_official_code_lacks_is_not_saved(values, message, tmp_path):
     assert not (tmp_path / "saved").exists()
 
 
+# Release 1.0.0 differs in values only: the loss, a noise that was never applied, stride and masks.
+EARLIER = {
+    AE: {"ae": {"latent_noise": 0.01, "loss": {"losses": ["vrmse"], "weights": [1.0]}}},
+    DM: {"trajectory": {"stride": 4, "context": {"lmbda": 1.0, "rho": 0.66, "atleast": 1}}},
+}
+
+
+@pytest.mark.parametrize("folder", EARLIER, ids=lambda folder: folder.name)
+def test_a_run_of_release_1_0_computes_the_same(folder, tmp_path):
+    earlier = damaged(folder, tmp_path / "run", config=EARLIER[folder])
+    shutil.copy(folder / parity.EXPECTED, earlier)
+    rows = list(parity.check_run(earlier))
+    assert len(rows) > 5
+    assert all(row.passed for row in rows)
+
+
 # --- Bad input --------------------------------------------------------------------------------
 
 
@@ -234,6 +251,7 @@ FIRST = "encoder__descent__0__0__weight"
         ({"config": {"ae": {"stem": "deep"}}}, r"unknown key ae\.stem: 'deep'"),
         ({"config": {"ae": {"arch": "vit"}}}, r"ae\.arch one of dcae, found 'vit'"),
         ({"config": {"ae": {"saturation": "clip"}}}, "saturation: .*found 'clip'"),
+        ({"config": {"ae": {"loss": {"losses": ["vmse"], "weights": [2.0]}}}}, "loss one of one"),
         ({"config": {"ae": {"pix_channels": 5}}}, r"expected ae\.pix_channels 4, found 5"),
         ({"config": {"ae": {"hid_blocks": [1, 1, 1]}}}, "unknown|no such key"),
         ({"config": {"dataset": {"transform": {0: "sqrt"}}}}, "found 'sqrt' for buoyancy"),

@@ -340,6 +340,9 @@ class Autoencoder(Run):
     latent_noise: float = Field(default=0.0, ge=0, description="Noise added before decoding.")
     checkpointing: bool = Field(default=False, description="Trade compute for memory.")
     loss: Literal["mse", "mae", "vmse", "vrmse"] = Field(default="vmse", description="Loss.")
+    similarity_weight: float = Field(
+        default=0.0, ge=0, description="Weight of the latents' mean cosine similarity in the loss."
+    )
     train: Train | None = Field(default=None, description="Training; none for identity.")
 
     @model_validator(mode="after")

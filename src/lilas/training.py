@@ -284,7 +284,8 @@ def learning_rate_factor(step: int, settings: dict[str, Any]) -> float:
     """Returns the learning rate at a step as a fraction of its peak.
 
     Linear warm-up over `warmup` steps, then, with s the fraction of the remaining steps done:
-    cosine (1 + cos(pi s))/2, linear 1 - s, exponential 1e-2^s, constant 1.
+    cosine (1 + cos(pi s))/2, linear 1 - s, exponential 1e-2^s, constant 1. The official code sets
+    the rate once per epoch; ours is the same where epochs begin.
     """
     warmup = settings["warmup"]
     if step < warmup:

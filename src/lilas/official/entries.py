@@ -94,7 +94,6 @@ def autoencoder_entry(run: OfficialRun) -> config.Autoencoder:
     axes = run.config["dataset"]["dimensions"]
     if len(axes) != section["spatial"]:
         raise _refused(run, "spatial", section["spatial"], f"as many as dimensions {axes}")
-    losses = (section.get("loss") or {}).get("losses", ["vmse"])
     return _made(
         run,
         config.Autoencoder,
@@ -105,9 +104,8 @@ def autoencoder_entry(run: OfficialRun) -> config.Autoencoder:
             "attention_heads": section.get("attention_heads") or {},
             # The dataset's own `periodic` never reaches the official autoencoder.
             "periodic": list(axes) if section.get("periodic") else [],
-            # Only training uses it, and only one loss has a name in ours.
-            "loss": losses[0] if losses[0] in ("mse", "mae", "vmse", "vrmse") else "vmse",
-        },
+        }
+        | _losses(run),
     )
 
 
@@ -244,6 +242,16 @@ def official_config(
     return {"dataset": described, kind: section, "trajectory": trajectory, "name": name}
 
 
+def _losses(run: OfficialRun) -> dict[str, Any]:
+    """Returns the loss that an autoencoder was trained with: one of states, perhaps similarity."""
+    section = run.model.get("loss") or {"losses": ["vmse"], "weights": [1.0]}
+    weights = dict(zip(section["losses"], section["weights"], strict=True))
+    similarity = weights.pop("similarity", 0.0)
+    if list(weights.values()) != [1.0]:
+        raise _refused(run, "loss", section, "one loss of weight 1, and similarity")
+    return {"loss": next(iter(weights)), "similarity_weight": similarity}
+
+
 def _official_transform(transform: dict[str, Any]) -> str | None:
     if transform["kind"] == "none":
         return None
@@ -271,7 +279,9 @@ def _official_autoencoder(entry: config.Autoencoder, dimensions: list[str]) -> d
         "saturation": saturation,
         "attention_heads": entry.attention_heads,
         "periodic": bool(entry.periodic),
-        "loss": {"losses": [entry.loss], "weights": [1.0]},
+        "loss": {"losses": [entry.loss], "weights": [1.0]}
+        if not entry.similarity_weight
+        else {"losses": [entry.loss, "similarity"], "weights": [1.0, entry.similarity_weight]},
     }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from lilas.autoencoder import LOSSES
+from lilas.autoencoder import LOSSES, similarity
 from lilas.config import fingerprint
 from lilas.data.augment import Augmentation
 from lilas.data.preprocess import Preprocessing
@@ -61,11 +61,13 @@ def main() -> None:
         if settings["compile"]:
             model.encoder.compile()
             model.decoder.compile()
-        measure = LOSSES[config.autoencoder.loss]
+        measure, weight = LOSSES[config.autoencoder.loss], config.autoencoder.similarity_weight
 
         def loss(states: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
             x = states.squeeze(2)
-            return measure(model.decode(model.encode(x)), x)
+            z = model.encode(x)
+            value = measure(model.decode(z), x)
+            return value + weight * similarity(z) if weight else value
 
         outcome = fit(
             model,
