@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from lilas import config
 from lilas.autoencoder import LOSSES, SATURATIONS, make_dcae, make_identity, similarity
 from lilas.errors import LilasError
+from lilas.models import make_autoencoder
 from lilas.nn.dcae import Down, Up
 from lilas.nn.layers import depth_to_space, space_to_depth
 from lilas.official.parity import relative_error
@@ -122,6 +124,24 @@ def test_losses_and_their_gradients_in_closed_form():
         loss = LOSSES[name](y, x)
         assert loss.item() == pytest.approx(value.item(), rel=1e-12), name
         assert relative_error(torch.autograd.grad(loss, y)[0], gradient) < 1e-12, name
+
+
+def test_a_study_can_ask_for_transformers():
+    network = {"channels": 16, "blocks": 2, "heads": 2}
+    entry = config.Autoencoder(
+        architecture="vit", latent_channels=4, patch_size=4, transformer=network
+    )
+    torch.manual_seed(0)
+    model = make_autoencoder(entry, 3, ("x", "y")).eval()
+    x = torch.randn(2, 3, 8, 16)
+    z = model.encode(x)
+    assert (z.shape[1:], model.compression) == (model.latent_shape((3, 8, 16)), 12)
+    assert z.abs().max() < 5
+    # Far tokens matter: a convolution of so few layers would not see them.
+    changed = x.clone()
+    changed[..., -1, -1] += 10
+    assert (model.encode(changed) - z).abs().amax((1, 2))[:, 0].min() > 1e-6
+    assert model.decode(z).shape == x.shape
 
 
 def test_identity_is_pixel_space():

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -37,8 +36,7 @@ def load_run_autoencoder(run: OfficialRun) -> tuple[config.Autoencoder, Autoenco
         found = f"{run.model['pix_channels']} for the fields {', '.join(fields)}"
         action = "Use the run's own config.yaml."
         raise broken(run.path / CONFIG, f"ae.pix_channels {len(fields)}", found, action)
-    with torch.device("meta"):
-        model = make_autoencoder(entry, len(fields), run.config["dataset"]["dimensions"])
+    model = make_autoencoder(entry, len(fields), run.config["dataset"]["dimensions"])
     _load(run, model, autoencoder_names(entry))
     return entry, model.eval()
 
@@ -50,10 +48,9 @@ def load_run_emulator(run: OfficialRun) -> tuple[config.Emulator, nn.Module]:
         LilasError: a key is missing, unknown or not understood, or a shape differs.
     """
     entry, section = emulator_entry(run), run.model
-    with torch.device("meta"):
-        model = make_objective(
-            entry, section["channels"], section["label_features"], section["spatial"] - 1
-        )
+    model = make_objective(
+        entry, section["channels"], section["label_features"], section["spatial"] - 1
+    )
     _load(run, model, emulator_names(entry))
     return entry, model.eval()
 
@@ -117,4 +114,4 @@ def _shape(entry: config.Autoencoder | config.Emulator, state: dict[str, Tensor]
 
 def _load(run: OfficialRun, model: nn.Module, names: Names) -> None:
     shapes = {key: value.shape for key, value in model.state_dict().items()}
-    model.load_state_dict(to_ours(run.path / STATE, run.state, *names, shapes), assign=True)
+    model.load_state_dict(to_ours(run.path / STATE, run.state, *names, shapes))
