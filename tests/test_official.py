@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from lilas import config, layout
+from lilas import cli, config, layout
 from lilas.autoencoder import LOSSES
 from lilas.data.well import open_files
 from lilas.errors import LilasError
@@ -509,3 +509,50 @@ def test_pixel_space_is_that_of_a_pixel_space_run():
     for other in (open_run(AE), latent, narrow):
         with pytest.raises(LilasError, match="architecture identity is pixel space"):
             check_pixels(other)
+
+
+# --- The command line -------------------------------------------------------------------------
+
+
+def lilas(monkeypatch, *arguments: Any) -> None:
+    monkeypatch.setattr("sys.argv", ["lilas", *map(str, arguments)])
+    cli.main()
+
+
+def test_check_prints_the_table_and_fails_with_it(monkeypatch, capsys, tmp_path):
+    lilas(monkeypatch, "official", "check", AE)
+    assert "all pass" in capsys.readouterr().out
+    broken = tmp_path / AE.name
+    shutil.copytree(AE, broken)
+    with np.load(AE / parity.EXPECTED) as arrays:
+        np.savez(
+            broken / parity.EXPECTED, **dict(arrays) | {"loss_mae": 1.001 * arrays["loss_mae"]}
+        )
+    with pytest.raises(SystemExit) as ended:
+        lilas(monkeypatch, "official", "check", broken)
+    assert ended.value.code == 1
+    assert "1 fail" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="expected official runs or reference outputs"):
+        lilas(monkeypatch, "official", "check", tmp_path / "nothing")
+
+
+@pytest.mark.slow
+def test_what_the_pipeline_trained_goes_to_the_official_formats(miniature, monkeypatch, tmp_path):
+    folder = miniature.results / "convection"
+    monkeypatch.chdir(miniature.folder)
+    solver = folder / "c16-s0" / "solver-s0" / "weights.safetensors"
+    lilas(monkeypatch, "official", "save", solver, tmp_path / "solver")
+    described = open_run(tmp_path / "solver").config["dataset"]
+    statistics = read_json(folder / "statistics.json")["channels"]
+    assert described["fields"] == list(statistics)
+    assert described["stats"]["mean"] == [c["mean"] for c in statistics.values()]
+    # This one pads x alone periodically.
+    weights = folder / "c16-s0" / "weights.safetensors"
+    with pytest.raises(SystemExit, match="pads all axes periodically or none"):
+        lilas(monkeypatch, "official", "save", weights, tmp_path / "autoencoder")
+    manifest = folder / "c16-s0" / "latents" / "train.json"
+    lilas(monkeypatch, "official", "latents-out", manifest, weights, tmp_path / "run")
+    caches = sorted((tmp_path / "run").rglob("*.hdf5"))
+    again = tmp_path / "train.json"
+    lilas(monkeypatch, "official", "latents-in", weights, again, *caches)
+    assert again.read_bytes() == manifest.read_bytes()
