@@ -253,13 +253,11 @@ def test_attention_sees_positions_only_by_their_differences():
     block = emulator().backbone.network.blocks[0]
     x = torch.randn(1, 12, 16, generator=torch.Generator().manual_seed(0))
     shifted, here, stretched = (
-        block.attention(
-            x,
+        block.attention(x, (angles.cos(), angles.sin()))
+        for angles in (
             rotary_angles([scale * torch.arange(12.0) + start], block.theta[:1])
-            .unflatten(-1, (2, -1))
-            .transpose(0, 1),
+            for start, scale in ((100.0, 1), (0.0, 1), (0.0, 9))
         )
-        for start, scale in ((100.0, 1), (0.0, 1), (0.0, 9))
     )
     assert relative_error(shifted, here) < 1e-4
     assert relative_error(stretched, here) > 1e-3

@@ -18,7 +18,7 @@ VERSIONS = {
     "simulate": 1,
     "download": 1,
     "statistics": 1,
-    "autoencoder": 1,
+    "autoencoder": 2,
     "latents": 2,
     "emulator": 2,
     "official": 1,

@@ -7,7 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lilas.nn.layers import Conv, SelfAttention, depth_to_space, make_norm, space_to_depth
+from lilas.nn.layers import (
+    Conv,
+    SelfAttention,
+    channels_last,
+    depth_to_space,
+    make_norm,
+    space_to_depth,
+)
 
 
 class ResidualBlock(nn.Module):
@@ -141,7 +148,7 @@ class Encoder(nn.Module):
                 conv.start_near_identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(space_to_depth(x, self.patch))
+        return self.layers(channels_last(space_to_depth(x, self.patch))).contiguous()
 
 
 class Decoder(nn.Module):
@@ -189,4 +196,4 @@ class Decoder(nn.Module):
                 conv.start_near_identity()
 
     def forward(self, z: Tensor) -> Tensor:
-        return depth_to_space(self.layers(z), self.patch)
+        return depth_to_space(self.layers(channels_last(z)), self.patch).contiguous()

@@ -1,9 +1,11 @@
 """The transformer over space-time tokens (paper section 4.2; official code 1.1.0, `vit`)."""
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +56,39 @@ def local_mask(positions: Sequence[Tensor], window: Sequence[int]) -> Tensor:
     return reduce(torch.kron, near).bool()
 
 
+class Grid(NamedTuple):
+    """What the size of a token grid determines.
+
+    Args:
+        positions: Coordinates by axis.
+        encodings: Their sine encodings by axis, (points of the axis, feature).
+        mask: Which token sees which, (token, token), bool; None where all see all.
+    """
+
+    positions: tuple[Tensor, ...]
+    encodings: tuple[Tensor, ...]
+    mask: Tensor | None
+
+
+@functools.lru_cache(maxsize=16)
+def _make_grid(
+    sizes: tuple[int, ...], features: int, window: tuple[int, ...] | None, device: torch.device
+) -> Grid:
+    # Made once for every later call, which may need gradients where this one does not.
+    with torch.inference_mode(False), torch.no_grad():
+        positions = tuple(torch.arange(n, dtype=torch.float32, device=device) for n in sizes)
+        encodings = tuple(sine_encoding(p, features) for p in positions)
+        return Grid(positions, encodings, local_mask(positions, window) if window else None)
+
+
+@torch.compiler.assume_constant_result
+def make_grid(
+    sizes: tuple[int, ...], features: int, window: tuple[int, ...] | None, device: torch.device
+) -> Grid:
+    """Returns the constants of a token grid: made once per grid, constants of compiled graphs."""
+    return _make_grid(sizes, features, window, device)
+
+
 class Attention(nn.Module):
     """Attention with RMS-normalised queries and keys, rotated by learned positions.
 
@@ -66,22 +101,36 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.out = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, angles: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        """Args: x (batch, token, channel); angles (head, token, feature/2); mask (token, token)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    def forward(
+        self, x: Tensor, angles: tuple[Tensor, Tensor] | None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Returns (batch, token, channel).
+
+        Args:
+            x: (batch, token, channel).
+            angles: Cosine and sine of the rotary angles, (token, feature/2) of all heads.
+            mask: Which token sees which, (token, token).
+        """
+        # Heads stay beside their features, where the projection left them.
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
         if self.qk_norm:
             q, k = (F.rms_norm(u, u.shape[-1:], eps=1e-5) for u in (q, k))
         if angles is not None:
-            cos, sin = angles.cos().to(q.dtype), angles.sin().to(q.dtype)
+            cos, sin = (u.to(q.dtype).unflatten(-1, (self.heads, -1)) for u in angles)
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        q, k, v = (u.transpose(1, 2) for u in (q, k, v))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates the interleaved pairs (2i, 2i+1) of the last axis by angles given as cos, sin."""
+    """Rotates the interleaved pairs (2i, 2i+1) of the last axis by angles given as cos, sin.
+
+    Of n pairs, pair i comes out at (i, n + i): products of what is rotated are the same, and
+    memory is written in order.
+    """
     a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
 class Block(nn.Module):
@@ -106,7 +155,7 @@ class Block(nn.Module):
         checkpointing: bool,
     ) -> None:
         super().__init__()
-        self.heads, self.checkpointing = heads, checkpointing
+        self.checkpointing = checkpointing
         if embedding is None:
             self.modulation = nn.Parameter(1e-2 * torch.randn(4, channels))
         else:
@@ -129,7 +178,7 @@ class Block(nn.Module):
     def _block(
         self,
         x: Tensor,
-        positions: Sequence[Tensor],
+        angles: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         vector: Tensor | None,
         skip: Tensor,
@@ -138,28 +187,26 @@ class Block(nn.Module):
             a, b, c, d = self.modulation
         else:
             a, b, c, d = self.modulation(vector).unsqueeze(1).chunk(4, dim=-1)
-        angles = None
-        if self.theta is not None:
-            angles = rotary_angles(positions, self.theta)
-            angles = angles.unflatten(-1, (self.heads, -1)).transpose(0, 1)
-        y = (a + 1) * F.layer_norm(x, x.shape[-1:]) + b
+        y = torch.addcmul(b, a + 1, F.layer_norm(x, x.shape[-1:]))
         y = y + self.attention(y, angles, mask)
         y = self.ffn(y)
-        y = (x + c * y) * torch.rsqrt(1 + c * c)
-        return (y + d * skip) * torch.rsqrt(1 + d * d)
+        # Both residuals as one sum, whose weights have no token axis and cost nothing.
+        inner, outer = torch.rsqrt(1 + c * c), torch.rsqrt(1 + d * d)
+        y = torch.addcmul(x * (inner * outer), y, c * inner * outer)
+        return torch.addcmul(y, skip, d * outer)
 
     def forward(
         self,
         x: Tensor,
-        positions: Sequence[Tensor],
+        angles: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         vector: Tensor | None,
         skip: Tensor,
     ) -> Tensor:
-        """Args: x, skip (batch, token, channel); positions by axis; vector (batch, embedding)."""
+        """Args as `Attention` and `Transformer`; skip (batch, token, channel), the first tokens."""
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(self._block, x, positions, mask, vector, skip, use_reentrant=False)
-        return self._block(x, positions, mask, vector, skip)
+            return checkpoint(self._block, x, angles, mask, vector, skip, use_reentrant=False)
+        return self._block(x, angles, mask, vector, skip)
 
 
 class Transformer(nn.Module):
@@ -207,7 +254,7 @@ class Transformer(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.embedding = embedding
+        self.embedding, self.rope = embedding, rope
         self.patch = tuple(patch_size or (1,) * axes)
         self.unpatch = tuple(unpatch_size or self.patch)
         self.window = tuple(window_size) if window_size else None
@@ -234,14 +281,20 @@ class Transformer(nn.Module):
         )
         self.project = nn.Linear(channels, outputs * math.prod(self.unpatch))
 
-    def _embedding(self, positions: Sequence[Tensor]) -> Tensor:
+    def _embedding(self, encodings: Sequence[Tensor]) -> Tensor:
         """Returns the linear layer of the axes' sine encodings side by side, (token, channel)."""
-        weights = self.position.weight.chunk(len(positions), dim=1)
-        terms = [
-            F.linear(sine_encoding(p, weight.shape[1]), weight)
-            for p, weight in zip(positions, weights, strict=True)
-        ]
+        weights = self.position.weight.chunk(len(encodings), dim=1)
+        terms = [F.linear(x, weight) for x, weight in zip(encodings, weights, strict=True)]
         return sum_over_grid(terms) + self.position.bias
+
+    def _angles(self, positions: Sequence[Tensor]) -> list[tuple[Tensor, Tensor] | None]:
+        """Returns cosine and sine of the rotary angles by block, (token, channel/2) each."""
+        if not self.rope:
+            return [None] * len(self.blocks)
+        theta = torch.cat([block.theta for block in self.blocks], dim=1)
+        angles = rotary_angles(positions, theta)
+        cos, sin = (u.chunk(len(self.blocks), dim=1) for u in (angles.cos(), angles.sin()))
+        return list(zip(cos, sin, strict=True))
 
     def forward(
         self, x: Tensor, vector: Tensor | None = None, known: Tensor | None = None
@@ -262,15 +315,15 @@ class Transformer(nn.Module):
         if known is not None:
             x = torch.cat([x, known.to(x.dtype).expand_as(x)], dim=1)
         x = space_to_depth(x, self.patch)
-        sizes = x.shape[2:]
-        positions = [torch.arange(n, dtype=torch.float32, device=x.device) for n in sizes]
-        mask = local_mask(positions, self.window) if self.window else None
+        # Exact sizes, where compilation would make them symbols: a graph is of one grid.
+        sizes = tuple(operator.index(n) for n in x.shape[2:])
+        grid = make_grid(sizes, self.embed.out_features, self.window, x.device)
         skip = self.embed(x.flatten(2).transpose(1, 2))
-        y = skip + self._embedding(positions)
-        for block in self.blocks:
-            y = block(y, positions, mask, vector, skip)
+        y = skip + self._embedding(grid.encodings)
+        for block, angles in zip(self.blocks, self._angles(grid.positions), strict=True):
+            y = block(y, angles, grid.mask, vector, skip)
         y = self.project(y).transpose(1, 2).unflatten(2, sizes)
-        return depth_to_space(y, self.unpatch)
+        return depth_to_space(y, self.unpatch).contiguous()
 
 
 def make_encoder(
