@@ -90,6 +90,12 @@ def test_the_printed_table_names_what_fails():
     assert text.endswith("2 comparisons, 1 fail")
 
 
+@pytest.fixture(scope="module")
+def data(miniature):
+    path = next((miniature.folder / "results" / "data").rglob("test/*.hdf5"))
+    return open_files([path], ["buoyancy", "pressure", "velocity"])[0]
+
+
 # --- There and back ---------------------------------------------------------------------------
 
 
@@ -151,29 +157,57 @@ MODELS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("values", MODELS)
-def test_models_of_ours_go_there_and_come_back(values, tmp_path):
+LABEL = {"Rayleigh": "log", "Prandtl": "log"}
+
+
+def written(values: dict[str, Any], folder: Path, **task: Any) -> tuple[Path, Any, Any]:
+    """Writes a model of ours where the pipeline would; returns its weights, entry and model."""
     torch.manual_seed(0)
+    entry: Any
     if "objective" in values:
-        kind = "emulator"
+        kind, path = "emulator", folder / "flow" / "c4-s0" / "solver-s0"
         entry = config.Emulator(**values, autoencoders=["any"], samplers=["any"])
         model = make_objective(entry, 4, 6, 2).eval()
     else:
-        kind = "autoencoder"
+        kind, path = "autoencoder", folder / "flow" / "c4-s0"
         entry = config.Autoencoder(**values)
         model = make_autoencoder(entry, 4, ("x", "y")).eval()
-    plain = {kind: entry.model_dump(mode="json", exclude_defaults=True)}
-    weights = tmp_path / "weights.safetensors"
+    plain = {kind: entry.model_dump(mode="json", exclude_defaults=True)} | task
+    weights = path / "weights.safetensors"
     write_weights(weights, model.state_dict(), provenance("official", plain, {}))
     channel = {"transform": {"kind": "log", "offset": 1.0}, "mean": 0.5, "std": 2.0}
     names = ["buoyancy", "pressure", "velocity_x", "velocity_y"]
-    statistics = {"channels": dict.fromkeys(names, channel)}
-    write_json(tmp_path / "statistics.json", statistics)
+    write_json(folder / "statistics.json", {"channels": dict.fromkeys(names, channel)})
+    return weights, entry, model
+
+
+@pytest.mark.parametrize("values", MODELS)
+def test_models_of_ours_go_there_and_come_back(values, tmp_path, data):
+    written(MODELS[0], tmp_path)
+    weights, entry, model = written(values, tmp_path, label=LABEL, stride=3)
     save_run(weights, tmp_path / "statistics.json", tmp_path / "saved")
     run = open_run(tmp_path / "saved")
-    found, back = (load_run_autoencoder if kind == "autoencoder" else load_run_emulator)(run)
+    if run.kind == "autoencoder":
+        found, back = load_run_autoencoder(run)
+    else:
+        found, back = load_run_emulator(run)
+        check_emulation(run, data, LABEL, 3, entry)
+        assert run.config["ae_run"] == "c4-s0"
     assert found == entry
     assert all(torch.equal(back.state_dict()[k], v) for k, v in model.state_dict().items())
+
+
+def test_a_pixel_space_emulator_of_ours_is_known_as_one(tmp_path):
+    network = TRANSFORMER | {"patch_size": [4, 4]}
+    written({"architecture": "identity"}, tmp_path)
+    solver = {"objective": "solver", "network": network}
+    weights, *_ = written(solver, tmp_path, stride=1)
+    save_run(weights, tmp_path / "statistics.json", tmp_path / "saved")
+    check_pixels(open_run(tmp_path / "saved"))
+    written(MODELS[0], tmp_path)
+    save_run(weights, tmp_path / "statistics.json", tmp_path / "latent")
+    with pytest.raises(LilasError, match="architecture identity is pixel space"):
+        check_pixels(open_run(tmp_path / "latent"))
 
 
 @pytest.mark.parametrize(
@@ -181,20 +215,16 @@ def test_models_of_ours_go_there_and_come_back(values, tmp_path):
     [
         ({"periodic": ["x"]}, "pads all axes periodically or none, here x of x, y"),
         ({"architecture": "vit", "transformer": TRANSFORMER}, "no autoencoder of .* 'vit'"),
+        ({"architecture": "identity"}, "no autoencoder of .* 'identity'"),
     ],
 )
 def test_what_the_official_code_lacks_is_not_saved(values, message, tmp_path):
-    values = MODELS[0] | values
+    values = values if values.get("architecture") == "identity" else MODELS[0] | values
     if values["architecture"] == "vit":
         values = {k: values[k] for k in ("architecture", "latent_channels", "transformer")}
         values["transformer"] = {k: v for k, v in TRANSFORMER.items() if k != "patch_size"}
         values["patch_size"] = 4
-    entry = config.Autoencoder(**values)
-    model = make_autoencoder(entry, 4, ("x", "y"))
-    plain = {"autoencoder": entry.model_dump(mode="json", exclude_defaults=True)}
-    weights = tmp_path / "weights.safetensors"
-    write_weights(weights, model.state_dict(), provenance("official", plain, {}))
-    write_json(tmp_path / "statistics.json", {"channels": {}})
+    weights, *_ = written(values, tmp_path)
     with pytest.raises(LilasError, match=message):
         save_run(weights, tmp_path / "statistics.json", tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
@@ -253,6 +283,11 @@ FIRST = "encoder__descent__0__0__weight"
         ({"config": {"ae": {"saturation": "clip"}}}, "saturation: .*found 'clip'"),
         ({"config": {"ae": {"loss": {"losses": ["vmse"], "weights": [2.0]}}}}, "loss one of one"),
         ({"config": {"ae": {"pix_channels": 5}}}, r"expected ae\.pix_channels 4, found 5"),
+        ({"config": {"ae": {"spatial": "two"}}}, r"ae\.spatial: .* found 'two'"),
+        ({"config": {"ae": {"lat_channels": [4]}}}, r"latent_channels: .*found \[4\]"),
+        ({"config": {"ae": {"loss": {"losses": ["vmse"]}}}}, r"ae\.loss\.weights: .*no such key"),
+        ({"config": {"dataset": {"stats": {"mean": [0], "std": [1]}}}}, "for each of 4 fields"),
+        ({"config": {"dataset": {"fields": "buoyancy"}}}, r"dataset\.fields: .*found 'buoyancy'"),
         ({"config": {"ae": {"hid_blocks": [1, 1, 1]}}}, "unknown|no such key"),
         ({"config": {"dataset": {"transform": {0: "sqrt"}}}}, "found 'sqrt' for buoyancy"),
         ({"config": {"dataset": {"stats": {"mean": [0] * 4, "std": [0] * 4}}}}, "positive std"),
@@ -272,12 +307,42 @@ def test_a_broken_autoencoder_is_refused(changes, message, tmp_path):
         ({"config": {"surrogate": {"patch_size": [2, 1, 1]}}}, "1 in time"),
         ({"config": {"surrogate": {"attention_heads": 3}}}, "3 even heads"),
         ({"config": {"surrogate": {"depth": 3}}}, r"unknown key surrogate\.depth"),
+        ({"config": {"surrogate": {"label_features": 0}}}, r"surrogate\.label_features: .*found 0"),
+        ({"config": {"trajectory": {"length": "long"}}}, r"trajectory\.length: .*found 'long'"),
     ],
 )
 def test_a_broken_emulator_is_refused(changes, message, tmp_path):
     folder = damaged(SM, tmp_path / "run", **changes)
     with pytest.raises(LilasError, match=message):
         load_run_emulator(open_run(folder))
+
+
+NEEDED = {
+    AE: [("ae", key) for key in ("norm", "saturation", "pixel_shuffle", "hid_blocks", "dropout")]
+    + [("dataset", key) for key in ("stats", "fields", "dimensions", "name")],
+    DM: [("denoiser", key) for key in ("qk_norm", "rope", "window_size", "schedule", "masked")]
+    + [("denoiser", "schedule", key) for key in ("name", "sigma_min", "scale")]
+    + [("trajectory", "stride")],
+    DATA / "runs/sm/sm2_rayleigh_benard_f4c4_unet": [
+        ("surrogate", key) for key in ("stride", "periodic", "norm", "channels", "label_features")
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("folder", "keys"), [(folder, keys) for folder, several in NEEDED.items() for keys in several]
+)
+def test_a_missing_key_never_becomes_a_default(folder, keys, tmp_path):
+    run = damaged(folder, tmp_path / "run")
+    described = yaml.safe_load((run / "config.yaml").read_text())
+    section = described
+    for key in keys[:-1]:
+        section = section[key]
+    del section[keys[-1]]
+    (run / "config.yaml").write_text(yaml.safe_dump(described))
+    with pytest.raises(LilasError, match=rf"config\.yaml: expected .*{keys[-1]}"):
+        load = load_run_autoencoder if folder is AE else load_run_emulator
+        load(open_run(run))
 
 
 def test_one_kind_is_not_another():
@@ -293,6 +358,10 @@ def test_broken_files_are_refused(tmp_path):
     (folder / "state.pth").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(LilasError, match=r"state\.pth: expected a PyTorch state, found a damaged"):
         open_run(folder)
+    for content in (b"", b"hello"):
+        (folder / "state.pth").write_bytes(content)
+        with pytest.raises(LilasError, match=r"state\.pth: .*found a damaged or foreign file"):
+            open_run(folder)
     (folder / "state.pth").unlink()
     with pytest.raises(LilasError, match=r"state\.pth: expected a file, found nothing"):
         open_run(folder)
@@ -306,6 +375,16 @@ def test_broken_files_are_refused(tmp_path):
         open_run(path)
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(LilasError, match=r"run\.zip: expected a whole zip"):
+        open_run(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(AE / "config.yaml", "a/config.yaml")
+        archive.write(AE / "state.pth", "b/state.pth")
+    with pytest.raises(LilasError, match=r"one run's folder inside, found a/config\.yaml and b"):
+        open_run(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.mkdir("run/state.pth")
+        archive.write(AE / "config.yaml", "run/config.yaml")
+    with pytest.raises(LilasError, match=r"one state\.pth inside, found 0"):
         open_run(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("notes.txt", "nothing")
@@ -365,10 +444,11 @@ def finished(official_pipeline):
 
 
 def test_nothing_is_trained(official_pipeline):
-    jobs = official_pipeline.planned()
-    if jobs:
-        assert not {"autoencoder", "emulator", "statistics", "fetch", "simulate"} & set(jobs)
-        assert (jobs["official_autoencoder"], jobs["official_emulator"]) == (1, 2)
+    jobs = official_pipeline.planned("--forceall")
+    trained = {"autoencoder", "emulator", "statistics", "fetch"}
+    assert not trained & set(jobs)
+    assert (jobs["official_autoencoder"], jobs["official_emulator"]) == (1, 2)
+    assert jobs["latents"] == 1
 
 
 @pytest.mark.slow
@@ -419,6 +499,7 @@ def test_the_record_names_the_run_and_its_hash(finished):
             r"emulators\.diffusion\.official: /none/run: expected the folder",
         ),
         ("diffusion", "ny04m1tx", "ny04m1tl"),
+        ("diffusion", str(DATA), r"lola_1\.1\.0/config\.yaml: expected a file of an official run"),
         ("diffusion", "1e3z5x2c", "f32c64_large is of kind autoencoder; expected diffusion"),
         ("diffusion", "2k83f6km", "is of kind neural_solver; expected diffusion"),
     ],
@@ -448,14 +529,7 @@ def test_a_released_run_is_fetched_once_into_the_data_folder(official_pipeline):
 # --- What does not fit ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def data(miniature):
-    path = next((miniature.folder / "results" / "data").rglob("test/*.hdf5"))
-    return open_files([path], ["buoyancy", "pressure", "velocity"])[0]
-
-
 STATES = config.States(fields=["buoyancy", "pressure", "velocity"])
-LABEL = {"Rayleigh": "log", "Prandtl": "log"}
 
 
 def changed(run: OfficialRun, section: str, **values: Any) -> OfficialRun:
@@ -464,9 +538,14 @@ def changed(run: OfficialRun, section: str, **values: Any) -> OfficialRun:
     return OfficialRun(run.path, run.kind, described, run.state)
 
 
+def asked(objective: str, window: int = 5) -> config.Emulator:
+    values = {"official": "any", "autoencoders": ["any"], "samplers": ["any"]}
+    return config.Emulator(**values, objective=objective, window=window)
+
+
 def test_what_fits_passes(data):
     check_states(open_run(AE), data, STATES)
-    check_emulation(open_run(DM), data, LABEL, stride=1)
+    check_emulation(open_run(DM), data, LABEL, 1, asked("diffusion"))
     check_pixels(open_run(PIXEL))
 
 
@@ -484,29 +563,46 @@ def test_states_that_differ_are_refused(data):
 def test_labels_and_strides_that_differ_are_refused(data):
     run = open_run(DM)
     with pytest.raises(LilasError, match="features as trained: 5, found 6: "):
-        check_emulation(changed(run, "denoiser", label_features=5), data, LABEL, 1)
+        check_emulation(
+            changed(run, "denoiser", label_features=5), data, LABEL, 1, asked("diffusion")
+        )
     with pytest.raises(LilasError, match=r"transforms as trained: .*found \{'Rayleigh': 'log'\}"):
-        check_emulation(run, data, {"Rayleigh": "log"}, 1)
+        check_emulation(run, data, {"Rayleigh": "log"}, 1, asked("diffusion"))
     with pytest.raises(LilasError, match="stride as trained: 1, found 4"):
-        check_emulation(run, data, LABEL, 4)
+        check_emulation(run, data, LABEL, 4, asked("diffusion"))
 
 
-def test_an_emulator_of_another_latent_space_is_refused(data, tmp_path):
+def test_objectives_and_windows_that_differ_are_refused(data):
+    with pytest.raises(LilasError, match="objective as trained: diffusion, found solver"):
+        check_emulation(open_run(DM), data, LABEL, 1, asked("solver"))
+    with pytest.raises(LilasError, match=r"window as trained: 5, found 9\. Set window to 5"):
+        check_emulation(open_run(SM), data, LABEL, 1, asked("solver", window=9))
+
+
+def test_an_emulator_of_another_latent_space_is_refused(tmp_path):
     weights = ours(open_run(AE), tmp_path / "weights.safetensors")
-    check_latents(open_run(DM), weights, data.channels)
+    check_latents(open_run(DM), weights)
     other = open_run(DATA / "runs/dm/dm1_euler_all_f4c6_vit_patch")
     with pytest.raises(LilasError, match="latent channels as trained: 6, found 4"):
-        check_latents(other, weights, data.channels)
+        check_latents(other, weights)
     renamed = changed(open_run(DM), "dataset", name="euler_all")
-    with pytest.raises(LilasError, match="dataset as trained: euler_all, found rayleigh_benard"):
-        check_latents(renamed, weights, data.channels)
+    with pytest.raises(LilasError, match=r"dataset\.name as trained: euler_all, found rayleigh_b"):
+        check_latents(renamed, weights)
+    stats = {"mean": [0.0] * 4, "std": [1.0] * 4}
+    with pytest.raises(LilasError, match=r"dataset\.stats as trained: .*found .*0\.38"):
+        check_latents(changed(open_run(DM), "dataset", stats=stats), weights)
+    with pytest.raises(LilasError, match="space as trained: pixels, found latents"):
+        check_latents(open_run(PIXEL), weights)
+    trained, *_ = written(MODELS[0], tmp_path)
+    with pytest.raises(LilasError, match="an official one, found one that was trained here"):
+        check_latents(open_run(DM), trained)
 
 
-def test_pixel_space_is_that_of_a_pixel_space_run():
+def test_pixel_space_is_that_of_a_pixel_space_run(tmp_path):
     run = open_run(PIXEL)
     latent = OfficialRun(run.path, run.kind, run.config | {"ae_run": "some_run"}, run.state)
     narrow = changed(run, "surrogate", channels=4)
-    for other in (open_run(AE), latent, narrow):
+    for other in (open_run(AE), open_run(DM), open_run(SM), latent, narrow):
         with pytest.raises(LilasError, match="architecture identity is pixel space"):
             check_pixels(other)
 

@@ -50,6 +50,7 @@ def _odd(number: int) -> int:
 
 
 Odd = Annotated[int, Field(gt=0), AfterValidator(_odd)]
+Even = Annotated[int, Field(gt=0, multiple_of=2)]
 
 
 # --- Datasets ---------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ class Transformer(Model):
     blocks: Positive = Field(description="Transformer blocks.")
     heads: Positive = Field(description="Attention heads.")
     ffn_factor: Positive = Field(default=4, description="Widening of the feed-forward layers.")
-    embedding: Positive = Field(default=256, description="Width of time and label embeddings.")
+    embedding: Even = Field(default=256, description="Width of time and label embeddings.")
     patch_size: list[Positive] | None = Field(
         default=None, description="Patch along each space axis; null is 1."
     )
@@ -296,12 +297,19 @@ class Transformer(Model):
 
 
 Official = Annotated[
-    str | None,
+    Annotated[str, Field(min_length=1)] | None,
     Field(
         description="Instead of training: the id of a released run of the paper, or the path of "
         "such a run's folder or zip, from which everything about the model is read."
     ),
 ]
+
+
+# What a transformer autoencoder does not have, or has inside `transformer`.
+DCAE_ONLY = (
+    *("channels", "blocks", "kernel_size", "pixel_shuffle", "identity_init", "norm"),
+    *("attention_heads", "ffn_factor", "dropout", "periodic", "checkpointing"),
+)
 
 
 class Autoencoder(Run):
@@ -363,12 +371,20 @@ class Autoencoder(Run):
         needed = "transformer" if self.architecture == "vit" else "channels"
         if self.latent_channels is None or not getattr(self, needed):
             raise ValueError(f"{self.architecture} needs latent_channels and {needed}")
-        if self.architecture == "vit" and (self.channels or self.blocks):
-            raise ValueError("vit takes its channels and blocks inside transformer")
+        others = {"dcae": ("transformer",), "vit": DCAE_ONLY}[self.architecture]
+        for key in self.model_dump(exclude_defaults=True):
+            if key in others:
+                raise ValueError(f"{key}: {self.architecture} has none; leave it out")
         if len(self.blocks) != len(self.channels):
             raise ValueError(
                 f"blocks has {len(self.blocks)} levels, channels has {len(self.channels)}"
             )
+        for level, heads in self.attention_heads.items():
+            if level not in range(len(self.channels)) or self.channels[level] % heads:
+                raise ValueError(
+                    f"attention_heads {{{level}: {heads}}}: a level of {len(self.channels)}, and "
+                    "heads that divide its channels"
+                )
         return self
 
     @property
@@ -393,7 +409,7 @@ class UNet(Model):
         description="Shrinking between levels along time and each space axis; null is 1 in time, "
         "2 in space.",
     )
-    embedding: Positive = Field(default=256, description="Width of time and label embeddings.")
+    embedding: Even = Field(default=256, description="Width of time and label embeddings.")
     ffn_factor: Positive = Field(default=1, description="Widening inside a block.")
     norm: Literal["layer", "group"] = Field(default="layer", description="Normalisation.")
     attention_heads: dict[int, Positive] = Field(
@@ -417,7 +433,8 @@ class UNet(Model):
 
 
 def _network(value: Any) -> str:
-    found = value.get("architecture") if isinstance(value, dict) else value.architecture
+    said = value.get("architecture") if isinstance(value, dict) else None
+    found = getattr(value, "architecture", said)
     return found if found == "unet" else "transformer"
 
 
@@ -573,15 +590,13 @@ class Study(Model):
     def _references(self) -> "Study":
         for kind in ("autoencoders", "emulators"):
             for name, run in getattr(self, kind).items():
-                trained = run.official is None and getattr(run, "architecture", "") != "identity"
-                if trained and run.train is None:
-                    raise ValueError(f"{kind}.{name}.train is missing")
+                _trained(f"{kind}.{name}", run)
                 for key in ("datasets", "per_dataset"):
                     _known(f"{kind}.{name}.{key}", getattr(run, key) or [], self.datasets)
                 for dataset in run.per_dataset:
-                    if (self.resolve(kind, name, dataset).official is None) != (
-                        run.official is None
-                    ):
+                    resolved = self.resolve(kind, name, dataset)
+                    _trained(f"{kind}.{name}.per_dataset.{dataset}", resolved)
+                    if (resolved.official is None) != (run.official is None):
                         raise ValueError(
                             f"{kind}.{name}.per_dataset.{dataset}.official: an entry is trained "
                             "on every dataset or on none; make it two entries"
@@ -729,6 +744,16 @@ class Config(Model):
     checkpoint_seconds: float = Field(
         default=60.0, ge=0, description="Time between checkpoints; 0 saves one whenever it logs."
     )
+
+
+def _trained(key: str, run: Any) -> None:
+    """Refuses an entry that is neither trained, nor official, nor pixel space."""
+    if (
+        run.train is None
+        and run.official is None
+        and getattr(run, "architecture", "") != "identity"
+    ):
+        raise ValueError(f"{key}.train is missing")
 
 
 def _known(key: str, names: Any, allowed: Any) -> None:

@@ -1,7 +1,7 @@
 """Where everything lies: the data files of a dataset and the folders of a study's runs.
 
-The path is an experiment's identity. This module only names paths; it opens nothing but the
-download registry and the folder of a dataset that lies on disk.
+The path is an experiment's identity. This module names paths, and checks what a study says of
+things that already exist: datasets on disk, and runs of the official code.
 """
 
 from functools import cache
@@ -82,7 +82,12 @@ def official_files(config: Config, official: str) -> list[str]:
     """
     path = Path(official).expanduser()
     if path.is_dir():
-        return [str(path / name) for name in ("config.yaml", "state.pth")]
+        files = [path / name for name in ("config.yaml", "state.pth")]
+        for file in files:
+            if not file.is_file():
+                action = "Name the folder of an official run under `official`."
+                raise broken(file, "a file of an official run", "nothing", action)
+        return [str(file) for file in files]
     if path.suffix == ".zip" or len(path.parts) > 1:
         if not path.is_file() or path.suffix != ".zip":
             action = "Correct the path under `official` in the study."

@@ -122,6 +122,16 @@ def climate(wildcards):
     return trained if trained in found else found[0]
 
 
+def splits(name):
+    """The splits of a dataset that a study needs: to evaluate official models, the test split."""
+    entries = [
+        STUDY.resolve(kind, *run[:1], name)
+        for kind in ("autoencoders", "emulators")
+        for run in STUDY.runs(kind, name)
+    ]
+    return SPLITS if any(entry.train is not None for entry in entries) else ("test",)
+
+
 def split_files(split, wildcards):
     return FILES[wildcards.dataset][split]
 

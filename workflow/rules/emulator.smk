@@ -24,6 +24,7 @@ rule emulator:
     params:
         config=lambda wildcards: task(
             stride=dataset(wildcards).stride,
+            label=dataset(wildcards).label,
             augment=augmentation(wildcards),
             emulator=resolved("emulator", wildcards),
             seed=seed("emulator", wildcards),

@@ -1,6 +1,6 @@
 """Whether an official run fits the data, and the autoencoder, that a study wants to use it with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def check_states(run: OfficialRun, data: WellFile, states: config.States) -> Non
         action = "List states.fields in this order."
         raise _differs(run, "the channels", ", ".join(known), ", ".join(names), action)
     axes = run.config["dataset"]["dimensions"]
-    if len(axes) != len(data.dimensions):
+    if list(axes) != list(data.dimensions):
         action = "This run is of other data."
         raise _differs(run, "the axes", ", ".join(axes), ", ".join(data.dimensions), action)
     for channel in data.channels:
@@ -37,13 +37,23 @@ def check_states(run: OfficialRun, data: WellFile, states: config.States) -> Non
 
 
 def check_emulation(
-    run: OfficialRun, data: WellFile, labels: Mapping[str, str], stride: int
+    run: OfficialRun,
+    data: WellFile,
+    labels: Mapping[str, str],
+    stride: int,
+    asked_for: config.Emulator,
 ) -> None:
-    """Refuses labels or strides that are not those that the run was trained with.
+    """Refuses an objective, window, label or stride that is not what the run was trained with.
 
     Raises:
         LilasError: which of them differs, and how.
     """
+    if run.kind != asked_for.objective:
+        action = f"Set objective to {run.kind}."
+        raise _differs(run, "the objective", run.kind, asked_for.objective, action)
+    if (window := run.config["trajectory"]["length"]) != asked_for.window:
+        action = f"Set window to {window}."
+        raise _differs(run, "the window", f"{window}", f"{asked_for.window}", action)
     names = label_names(data)
     if (features := run.model["label_features"]) != len(names):
         found = f"{len(names)}: {', '.join(names)}"
@@ -58,28 +68,47 @@ def check_emulation(
         raise _differs(run, "the stride", f"{steps}", f"{stride}", f"Set stride to {steps}.")
 
 
-def check_latents(run: OfficialRun, weights: Path, channels: Sequence[Any]) -> None:
-    """Refuses an emulator of the latents of another autoencoder.
+def check_latents(run: OfficialRun, weights: Path) -> None:
+    """Refuses an emulator of the latents of another autoencoder, or of other pixels.
 
-    An emulator belongs to the autoencoder of the same dataset and number of latent channels.
+    An emulator belongs to the official autoencoder of the same dataset, standardised alike, with
+    as many latent channels; one of pixels to pixel space taken from such a run.
 
     Args:
         run: The emulator's run.
         weights: The autoencoder's weights, ours.
-        channels: Of the states.
 
     Raises:
-        LilasError: the dataset or the number of channels differs.
+        LilasError: which of these differs, and how.
     """
     record = read_record(weights)
-    latent = record["config"]["autoencoder"].get("latent_channels") or len(channels)
     action = f"Give this emulator the autoencoder that it was trained with, not {weights}."
+    if "official" not in record:
+        found = "one that was trained here, or plain pixels"
+        raise _differs(run, "the autoencoder", "an official one", found, action)
+    described = original_config(record)
+    identity = record["config"]["autoencoder"]["architecture"] == "identity"
+    spaces = ("latents", "pixels")
+    if is_pixels(run) != identity:
+        trained, found = spaces[not identity], spaces[identity]
+        raise _differs(run, "the space", trained, found, action)
+    latent = record["config"]["autoencoder"].get("latent_channels", run.model["channels"])
     if run.model["channels"] != latent:
         raise _differs(run, "the latent channels", f"{run.model['channels']}", f"{latent}", action)
-    if "official" in record:
-        theirs = original_config(record)["dataset"]["name"]
-        if (ours := run.config["dataset"]["name"]) != theirs:
-            raise _differs(run, "the dataset", ours, theirs, action)
+    for key in ("name", "fields", "stats", "transform"):
+        trained, found = (c["dataset"].get(key) for c in (run.config, described))
+        if trained != found:
+            raise _differs(run, f"dataset.{key}", f"{trained}", f"{found}", action)
+
+
+def is_pixels(run: OfficialRun) -> bool:
+    """Returns whether an emulator learns in pixel space: so it is named, and no ae_run is."""
+    fields = run.config["dataset"]["fields"]
+    return (
+        run.config.get("ae_run") is None
+        and "pixel" in f"{run.model.get('name')} {run.config.get('name')}"
+        and run.model["channels"] == len(fields)
+    )
 
 
 def check_pixels(run: OfficialRun) -> None:
@@ -89,8 +118,7 @@ def check_pixels(run: OfficialRun) -> None:
         LilasError: the run is an autoencoder, or of an emulator of latents.
     """
     fields = run.config["dataset"]["fields"]
-    latent = run.kind == "autoencoder" or run.config.get("ae_run") is not None
-    if latent or run.model["channels"] != len(fields):
+    if run.kind == "autoencoder" or not is_pixels(run):
         raise LilasError(
             f"{run.path / CONFIG}: architecture identity is pixel space: expected an emulator of "
             f"the {len(fields)} channels {', '.join(fields)}, found a run of another space. Leave "

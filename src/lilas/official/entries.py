@@ -64,6 +64,12 @@ _UNET = _SHARED | {
     "kernel_size": "kernel_size",
     "identity_init": "identity_init",
 }
+# Every run says the rest; a key that is missing must not become a default of ours.
+_OPTIONAL = {
+    "ae": {"kernel_size", "patch_size", "stride", "periodic", "loss"},
+    "vit": {"masked", "schedule", "loss"},
+    "unet": {"kernel_size", "masked", "schedule", "loss"},
+}
 _SCHEDULE = {
     "sigma_min": "sigma_min",
     "sigma_max": "sigma_max",
@@ -121,8 +127,8 @@ def emulator_entry(run: OfficialRun) -> config.Emulator:
     section = run.model
     if section.get("arch") not in ("vit", "unet"):
         raise _refused(run, "arch", section.get("arch"), "vit, unet")
-    if section.get("masked") is False:
-        raise _refused(run, "masked", False, "true: the mask is an input")
+    if run.kind == "diffusion" and section.get("masked") is not True:
+        raise _refused(run, "masked", section.get("masked"), "true: the mask is an input")
     space = section["spatial"] - 1
     if section["arch"] == "vit":
         network = _renamed(run, section, _TRANSFORMER)
@@ -142,7 +148,7 @@ def emulator_entry(run: OfficialRun) -> config.Emulator:
         "autoencoders": ["any"],
         "samplers": ["any"],
         "network": network,
-        "window": _of(run, "trajectory", "length"),
+        "window": run.config["trajectory"]["length"],
     }
     if run.kind == "diffusion":
         values["diffusion"] = _diffusion(run)
@@ -155,8 +161,12 @@ def preprocessing_statistics(run: OfficialRun) -> dict[str, Any]:
     Raises:
         LilasError: the run's dataset section lacks them, or a transform is unknown.
     """
-    fields, stats = (_of(run, "dataset", key) for key in ("fields", "stats"))
+    fields, stats = (run.config["dataset"][key] for key in ("fields", "stats"))
     transforms = run.config["dataset"].get("transform") or {}
+    if beyond := [key for key in transforms if key not in range(len(fields))]:
+        action = "Use the run's own config.yaml."
+        expected = f"dataset.transform of fields 0 to {len(fields) - 1}"
+        raise broken(run.path / CONFIG, expected, repr(beyond[0]), action)
     channels = {}
     for i, name in enumerate(fields):
         kind = transforms.get(i)
@@ -183,63 +193,124 @@ def label_transforms(run: OfficialRun, parameters: list[str]) -> dict[str, str]:
     return {name: "log" for name in parameters if logged and name in _LOGGED}
 
 
-def official_config(
-    entry: config.Autoencoder | config.Emulator,
-    *,
-    channels: int,
-    features: int,
-    dimensions: list[str],
-    statistics: dict[str, Any],
-    dataset: str,
-    name: str,
+def official_autoencoder(
+    entry: config.Autoencoder, channels: int, described: dict[str, Any], name: str
 ) -> dict[str, Any]:
-    """Returns the configuration of one of our models as an official run's config.yaml has it.
+    """Returns the configuration of an autoencoder of ours as an official config.yaml has it.
 
     Args:
-        entry: The model.
-        channels: Of its states: pixels for an autoencoder, latents for an emulator.
-        features: Of its label; an autoencoder has none.
-        dimensions: Space axes.
-        statistics: Of its dataset, see `lilas.statistics`.
-        dataset: Name of its dataset.
+        entry: The autoencoder.
+        channels: Of a state.
+        described: Its dataset, see `official_dataset`.
         name: Name of the run.
 
     Raises:
         LilasError: the official code has no such model.
     """
-    kinds = {_official_transform(c["transform"]) for c in statistics["channels"].values()}
-    described = {
-        "name": dataset,
-        "physics": [dataset],
+    axes = described["dimensions"]
+    if entry.architecture != "dcae":
+        raise LilasError(f"official: no autoencoder of architecture {entry.architecture!r}")
+    if entry.periodic and set(entry.periodic) != set(axes):
+        raise LilasError(
+            f"official: pads all axes periodically or none, here {', '.join(entry.periodic)} of "
+            f"{', '.join(axes)}"
+        )
+    losses = {entry.loss: 1.0}
+    if entry.similarity_weight:
+        losses["similarity"] = entry.similarity_weight
+    section = _said(entry, _AUTOENCODER) | {
+        "name": name,
+        "arch": "dcae",
+        "saturation": None if entry.saturation == "none" else entry.saturation,
+        "attention_heads": entry.attention_heads,
+        "periodic": bool(entry.periodic),
+        "loss": {"losses": list(losses), "weights": list(losses.values())},
+        "pix_channels": channels,
+        "spatial": len(axes),
+    }
+    return {"ae": section, "dataset": described, "name": name}
+
+
+def official_emulator(
+    entry: config.Emulator,
+    channels: int,
+    features: int,
+    described: dict[str, Any],
+    *,
+    stride: int,
+    autoencoder: str | None,
+    name: str,
+) -> dict[str, Any]:
+    """Returns the configuration of an emulator of ours as an official config.yaml has it.
+
+    Args:
+        entry: The emulator.
+        channels: Of a latent.
+        features: Of its label.
+        described: Its dataset, see `official_dataset`.
+        stride: Solver steps between the states of its windows.
+        autoencoder: Name of its autoencoder's run; None is pixel space.
+        name: Name of the run.
+
+    Raises:
+        LilasError: the official code has no such model.
+    """
+    spatial = len(described["dimensions"])
+    section = _official_network(entry, spatial) | {
+        "name": name if autoencoder else f"{name}_pixel",
+        "channels": channels,
+        "label_features": features,
+        "spatial": 1 + spatial,
+    }
+    if entry.objective == "diffusion":
+        section |= {"masked": True} | _official_diffusion(entry.diffusion)
+    context = {
+        "lmbda": entry.context_rate,
+        "rho": entry.context_forward,
+        "atleast": entry.context_at_least,
+    }
+    return {
+        "dataset": described,
+        SECTIONS[entry.objective]: section,
+        "ae_run": autoencoder,
+        "trajectory": {"length": entry.window, "stride": stride, "context": context},
+        "name": name,
+    }
+
+
+def official_dataset(
+    statistics: dict[str, Any], dimensions: list[str], label: dict[str, str], name: str
+) -> dict[str, Any]:
+    """Returns a dataset as an official config.yaml has it.
+
+    Args:
+        statistics: See `lilas.statistics`.
+        dimensions: Space axes.
+        label: Transforms of the label's parameters.
+        name: Of the dataset.
+
+    Raises:
+        LilasError: the official code has no such transform.
+    """
+    logged = {key for key, kind in label.items() if kind == "log"}
+    if logged not in (set(), {"Rayleigh", "Prandtl"}, {"rho0"}):
+        raise LilasError(
+            f"official: no label with logarithms of {', '.join(sorted(logged))}; it takes those of "
+            "Rayleigh and Prandtl, or of rho0, or none"
+        )
+    channels = statistics["channels"]
+    transforms = [_official_transform(entry["transform"]) for entry in channels.values()]
+    return {
+        "name": name,
+        "physics": [name],
         "include_filters": [],
         "dimensions": dimensions,
         "periodic": False,
-        "fields": list(statistics["channels"]),
-        "transform": {
-            i: kind
-            for i, c in enumerate(statistics["channels"].values())
-            if (kind := _official_transform(c["transform"]))
-        }
-        if kinds - {None}
-        else {},
-        "stats": {
-            key: [c[key] for c in statistics["channels"].values()] for key in ("mean", "std")
-        },
-        "augment": [],
+        "fields": list(channels),
+        "transform": {i: kind for i, kind in enumerate(transforms) if kind},
+        "stats": {key: [entry[key] for entry in channels.values()] for key in ("mean", "std")},
+        "augment": ["log_scalars"] if logged else [],
     }
-    spatial = len(dimensions)
-    if isinstance(entry, config.Autoencoder):
-        section = _official_autoencoder(entry, dimensions)
-        section |= {"name": name, "pix_channels": channels, "spatial": spatial}
-        return {"ae": section, "dataset": described, "name": name}
-    section = _official_network(entry, spatial)
-    section |= {"name": name, "channels": channels, "label_features": features}
-    section["spatial"] = 1 + spatial
-    trajectory = {"length": entry.window, "stride": 1}
-    if entry.objective == "diffusion":
-        section |= {"masked": True} | _official_diffusion(entry.diffusion)
-    kind = SECTIONS[entry.objective]
-    return {"dataset": described, kind: section, "trajectory": trajectory, "name": name}
 
 
 def _losses(run: OfficialRun) -> dict[str, Any]:
@@ -264,27 +335,6 @@ def _official_transform(transform: dict[str, Any]) -> str | None:
     )
 
 
-def _official_autoencoder(entry: config.Autoencoder, dimensions: list[str]) -> dict[str, Any]:
-    if entry.architecture != "dcae":
-        raise LilasError(f"official: no autoencoder of architecture {entry.architecture!r}")
-    if entry.periodic and set(entry.periodic) != set(dimensions):
-        raise LilasError(
-            f"official: pads all axes periodically or none, here {', '.join(entry.periodic)} of "
-            f"{', '.join(dimensions)}"
-        )
-    section = _said(entry, _AUTOENCODER)
-    saturation = None if entry.saturation == "none" else entry.saturation
-    return section | {
-        "arch": "dcae",
-        "saturation": saturation,
-        "attention_heads": entry.attention_heads,
-        "periodic": bool(entry.periodic),
-        "loss": {"losses": [entry.loss], "weights": [1.0]}
-        if not entry.similarity_weight
-        else {"losses": [entry.loss, "similarity"], "weights": [1.0, entry.similarity_weight]},
-    }
-
-
 def _official_network(entry: config.Emulator, space: int) -> dict[str, Any]:
     network = entry.network
     if isinstance(network, config.UNet):
@@ -307,6 +357,12 @@ def _diffusion(run: OfficialRun) -> dict[str, Any]:
         if key not in ("name", *_SCHEDULE):
             known = "denoiser.schedule's keys name, " + ", ".join(_SCHEDULE)
             raise broken(run.path / CONFIG, known, key, "This run needs a newer LILAS.")
+    bounds = list(_SCHEDULE)[: 4 if schedule["name"] == "log_logit" else 2]
+    for key in bounds:
+        if key not in schedule:
+            where = f"denoiser.schedule.{key}"
+            action = "Use the run's own config.yaml."
+            raise broken(run.path / CONFIG, where, "no such key", action)
     prior = loss.get("distribution", "uniform")
     values = {ours: schedule[key] for key, ours in _SCHEDULE.items() if key in schedule}
     values |= {"schedule": schedule["name"], "prior": prior}
@@ -317,6 +373,8 @@ def _diffusion(run: OfficialRun) -> dict[str, Any]:
 
 
 def _official_diffusion(entry: config.Diffusion) -> dict[str, Any]:
+    if entry.schedule == "rectified":
+        raise LilasError("official: release 1.1.0 is not known to have the schedule 'rectified'")
     values = entry.model_dump()
     bounds = list(_SCHEDULE)[: 4 if entry.schedule == "log_logit" else 2]
     a, b = entry.prior_parameters
@@ -327,6 +385,11 @@ def _official_diffusion(entry: config.Diffusion) -> dict[str, Any]:
 
 
 def _renamed(run: OfficialRun, section: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    family = "ae" if run.kind == "autoencoder" else section["arch"]
+    for key in sorted(set(known) - _OPTIONAL[family] - set(section)):
+        where = f"{SECTIONS[run.kind]}.{key}"
+        action = "Use the run's own config.yaml."
+        raise broken(run.path / CONFIG, where, "no such key", action)
     for key in section:
         if key not in known:
             where = f"{SECTIONS[run.kind]}.{key}"
@@ -351,11 +414,3 @@ def _made(run: OfficialRun, model: type[Any], values: dict[str, Any]) -> Any:
 def _refused(run: OfficialRun, key: str, found: Any, allowed: str) -> LilasError:
     where = f"{SECTIONS[run.kind]}.{key} one of {allowed}"
     return broken(run.path / CONFIG, where, repr(found), "This run needs a newer LILAS.")
-
-
-def _of(run: OfficialRun, section: str, key: str) -> Any:
-    try:
-        return run.config[section][key]
-    except (KeyError, TypeError):
-        action = "Use the run's own config.yaml."
-        raise broken(run.path / CONFIG, f"{section}.{key}", "none", action) from None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lilas.errors import LilasError, broken
 from lilas.files import atomic
+from lilas.official.schema import check_config
 
 # The section of config.yaml that describes the model, by what the model is.
 SECTIONS = {"autoencoder": "ae", "diffusion": "denoiser", "solver": "surrogate"}
@@ -64,6 +65,7 @@ def open_run(path: str | Path) -> OfficialRun:
             ", ".join(config),
             "Use the folder of an autoencoder, a diffusion model or a neural solver.",
         )
+    check_config(path / CONFIG, config)
     return OfficialRun(path, kinds[0], config, _state(path / STATE, stream))
 
 
@@ -103,14 +105,18 @@ def _unzipped(path: Path) -> tuple[bytes, IO[bytes] | Path]:
     again = "Delete it and fetch it again."
     try:
         with zipfile.ZipFile(path) as archive:
-            found = {name: _member(path, archive.namelist(), name) for name in (CONFIG, STATE)}
-            return archive.read(found[CONFIG]), io.BytesIO(archive.read(found[STATE]))
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            config, state = (_member(path, archive.namelist(), n) for n in (CONFIG, STATE))
+            if Path(config).parent != Path(state).parent:
+                found = f"{config} and {state}"
+                raise broken(path, "one run's folder inside", found, "Use the zip of one run.")
+            return archive.read(config), io.BytesIO(archive.read(state))
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise broken(path, "a whole zip", f"a damaged one ({error})", again) from None
 
 
 def _member(path: Path, names: list[str], wanted: str) -> str:
-    found = [name for name in names if Path(name).name == wanted and not name.startswith("__")]
+    files = [name for name in names if not name.endswith("/") and not name.startswith("__")]
+    found = [name for name in files if Path(name).name == wanted]
     if len(found) != 1:
         action = "Use the zip of one official run."
         raise broken(path, f"one {wanted} inside", f"{len(found)}", action)
@@ -128,11 +134,15 @@ def _configuration(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def _state(path: Path, stream: IO[bytes] | Path) -> dict[str, Tensor]:
+    if not zipfile.is_zipfile(stream):
+        found = "a damaged or foreign file (not a zip, as torch writes)"
+        raise broken(path, "a PyTorch state", found, "Fetch it again.")
+    if not isinstance(stream, Path):
+        stream.seek(0)
     try:
         state = torch.load(stream, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        found = f"a damaged or foreign file ({reason})"
+        found = f"a damaged or foreign file ({str(error).partition(chr(10))[0]})"
         raise broken(path, "a PyTorch state", found, "Fetch it again.") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise broken(path, "tensors by name", type(state).__name__, "Use the run's own state.pth.")

@@ -1,5 +1,6 @@
 """Official runs as our models, and our models as official runs; no number changes either way."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,16 @@ from torch import Tensor, nn
 
 from lilas import config
 from lilas.autoencoder import Autoencoder
+from lilas.data.preprocess import Preprocessing
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.models import make_autoencoder, make_objective
 from lilas.official.entries import (
     autoencoder_entry,
     emulator_entry,
-    official_config,
+    official_autoencoder,
+    official_dataset,
+    official_emulator,
     preprocessing_statistics,
 )
 from lilas.official.folders import CONFIG, STATE, OfficialRun, original_config, write_run
@@ -66,50 +70,81 @@ def save_run(weights: Path, statistics: Path, folder: Path) -> None:
     """Writes the weights of a model of ours as an official run folder.
 
     What came from an official run gets its own configuration back; for another model a
-    configuration is made of its entry and its dataset's statistics.
+    configuration is made of its record and its dataset's statistics.
 
     Raises:
-        LilasError: the weights are not ours, or the official code has no such model.
+        LilasError: the weights are not ours, or of pixel space, or the official code has no such
+            model.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise broken(folder, "a new or empty folder", "files", "Choose another folder.")
     record, state = read_record(weights), load_file(weights)
     kind = "emulator" if "emulator" in record["config"] else "autoencoder"
     made = config.Emulator if kind == "emulator" else config.Autoencoder
     entry = made(**record["config"][kind])
+    if kind == "autoencoder" and entry.architecture != "dcae":
+        raise LilasError(
+            f"{weights}: the official code has no autoencoder of architecture "
+            f"{entry.architecture!r}; pixel space has no weights to save"
+        )
     if "official" in record:
         described = original_config(record)
+    elif kind == "autoencoder":
+        described = _described_autoencoder(entry, state, weights, statistics, folder.name)
     else:
-        described = official_config(
-            entry,
-            **_shape(entry, state),
-            statistics=read_json(statistics, ("channels",)),
-            dataset=weights.resolve().parents[2 if kind == "emulator" else 1].name,
-            name=folder.name,
-        )
+        described = _described_emulator(entry, state, record, weights, statistics, folder.name)
     write_run(folder, described, official_state(entry, state))
 
 
-def _shape(entry: config.Autoencoder | config.Emulator, state: dict[str, Tensor]) -> dict[str, Any]:
-    """Returns channels, features and axes as the shapes of a state tell them."""
-    if isinstance(entry, config.Autoencoder):
-        if entry.architecture != "dcae":
-            raise LilasError(f"official: no autoencoder of architecture {entry.architecture!r}")
-        kernel = state["encoder.layers.0.weight"].shape
-        space = len(kernel) - 2
-        channels = kernel[1] // entry.patch_size**space
-        return {"channels": channels, "features": 0, "dimensions": list("xyz"[:space])}
+def _described_autoencoder(
+    entry: config.Autoencoder, state: Any, weights: Path, statistics: Path, name: str
+) -> dict[str, Any]:
+    kernel = state["encoder.layers.0.weight"].shape
+    space = len(kernel) - 2
+    channels = kernel[1] // entry.patch_size**space
+    dataset = _dataset(statistics, space, {}, weights.resolve().parents[1].name)
+    if len(dataset["fields"]) != channels:
+        found = f"{len(dataset['fields'])}: {', '.join(dataset['fields'])}"
+        action = "Name the statistics of the dataset that it was trained on."
+        raise broken(statistics, f"the {channels} channels of {weights}", found, action)
+    return official_autoencoder(entry, channels, dataset, name)
+
+
+def _described_emulator(
+    entry: config.Emulator,
+    state: Any,
+    record: dict[str, Any],
+    weights: Path,
+    statistics: Path,
+    name: str,
+) -> dict[str, Any]:
     features = state["backbone.label.0.weight"].shape[1]
-    if entry.network.architecture == "unet":
+    if isinstance(entry.network, config.UNet):
         kernel = state["backbone.network.last.weight"].shape
         channels, space = kernel[0], len(kernel) - 3
     else:
         space = state["backbone.network.position.weight"].shape[1] // entry.network.channels - 1
-        points = 1
-        for size in entry.network.patch_size or []:
-            points *= size
-        channels = state["backbone.network.project.weight"].shape[0] // points
-    return {"channels": channels, "features": features, "dimensions": list("xyz"[:space])}
+        outputs = state["backbone.network.project.weight"].shape[0]
+        channels = outputs // math.prod(entry.network.patch_size or [1])
+    folder = weights.resolve().parents[1]
+    latent = read_record(folder / "weights.safetensors")["config"]["autoencoder"]
+    pixels = latent["architecture"] == "identity"
+    label = record["config"].get("label", {})
+    return official_emulator(
+        entry,
+        channels,
+        features,
+        _dataset(statistics, space, label, folder.parent.name),
+        stride=record["config"]["stride"],
+        autoencoder=None if pixels else folder.name,
+        name=name,
+    )
+
+
+def _dataset(path: Path, space: int, label: dict[str, str], name: str) -> dict[str, Any]:
+    statistics = read_json(path, ("channels",))
+    Preprocessing.from_statistics(statistics, path)
+    return official_dataset(statistics, list("xyz"[:space]), label, name)
 
 
 def _load(run: OfficialRun, model: nn.Module, names: Names) -> None:

@@ -36,8 +36,8 @@ def main() -> None:
     if args.what == "autoencoder":
         entry, state = _autoencoder(official, config.autoencoder)
     else:
-        check_emulation(official, data, config.label, config.stride)
-        check_latents(official, args.autoencoder, data.channels)
+        check_emulation(official, data, config.label or {}, config.stride, config.emulator)
+        check_latents(official, args.autoencoder)
         inputs["autoencoder"] = args.autoencoder
         entry, model = load_run_emulator(official)
         state = model.state_dict()
