@@ -340,8 +340,8 @@ def test_a_missing_key_never_becomes_a_default(folder, keys, tmp_path):
         section = section[key]
     del section[keys[-1]]
     (run / "config.yaml").write_text(yaml.safe_dump(described))
+    load = load_run_autoencoder if folder is AE else load_run_emulator
     with pytest.raises(LilasError, match=rf"config\.yaml: expected .*{keys[-1]}"):
-        load = load_run_autoencoder if folder is AE else load_run_emulator
         load(open_run(run))
 
 

@@ -343,6 +343,8 @@ def _weights(path: Path) -> Inspection:
             entry["high"] = max(entry["high"], tensor.max().item())
     total = sum(entry["numbers"] for entry in modules.values())
     which = "of the best validation" if path.stem.endswith("_best") else "of the last step"
+    if "official" in record:
+        which = f"as the official run {record['official']['run']} has them"
     lines = [f"{path}: weights of the {record['stage']}, {which}", ""]
     lines += _facts(
         {
