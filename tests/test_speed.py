@@ -5,11 +5,13 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lilas import config
 from lilas.nn import vit
 from lilas.nn.dcae import Decoder, Encoder
+from lilas.nn.layers import Conv
 from lilas.nn.vit import Transformer
 from lilas.objectives import OBJECTIVES, Backbone
 from lilas.official.parity import relative_error
@@ -160,6 +162,40 @@ def test_a_compiled_objective_is_the_objective():
         found.append([loss.detach(), *(p.grad for p in objective.parameters())])
     for a, b in zip(*found, strict=True):
         assert relative_error(a, b) < 1e-4
+
+
+@pytest.mark.parametrize("points", [2, 16])
+def test_convolutions_choose_their_layout(points):
+    """Channels last in memory where the map is larger than the weight, else channel-first."""
+    x = draw(2, 8, points, points)
+    conv = Conv(8, 8, 3, (False, False))
+    last = x.numel() > conv.weight.numel()
+    assert last == (points == 16)
+    y = conv(x)
+    assert y.is_contiguous(memory_format=torch.channels_last) == last
+    assert y.is_contiguous() != last
+    assert relative_error(y, F.conv2d(x, conv.weight, conv.bias, padding=1)) < 1e-5
+
+
+def test_autoencoders_compile_with_their_own_layouts():
+    """The compiler is told to leave them; a backend that takes no options is told nothing."""
+    x, found = draw(2, 3, 8, 12), []
+
+    def look(_: torch.fx.Graph) -> None:
+        found.append(torch._inductor.config.layout_optimization)
+        raise InterruptedError("Seen before any code is generated.")
+
+    for kind, given in ((Encoder, x), (Decoder, draw(2, 4, 4, 6))):
+        network = drawn(kind(3, 4, **ONCE | AUTOENCODER, periodic=(True, False)))
+        expected = network(given)
+        network.compile(backend="eager", fullgraph=True)
+        assert relative_error(network(given), expected) < 1e-5
+        torch.compiler.reset()
+        with torch._inductor.config.patch(layout_optimization=True):
+            network.compile(options={"pre_grad_custom_pass": look})
+            with pytest.raises(torch._dynamo.exc.BackendCompilerFailed):
+                network(given)
+    assert found == [False, False]
 
 
 def test_another_grid_compiles_once_more_another_batch_never_again():

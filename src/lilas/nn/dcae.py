@@ -1,20 +1,14 @@
 """The paper's convolutional autoencoder networks (section 4.1; official code 1.1.0, `dcae`)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lilas.nn.layers import (
-    Conv,
-    SelfAttention,
-    channels_last,
-    depth_to_space,
-    make_norm,
-    space_to_depth,
-)
+from lilas.nn.layers import Conv, SelfAttention, depth_to_space, make_norm, space_to_depth
 
 
 class ResidualBlock(nn.Module):
@@ -90,7 +84,21 @@ class Up(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
-class Encoder(nn.Module):
+class Levels(nn.Module):
+    """A network of convolutions that know which memory layout is best for each of them."""
+
+    def compile(self, **options: Any) -> None:
+        """Compiles the network as `torch.nn.Module.compile` does, layouts left as they are.
+
+        The compiler would choose one layout for all convolutions, which at the paper's size costs
+        more than compiling gains.
+        """
+        if options.get("backend", "inductor") == "inductor":
+            options["options"] = {"layout_optimization": False, **options.get("options", {})}
+        super().compile(**options)
+
+
+class Encoder(Levels):
     """Maps states (batch, pixel channel, *space) to latents (batch, latent channel, *space/f).
 
     f = patch_size * 2^(levels - 1). At each level a downsampling, then residual blocks.
@@ -148,10 +156,10 @@ class Encoder(nn.Module):
                 conv.start_near_identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(channels_last(space_to_depth(x, self.patch))).contiguous()
+        return self.layers(space_to_depth(x, self.patch)).contiguous()
 
 
-class Decoder(nn.Module):
+class Decoder(Levels):
     """Maps latents (batch, latent channel, *space/f) to states: the encoder mirrored.
 
     At each level, coarsest first, residual blocks, then an upsampling. Arguments as `Encoder`.
@@ -196,4 +204,4 @@ class Decoder(nn.Module):
                 conv.start_near_identity()
 
     def forward(self, z: Tensor) -> Tensor:
-        return depth_to_space(self.layers(channels_last(z)), self.patch).contiguous()
+        return depth_to_space(self.layers(z), self.patch).contiguous()
