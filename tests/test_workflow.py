@@ -369,3 +369,23 @@ def test_a_dry_run_of_the_larger_studies_plans_every_stage(pipeline, tmp_path: P
         assert done.returncode == 0, done.stderr
         for rule in ("autoencoder", "latents_write", "emulator", "rollout", "evaluate", "report"):
             assert rule in done.stdout
+
+
+def test_the_released_study_trains_nothing_and_needs_the_test_split_alone(pipeline, tmp_path):
+    for target, files in (("all", 35), ("all_latents", 35), ("all_data", 35)):
+        done = subprocess.run(
+            ["snakemake", "-n", target, "--config", "study=released", f"results={tmp_path}"],
+            cwd=pipeline.folder,
+            env=pipeline.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        stats = done.stdout.split("Job stats:")[1].split("Reasons:")[0]
+        jobs = {line.split()[0]: line.split()[-1] for line in stats.splitlines() if line.strip()}
+        assert int(jobs["download"]) == files
+        assert not {"statistics", "autoencoder", "emulator"} & set(jobs)
+        if target == "all":
+            counts = [jobs[rule] for rule in ("fetch", "official_autoencoder", "official_emulator")]
+            assert counts == ["10", "4", "7"]
