@@ -9,12 +9,14 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilas import evaluation, stores, tables
+from lilas import evaluation, scores, stores, tables
 from lilas.autoencoder import make_identity
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files, write_well
 from lilas.errors import LilasError
+from lilas.metrics import Ensemble
+from lilas.physics import Flow
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def pixels(tmp_path):
 
 
 def test_baselines_in_closed_form(pixels):
-    frames = evaluation.score_baselines(pixels, [0], slice(0, 6, 1), torch.device("cpu"))
+    frames = evaluation.score_baselines(pixels, [0], slice(0, 6, 1), None, torch.device("cpu"))
     table = pd.concat(frames)
     vrmse = table[table["metric"] == "vrmse"].set_index(["emulator", "lead_time"])["value"]
     # The unbiased variance over 128 points makes sqrt(127/128) of 1.
@@ -93,23 +95,25 @@ def test_baselines_in_closed_form(pixels):
 
 
 def test_a_rollout_that_diverged_is_refused(pixels):
-    truth = torch.from_numpy(pixels.truth(0))
+    truth, wave = torch.from_numpy(pixels.truth(0)), Flow.of(*pixels.places[0])
     with pytest.raises(LilasError, match="the rollout diverged"):
-        evaluation.score(truth, truth[None] * torch.nan, ["u"], range(6))
+        evaluation.score(truth, Ensemble(truth[None] * torch.nan, 2), range(6), wave)
 
 
 def test_metrics_files_round_trip_and_refuse_others(tmp_path, pixels):
-    frames = list(evaluation.score_baselines(pixels, [0], slice(0, 6, 1), torch.device("cpu")))
+    frames = list(evaluation.score_baselines(pixels, [0], slice(0, 6, 1), None, torch.device("cpu")))
     names = {"dataset": "wave", "autoencoder": "", "compression": 1.0, "sampler": ""}
+    curve = frames[0][:3].assign(metric="power_spectrum", at=[0.1, 0.2, 0.3])
     path = tmp_path / "metrics.parquet"
-    evaluation.write_metrics(path, frames, names, {"stage": "evaluate"})
-    table = evaluation.read_metrics([path])
+    scores.write_scores(path, [*frames, curve], names, {"stage": "evaluate"})
+    table = scores.read_scores(path)
     assert len(table) == sum(len(frame) for frame in frames)
     assert table["value"].sum() == pytest.approx(sum(f["value"].sum() for f in frames))
-    assert evaluation.metrics_record(path) == {"stage": "evaluate"}
+    assert scores.read_curves(path)["at"].tolist() == [0.1, 0.2, 0.3]
+    assert scores.scores_record(path) == {"stage": "evaluate"}
     table.rename(columns={"value": "score"}).to_parquet(path)
     with pytest.raises(LilasError, match="value"):
-        evaluation.read_metrics([path])
+        scores.read_scores(path)
 
 
 @pytest.fixture
@@ -165,11 +169,14 @@ def perfect_rollouts(folder, **replaced):
 
 def test_rollouts_are_scored_against_their_own_trajectories(split):
     dataset, identity = perfect_rollouts(split), make_identity(1, 2)
-    frames = evaluation.score_rollouts(dataset, opened(split, "ab"), identity, torch.device("cpu"))
+    pixels = opened(split, "ab")
+    frames = evaluation.score_rollouts(dataset, pixels, identity, None, torch.device("cpu"))
     table = pd.concat(frames)
     rmse = table[table["metric"] == "rmse"]
-    assert rmse["trajectory"].tolist() == [0, 0, 1, 1, 2, 2]
-    assert rmse["value"].tolist() == [0.0] * 6
+    for reference in ("truth", "autoencoder"):
+        rows = rmse[rmse["relative_to"] == reference]
+        assert rows["trajectory"].tolist() == [0, 0, 1, 1, 2, 2]
+        assert rows["value"].tolist() == [0.0] * 6
 
 
 @pytest.mark.parametrize(
@@ -188,7 +195,8 @@ def test_rollouts_are_scored_against_their_own_trajectories(split):
 )
 def test_rollouts_of_other_trajectories_are_refused(split, order, replaced, words):
     dataset, pixels = perfect_rollouts(split, **replaced), opened(split, order)
-    frames = evaluation.score_rollouts(dataset, pixels, make_identity(1, 2), torch.device("cpu"))
+    identity = make_identity(1, 2)
+    frames = evaluation.score_rollouts(dataset, pixels, identity, None, torch.device("cpu"))
     with pytest.raises(LilasError, match="rollouts.zarr.*" + ".*".join(words)):
         next(frames)
 

@@ -157,6 +157,11 @@ class Evaluation(Model):
         default=None, description="Test trajectories, drawn with `seed`; null is all of them."
     )
     seed: int = Field(default=0, ge=0, description="Seed of the draw of test trajectories.")
+    physics: Literal["convection", "gas"] | None = Field(
+        default=None,
+        description="Laws that the states obey, and are scored by: `convection` of Rayleigh-Bénard "
+        "in free-fall units, `gas` of an ideal gas; null is none.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "Evaluation":
@@ -570,7 +575,7 @@ class Sampler(Model):
 class Figures(Model):
     """How figures look; nothing here changes a number."""
 
-    trajectories: Positive = Field(default=1, description="Test trajectories drawn as panels.")
+    trajectories: Positive = Field(default=1, description="Test trajectories drawn and shown.")
     lead_times: list[Positive] | None = Field(
         default=None, description="Lead times of the panels; null spaces five over the rollout."
     )

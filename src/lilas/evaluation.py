@@ -1,18 +1,13 @@
-"""Scores of rollouts, reconstructions and baselines, trajectory by trajectory.
+"""Scores of rollouts, reconstructions and baselines, a few lead times of a trajectory at a time.
 
-Every number is a row: dataset, autoencoder, emulator, sampler, context, trajectory, field, lead
-time, metric, value. Memory holds one trajectory's ensemble at a time, however many there are.
+Memory holds one such block's ensemble, however many trajectories there are and however long.
 """
 
-import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import xarray as xr
 from torch import Tensor
@@ -21,29 +16,14 @@ from lilas.autoencoder import Autoencoder
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.errors import LilasError, broken
-from lilas.files import atomic
-from lilas.metrics import evaluate
-from lilas.provenance import as_json
+from lilas.metrics import METRICS, Ensemble, curves, evaluate
+from lilas.physics import LAWS, RESIDUALS, Flow
+from lilas.progress import progress
 
-# Numbers decoded at once: what memory holds does not grow with the length of a rollout.
-DECODED = 2**26
-
-SCHEMA = pa.schema(
-    [
-        ("dataset", pa.string()),
-        ("autoencoder", pa.string()),
-        ("compression", pa.float64()),
-        ("emulator", pa.string()),
-        ("sampler", pa.string()),
-        ("context", pa.int32()),
-        ("members", pa.int32()),
-        ("trajectory", pa.int32()),
-        ("field", pa.string()),
-        ("lead_time", pa.int32()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-    ]
-)
+# Numbers of an ensemble in memory at once, before what scores need besides.
+DECODED = 2**24
+# States that an autoencoder sees at once.
+TOGETHER = 16
 
 
 def test_trajectories(evaluation: dict[str, Any], rows: int) -> list[int]:
@@ -74,52 +54,137 @@ def rollout_steps(start: int, context: int, stride: int, last: int) -> slice:
     return slice(first, first + (states - 1) * stride + 1, stride)
 
 
+# --- Scores of states -------------------------------------------------------------------------
+
+
 def score(
-    truth: Tensor, ensemble: Tensor, fields: list[str], lead_times: Iterable[int]
+    truth: Tensor,
+    ensemble: Ensemble,
+    lead_times: Sequence[int],
+    flow: Flow,
+    *,
+    physics: str | None = None,
+    relative_to: str = "truth",
+    curved: Sequence[int] = (),
 ) -> pd.DataFrame:
-    """Returns the metrics of one trajectory, a row each.
+    """Returns the metrics of states of one trajectory, a row each.
 
     Args:
         truth: (time, channel, *space), physical units.
-        ensemble: (member, time, channel, *space), physical units.
-        fields: Names of the channels.
+        ensemble: Of (member, time, channel, *space), physical units.
         lead_times: Of each time, in solver steps.
+        flow: Names of the channels, and what the laws need.
+        physics: Which of `LAWS` hold; None is none.
+        relative_to: What `truth` is: `truth`, or `autoencoder` for the auto-encoded truth.
+        curved: Lead times whose curves are kept.
+
+    Returns:
+        Columns lead_time, field, metric, at (curves only), value, relative_to.
 
     Raises:
         LilasError: a metric is not finite.
     """
-    values = evaluate(truth, ensemble, spatial=truth.ndim - 2)
-    index = pd.MultiIndex.from_product([list(lead_times), fields], names=["lead_time", "field"])
-    table = pd.DataFrame(
-        {name: value.flatten().double().cpu().numpy() for name, value in values.items()}, index
-    )
-    if bad := [name for name in table if not np.isfinite(table[name]).all()]:
+    spatial = truth.ndim - 2
+    parts = [_rows(evaluate(truth, ensemble, spatial=spatial), lead_times, flow.channels)]
+    for metric in METRICS.values():
+        for i in _own_channels(metric.fields or (), flow.channels):
+            one = Ensemble(ensemble.v[:, :, i : i + 1], spatial)
+            values = evaluate(truth[:, i : i + 1], one, spatial=spatial, names=[metric.name])
+            parts.append(_rows(values, lead_times, flow.channels[i : i + 1]))
+    if wanted := [i for i, lead in enumerate(lead_times) if lead in curved]:
+        one = Ensemble(ensemble.v[:, wanted], spatial)
+        for name, (at, values) in curves(truth[wanted], one, spatial=spatial).items():
+            parts.append(_curve_rows(name, at, values, [lead_times[i] for i in wanted], flow))
+    laws = [law.name for law in LAWS[physics]] if physics else []
+    if relative_to != "truth":
+        laws = [name for name in laws if name not in RESIDUALS]
+    parts += score_physics(truth, ensemble.v, lead_times, flow, physics, laws)
+    table = pd.concat(parts, ignore_index=True).assign(relative_to=relative_to)
+    if bad := sorted(set(table["metric"][~np.isfinite(table["value"])])):
         raise LilasError(f"metrics: {bad[0]} is not finite; the rollout diverged or lacks values")
+    return table
+
+
+def score_physics(
+    truth: Tensor,
+    ensemble: Tensor,
+    lead_times: Sequence[int],
+    flow: Flow,
+    physics: str | None,
+    names: Sequence[str],
+) -> list[pd.DataFrame]:
+    """Returns the named laws' metrics of states of one trajectory, a frame each."""
+    return [
+        pd.DataFrame(
+            {"lead_time": lead_times, "field": field, "metric": law.name, "value": value.cpu()}
+        )
+        for law in (LAWS[physics] if physics else ())
+        if law.name in names
+        for field, value in law.function(truth, ensemble, flow).items()
+    ]
+
+
+def _own_channels(fields: Sequence[str], channels: Sequence[str]) -> list[int]:
+    return [i for i, name in enumerate(channels) if name in fields]
+
+
+def _rows(
+    values: dict[str, Tensor], lead_times: Sequence[int], fields: Sequence[str]
+) -> pd.DataFrame:
+    """Returns scores (time, channel) by name, a row each."""
+    index = pd.MultiIndex.from_product([lead_times, fields], names=["lead_time", "field"])
+    table = pd.DataFrame({name: x.flatten().cpu().numpy() for name, x in values.items()}, index)
     return table.melt(ignore_index=False, var_name="metric").reset_index()
 
 
+def _curve_rows(
+    name: str, at: Tensor, values: Tensor, lead_times: Sequence[int], flow: Flow
+) -> pd.DataFrame:
+    """Returns curves (time, channel, at), a row per place along them."""
+    index = pd.MultiIndex.from_product(
+        [lead_times, flow.channels, at.cpu().tolist()], names=["lead_time", "field", "at"]
+    )
+    flat = values.flatten().cpu().numpy()
+    return pd.DataFrame({"value": flat}, index).reset_index().assign(metric=name)
+
+
+def curve_leads(lead_times: Sequence[int]) -> list[int]:
+    """Returns the lead times whose curves are kept: the first, each about twice it, the last."""
+    first, last = lead_times[0], lead_times[-1]
+    wanted = [first * 2**i for i in range(32) if first * 2**i < last]
+    return [lead for lead in wanted if lead in lead_times] + [last]
+
+
+# --- Scores of trajectories -------------------------------------------------------------------
+
+
 def score_baselines(
-    pixels: Pixels, trajectories: list[int], steps: slice, device: torch.device
+    pixels: Pixels, trajectories: list[int], steps: slice, physics: str | None, device: torch.device
 ) -> Iterator[pd.DataFrame]:
     """Yields the scores of persistence (the first state of `steps`, kept) and of climatology.
 
-    Climatology is each field's training mean, everywhere and always.
+    Climatology is each field's training mean, everywhere and always. The data's own residuals of
+    the laws are the rows of `truth`.
     """
-    fields = [channel.name for channel in pixels.files[0].channels]
-    mean = pixels.preprocessing.inverse(torch.zeros(1, len(fields), 1), channel_axis=1)
-    leads = range(steps.step, steps.stop - steps.start, steps.step)
-    for row in trajectories:
-        states = torch.from_numpy(pixels.truth(row, steps)).to(device)
-        truth = states[1:]
-        shape = (1, len(fields), *[1] * (truth.ndim - 2))
-        forecasts = {
-            "persistence": states[:1].expand_as(truth),
-            "climatology": mean.view(shape).to(device).expand_as(truth),
-        }
-        for name, forecast in forecasts.items():
-            yield score(truth, forecast[None], fields, leads).assign(
-                emulator=name, trajectory=row, context=1, members=1
-            )
+    names = pixels.preprocessing.names
+    mean = pixels.preprocessing.inverse(torch.zeros(1, len(names), 1), channel_axis=1)
+    for row in progress(trajectories, desc="evaluate baselines", unit="trajectory"):
+        flow = Flow.of(*pixels.places[row])
+        first = torch.from_numpy(pixels.truth(row, slice(steps.start, steps.start + 1))).to(device)
+        shape = (1, len(names), *[1] * (first.ndim - 2))
+        states = {"persistence": first, "climatology": mean.view(shape).to(device)}
+        every = list(range(steps.step, steps.stop - steps.start, steps.step))
+        for leads, block in _blocks(pixels, steps, every, 1):
+            truth = torch.from_numpy(pixels.truth(row, block)).to(device)
+            own = {"context": 1, "members": 1, "trajectory": row}
+            for name, state in states.items():
+                forecast = Ensemble(state.expand_as(truth)[None], truth.ndim - 2)
+                table = score(truth, forecast, leads, flow, physics=physics)
+                yield table.assign(emulator=name, method=name, **own)
+            residuals = score_physics(truth, truth[None], leads, flow, physics, RESIDUALS)
+            for table in residuals:
+                named = {"emulator": "truth", "method": "truth", "relative_to": "truth"}
+                yield table.assign(**named, **own)
 
 
 @torch.inference_mode()
@@ -128,52 +193,85 @@ def score_reconstruction(
     trajectories: list[int],
     steps: slice,
     autoencoder: Autoencoder,
+    physics: str | None,
     device: torch.device,
 ) -> Iterator[pd.DataFrame]:
     """Yields the scores of the autoencoder's reconstruction of the states of the rollouts."""
-    fields = [channel.name for channel in pixels.files[0].channels]
-    leads = range(steps.step, steps.stop - steps.start, steps.step)
-    for row in trajectories:
-        states = torch.from_numpy(pixels.read(row, steps))[1:]
-        decoded = torch.cat(
-            [autoencoder.decode(autoencoder.encode(x.to(device))) for x in states.split(16)]
-        )
-        truth = torch.from_numpy(pixels.truth(row, steps))[1:].to(device)
-        rebuilt = pixels.preprocessing.inverse(decoded, channel_axis=1)
-        yield score(truth, rebuilt[None], fields, leads).assign(
-            emulator="reconstruction", trajectory=row, context=1, members=1
-        )
+    every = list(range(steps.step, steps.stop - steps.start, steps.step))
+    for row in progress(trajectories, desc="evaluate reconstruction", unit="trajectory"):
+        flow = Flow.of(*pixels.places[row])
+        for leads, block in _blocks(pixels, steps, every, 1):
+            truth = torch.from_numpy(pixels.truth(row, block)).to(device)
+            rebuilt = autoencode(truth, autoencoder, pixels.preprocessing)
+            ensemble = Ensemble(rebuilt[None], truth.ndim - 2)
+            table = score(truth, ensemble, leads, flow, physics=physics, curved=curve_leads(every))
+            yield table.assign(
+                emulator="reconstruction",
+                method="reconstruction",
+                trajectory=row,
+                context=1,
+                members=1,
+            )
 
 
+@torch.inference_mode()
 def score_rollouts(
-    dataset: xr.Dataset, pixels: Pixels, autoencoder: Autoencoder, device: torch.device
+    dataset: xr.Dataset,
+    pixels: Pixels,
+    autoencoder: Autoencoder,
+    physics: str | None,
+    device: torch.device,
 ) -> Iterator[pd.DataFrame]:
-    """Yields the scores of rollouts, decoded a few lead times at a time.
+    """Yields the scores of rollouts, against the truth and against the auto-encoded truth.
 
     Args:
         dataset: A store of rollouts, (trajectory, member, time, channel, *space).
         pixels: The test split.
         autoencoder: The one that the latents are of.
+        physics: Which of `LAWS` hold.
         device: Where to decode and score.
 
     Raises:
         LilasError: as `paired_row`, before any score, or a metric is not finite.
     """
-    fields = [channel.name for channel in pixels.files[0].channels]
     context, steps = dataset.attrs["context"], dataset["step"].values
+    after = slice(int(steps[context - 1]), int(steps[-1]) + 1, dataset.attrs["stride"])
+    every = dataset["lead_time"].values[context:].tolist()
     members = dataset.sizes["member"]
-    together = max(1, DECODED // (members * int(np.prod(pixels.shape))))
     rows = [paired_row(dataset, i, pixels) for i in range(dataset.sizes["trajectory"])]
-    for i, row in enumerate(rows):
-        truths = torch.from_numpy(pixels.truth(row)[steps])
-        for first in range(context, len(steps), together):
-            times = slice(first, first + together)
+    for i, row in enumerate(progress(rows, desc="evaluate rollouts", unit="trajectory")):
+        flow, done = Flow.of(*pixels.places[row]), context
+        for leads, block in _blocks(pixels, after, every, members):
+            times = slice(done, done + len(leads))
+            done = times.stop
+            truth = torch.from_numpy(pixels.truth(row, block)).to(device)
             latents = dataset["latent"].isel(trajectory=i, time=times).values
-            ensemble = decode(latents, autoencoder, pixels.preprocessing, device)
-            truth = truths[times].to(device)
-            yield score(truth, ensemble, fields, dataset["lead_time"].values[times]).assign(
-                trajectory=row, context=context, members=members
-            )
+            states = decode(latents, autoencoder, pixels.preprocessing, device)
+            # Shared by both comparisons, as is all that depends on the ensemble alone.
+            ensemble = Ensemble(states, truth.ndim - 2)
+            rebuilt = autoencode(truth, autoencoder, pixels.preprocessing)
+            for name, reference in (("truth", truth), ("autoencoder", rebuilt)):
+                table = score(
+                    reference,
+                    ensemble,
+                    leads,
+                    flow,
+                    physics=physics,
+                    relative_to=name,
+                    curved=curve_leads(every) if name == "truth" else (),
+                )
+                yield table.assign(trajectory=row, context=context, members=members)
+
+
+def _blocks(
+    pixels: Pixels, steps: slice, lead_times: list[int], members: int
+) -> Iterator[tuple[list[int], slice]]:
+    """Yields lead times that fit memory together, and the steps of their states."""
+    together = max(1, DECODED // (members * int(np.prod(pixels.shape))))
+    for first in range(0, len(lead_times), together):
+        leads = lead_times[first : first + together]
+        begin = steps.start + (first + 1) * steps.step
+        yield leads, slice(begin, begin + (len(leads) - 1) * steps.step + 1, steps.step)
 
 
 def paired_row(dataset: xr.Dataset, index: int, pixels: Pixels) -> int:
@@ -206,58 +304,23 @@ def _place(file: str, index: int) -> str:
     return f"trajectory {index} of {file}"
 
 
+# --- Decoding ---------------------------------------------------------------------------------
+
+
 @torch.inference_mode()
 def decode(
     latents: np.ndarray, autoencoder: Autoencoder, preprocessing: Preprocessing, device: Any
 ) -> Tensor:
-    """Returns latents (…, channel, *space) decoded to physical units, in chunks of 16 states."""
+    """Returns latents (…, channel, *space) decoded to physical units, a few states at a time."""
     leading = latents.shape[: latents.ndim - 1 - autoencoder.dimensions]
     flat = torch.from_numpy(latents).flatten(0, len(leading) - 1)
-    decoded = torch.cat([autoencoder.decode(z.to(device)) for z in flat.split(16)])
+    decoded = torch.cat([autoencoder.decode(z.to(device)) for z in flat.split(TOGETHER)])
     return preprocessing.inverse(decoded, channel_axis=1).unflatten(0, leading)
 
 
-def write_metrics(
-    path: Path, frames: Iterable[pd.DataFrame], names: dict[str, Any], record: dict[str, Any]
-) -> None:
-    """Writes metrics as Parquet, frame by frame as they come.
-
-    Args:
-        path: The file.
-        frames: Rows of one trajectory each.
-        names: Columns that are the same in every row.
-        record: Provenance, kept in the file's metadata.
-    """
-    schema = SCHEMA.with_metadata({"lilas": as_json(record)})
-    with atomic(path) as part, pq.ParquetWriter(part, schema) as writer:
-        for frame in frames:
-            whole = frame.assign(**{k: v for k, v in names.items() if k not in frame})
-            writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], schema, safe=True))
-
-
-def read_metrics(paths: Iterable[Path]) -> pd.DataFrame:
-    """Returns the rows of metrics files.
-
-    Raises:
-        LilasError: a file is damaged, has other columns, or holds a value that is not finite.
-    """
-    frames = []
-    for path in paths:
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowInvalid, FileNotFoundError) as error:
-            action = "Delete it and run again."
-            raise broken(path, "a metrics file", f"{error}", action) from None
-        if not table.schema.equals(SCHEMA):
-            expected = ", ".join(SCHEMA.names)
-            raise broken(path, expected, ", ".join(table.schema.names), "Delete it and run again.")
-        frame = table.to_pandas()
-        if not np.isfinite(frame["value"]).all():
-            raise broken(path, "finite values", "others", "Delete it and run again.")
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
-
-
-def metrics_record(path: Path) -> dict[str, Any]:
-    """Returns the record that a metrics file carries."""
-    return json.loads(pq.read_schema(path).metadata[b"lilas"])
+@torch.inference_mode()
+def autoencode(states: Tensor, autoencoder: Autoencoder, preprocessing: Preprocessing) -> Tensor:
+    """Returns states (time, channel, *space) encoded and decoded, physical units in and out."""
+    inputs = preprocessing.forward(states, channel_axis=1)
+    rebuilt = [autoencoder.decode(autoencoder.encode(x)) for x in inputs.split(TOGETHER)]
+    return preprocessing.inverse(torch.cat(rebuilt), channel_axis=1)

@@ -23,10 +23,12 @@ VERSIONS = {
     "emulator": 2,
     "official": 1,
     "rollout": 2,
-    "evaluate": 1,
-    "tables": 1,
-    "figures": 1,
-    "report": 1,
+    "evaluate": 2,
+    "frames": 1,
+    "claims": 1,
+    "tables": 2,
+    "figures": 2,
+    "report": 2,
 }
 
 LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")

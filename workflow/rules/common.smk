@@ -146,9 +146,14 @@ def augmentation(wildcards):
 
 
 def evaluation(wildcards):
-    """What rollouts and their scores depend on; how lead times are averaged is for the tables."""
+    """What scores depend on; how lead times are averaged is for the tables."""
     entry = dataset(wildcards).evaluation
     return entry.model_copy(update={"horizons": [(1, entry.last)]})
+
+
+def rolled_out(wildcards):
+    """What rollouts depend on: the laws are for their scores."""
+    return evaluation(wildcards).model_copy(update={"physics": None})
 
 
 def training_threads(kind, wildcards):

@@ -1,11 +1,14 @@
-# Metrics of rollouts, of the autoencoder's reconstruction, and of persistence and climatology.
+# Metrics of rollouts, of the autoencoder's reconstruction, and of persistence and climatology; and
+# frames, the few decoded states that people look at.
 def evaluation_task(wildcards):
-    entry = dataset(wildcards)
+    entry, names = dataset(wildcards), dict(wildcards.items())
+    if "emulator" in names:
+        names["method"] = resolved("emulator", wildcards).objective
     return task(
         states=entry.states,
         stride=entry.stride,
         evaluation=evaluation(wildcards),
-        names=dict(wildcards.items()),
+        names=names,
     )
 
 
@@ -82,3 +85,37 @@ rule evaluate:
         RUN + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output:q} --device {CONFIG.device:q}" + LOG
+
+
+rule frames:
+    message:
+        "decode frames of {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
+    input:
+        autoencoder=partial(chosen, "autoencoder"),
+        rollouts=f"{ROLLOUT}/rollouts.json",
+        statistics=statistics,
+        test=partial(split_files, "test"),
+    output:
+        f"{ROLLOUT}/frames.json",
+    log:
+        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/frames.log",
+    benchmark:
+        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/frames.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        config=lambda wildcards: task(
+            states=dataset(wildcards).states,
+            figures={"trajectories": STUDY.figures.trajectories},
+            names=dict(wildcards.items())
+            | {"method": resolved("emulator", wildcards).objective},
+        ),
+        version=VERSIONS["frames"],
+        store=f"{ROLLOUT}/frames.zarr",
+    resources:
+        gpu=1,
+    shell:
+        RUN + "frames --config {params.config:q} --autoencoder {input.autoencoder:q} "
+        "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
+        "--test {input.test:q} --store {params.store:q} --manifest {output:q} "
+        "--device {CONFIG.device:q}" + LOG

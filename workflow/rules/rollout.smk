@@ -20,7 +20,7 @@ rule rollout:
     params:
         config=lambda wildcards: task(
             stride=dataset(wildcards).stride,
-            evaluation=evaluation(wildcards),
+            evaluation=rolled_out(wildcards),
             sampler=STUDY.samplers[wildcards.sampler],
         ),
         version=VERSIONS["rollout"],

@@ -9,12 +9,11 @@ from lilas.evaluation import (
     score_reconstruction,
     score_rollouts,
     test_trajectories,
-    write_metrics,
 )
 from lilas.latents import open_rollouts
 from lilas.models import load_autoencoder
-from lilas.progress import progress
 from lilas.provenance import provenance
+from lilas.scores import write_scores
 from lilas.stages import add_device, add_paths, parser, run
 from lilas.training import select_device
 
@@ -34,22 +33,22 @@ def main() -> None:
     trajectories = test_trajectories(evaluation, pixels.rows)
     steps = rollout_steps(config.evaluation.start, 1, config.stride, config.evaluation.last)
     inputs = {"statistics": args.statistics, "test": args.test}
-    names = {"autoencoder": "", "compression": 1.0, "emulator": "", "sampler": ""} | config.names
+    names = {"autoencoder": "", "compression": 1.0, "sampler": ""} | config.names
+    physics = config.evaluation.physics
     if args.what != "baselines":
         inputs["autoencoder"] = args.autoencoder
         autoencoder = load_autoencoder(args.autoencoder, pixels.files[0], device)
         names["compression"] = autoencoder.compression
     if args.what == "baselines":
-        frames = score_baselines(pixels, trajectories, steps, device)
+        frames = score_baselines(pixels, trajectories, steps, physics, device)
     elif args.what == "reconstruction":
-        frames = score_reconstruction(pixels, trajectories, steps, autoencoder, device)
+        frames = score_reconstruction(pixels, trajectories, steps, autoencoder, physics, device)
     else:
         inputs["rollouts"] = args.rollouts
         dataset = open_rollouts(args.rollouts, args.autoencoder)
-        frames = score_rollouts(dataset, pixels, autoencoder, device)
+        frames = score_rollouts(dataset, pixels, autoencoder, physics, device)
     record = provenance("evaluate", config.record(), inputs)
-    shown = progress(frames, total=len(trajectories), desc=f"evaluate {args.what}", unit="traj")
-    write_metrics(args.output, shown, names, record)
+    write_scores(args.output, frames, names, record)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,88 @@
+"""Frames: decoded states of a few rollouts beside the truth, for people to look at."""
+
+import numpy as np
+import torch
+import xarray as xr
+
+from lilas.autoencoder import Autoencoder
+from lilas.data.states import Pixels
+from lilas.evaluation import autoencode, decode, paired_row
+from lilas.stores import text
+
+LEAD_TIMES = 41
+MEMBERS = 2
+
+
+def make_frames(
+    dataset: xr.Dataset,
+    pixels: Pixels,
+    autoencoder: Autoencoder,
+    trajectories: int,
+    device: torch.device,
+) -> xr.Dataset:
+    """Returns the states of the first rollouts, in physical units, float32.
+
+    Of three space axes it keeps the middle plane of the last.
+
+    Args:
+        dataset: A store of rollouts, (trajectory, member, time, channel, *space).
+        pixels: The test split.
+        autoencoder: The one that the latents are of.
+        trajectories: How many, at most.
+        device: Where to decode.
+
+    Returns:
+        truth, autoencoder (the auto-encoded truth), mean and spread (standard deviation, over
+        members), each (trajectory, time, channel, x, y), and member (trajectory, member, time,
+        channel, x, y), at lead times from 0 to the last.
+
+    Raises:
+        LilasError: as `paired_row`.
+    """
+    leads = dataset["lead_time"].values
+    after = np.flatnonzero(leads >= 0)
+    places = after[_spaced(len(after))]
+    parts = []
+    for i in range(min(trajectories, dataset.sizes["trajectory"])):
+        row = paired_row(dataset, i, pixels)
+        kept: dict[str, list[np.ndarray]] = {}
+        # One lead time after another: an ensemble of all of them may not fit memory.
+        for place in places:
+            step = int(dataset["step"].values[place])
+            truth = torch.from_numpy(pixels.truth(row, slice(step, step + 1))).to(device)
+            latents = dataset["latent"].isel(trajectory=i, time=slice(place, place + 1)).values
+            members = decode(latents, autoencoder, pixels.preprocessing, device)[:, 0]
+            states = {
+                "truth": truth[0],
+                "autoencoder": autoencode(truth, autoencoder, pixels.preprocessing)[0],
+                "mean": members.mean(0),
+                "spread": members.std(0, correction=1 if len(members) > 1 else 0),
+                "member": members[:MEMBERS],
+            }
+            for name, state in states.items():
+                kept.setdefault(name, []).append(_plane(state, pixels).cpu().numpy())
+        parts.append({name: np.stack(v, -4) for name, v in kept.items()})
+    file = pixels.files[0]
+    axes = file.dimensions[:2]
+    plain = ("trajectory", "time", "channel", *axes)
+    dims = {name: plain for name in ("truth", "autoencoder", "mean", "spread")}
+    dims["member"] = ("trajectory", "member", *plain[1:])
+    units = {"units": "unspecified"}
+    return xr.Dataset(
+        {name: (axis, np.stack([part[name] for part in parts])) for name, axis in dims.items()},
+        coords={
+            "trajectory": dataset["trajectory"].values[: len(parts)],
+            "lead_time": ("time", leads[places], {"units": "solver steps"}),
+            "channel": text([channel.name for channel in file.channels]),
+            **{axis: (axis, file.coordinates[axis], units) for axis in axes},
+        },
+    )
+
+
+def _spaced(count: int) -> np.ndarray:
+    """Returns at most LEAD_TIMES places of `count`, evenly spaced, first and last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, LEAD_TIMES)).round().astype(int))
+
+
+def _plane(state: torch.Tensor, pixels: Pixels) -> torch.Tensor:
+    return state[..., state.shape[-1] // 2] if len(pixels.files[0].shape) == 3 else state
