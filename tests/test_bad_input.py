@@ -14,9 +14,9 @@ import zarr
 
 from lilas import stores
 from lilas.errors import LilasError
-from lilas.evaluation import read_metrics
 from lilas.files import atomic, read_json, write_json
 from lilas.latents import open_latents
+from lilas.scores import read_scores
 from lilas.weights import read_record
 
 AE = "results/miniature/convection/c16-s0"
@@ -158,7 +158,7 @@ def test_damaged_files_are_told_apart_from_missing_ones(miniature, tmp_path):
     whole = miniature.folder / AE / "reconstruction.parquet"
     metrics.write_bytes(whole.read_bytes()[:-10])
     with pytest.raises(LilasError, match=r"metrics\.parquet"):
-        read_metrics([metrics])
+        read_scores(metrics)
     (tmp_path / "statistics.json").write_text("{")
     with pytest.raises(LilasError, match="expected JSON"):
         read_json(tmp_path / "statistics.json")

@@ -20,6 +20,7 @@ INSPECTED = {
     "history": "history.jsonl",
     "latents": "latents/SPLIT.zarr or its manifest SPLIT.json",
     "rollouts": "rollouts.zarr or its manifest rollouts.json",
+    "frames": "frames.zarr or its manifest frames.json",
     "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
     "checkpoint": "checkpoint/checkpoint.pt",
 }
@@ -77,6 +78,7 @@ PROVENANCE = (
 )
 
 _ROW = ("row",)
+_FRAME = ("trajectory", "time", "channel", "x", "y")
 _CHANNEL = ("channel",)
 _STEP = ("step",)
 _COPY = ("augmentation", "trajectory")
@@ -301,6 +303,51 @@ ARTIFACTS = (
         {"provenance": PROVENANCE},
     ),
     Artifact(
+        "Frames",
+        (f"{ROLLOUT}/frames.zarr",),
+        "Zarr 3",
+        "Decoded states of the first rollouts beside the truth, in physical units, for figures, "
+        "videos and the report's viewer; at most 41 lead times, and of three space axes the middle "
+        "plane of the last.",
+        (
+            Variable("truth", _FRAME, "float32", "the data's", "The truth."),
+            Variable("autoencoder", _FRAME, "float32", "the data's", "Encoded and decoded."),
+            Variable("mean", _FRAME, "float32", "the data's", "Mean of all members."),
+            Variable("spread", _FRAME, "float32", "the data's", "Their standard deviation."),
+            Variable(
+                "member",
+                ("trajectory", "member", *_FRAME[1:]),
+                "float32",
+                "the data's",
+                "The first members, two at most.",
+            ),
+            Variable("trajectory", ("trajectory",), "int64", "", "Number in the test split."),
+            Variable("lead_time", ("time",), "int64", "solver steps", "As in the rollouts."),
+            Variable("channel", _CHANNEL, "string", "", "Channel, such as velocity_x."),
+            Variable("{axis}", ("axis",), "float64", "the data's", "Grid points."),
+        ),
+        {
+            "dataset": "dataset of the study",
+            "autoencoder": "autoencoder and seed",
+            "compression": "pixel numbers per latent number",
+            "emulator": "emulator and seed",
+            "method": "diffusion or solver",
+            "sampler": "sampler",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
+        "Manifest of frames",
+        (f"{ROLLOUT}/frames.json",),
+        "JSON",
+        "Written last: the store is whole.",
+        (
+            Variable("kind", (), "string", "", "`zarr`."),
+            Variable("store", (), "string", "", "Name of the store beside it."),
+        ),
+        {"provenance": PROVENANCE},
+    ),
+    Artifact(
         "Metrics",
         (
             f"{ROLLOUT}/metrics.parquet",
@@ -309,7 +356,7 @@ ARTIFACTS = (
         ),
         "Parquet",
         "A row per trajectory, field, lead time and metric: of rollouts, of the autoencoder's "
-        "reconstruction, of persistence and climatology.",
+        "reconstruction, of persistence and climatology; of curves, a row per place along them.",
         (
             Variable("dataset", _ROW, "string", "", "Dataset of the study."),
             Variable("autoencoder", _ROW, "string", "", "Autoencoder and seed; empty: baseline."),
@@ -319,15 +366,37 @@ ARTIFACTS = (
                 _ROW,
                 "string",
                 "",
-                "Emulator and seed, or reconstruction, persistence, climatology.",
+                "Emulator and seed, or as the method.",
+            ),
+            Variable(
+                "method",
+                _ROW,
+                "string",
+                "",
+                "diffusion, solver, reconstruction, persistence, climatology, or truth: the data's "
+                "own residuals of the laws.",
             ),
             Variable("sampler", _ROW, "string", "", "Sampler; empty where there is none."),
             Variable("context", _ROW, "int32", "1", "True states given at the start."),
             Variable("members", _ROW, "int32", "1", "Ensemble members."),
+            Variable(
+                "relative_to",
+                _ROW,
+                "string",
+                "",
+                "What it is compared with: truth, or autoencoder, the auto-encoded truth.",
+            ),
             Variable("trajectory", _ROW, "int32", "", "Number in the test split."),
-            Variable("field", _ROW, "string", "", "Channel, such as velocity_x."),
+            Variable("field", _ROW, "string", "", "Channel, such as velocity_x; velocity; state."),
             Variable("lead_time", _ROW, "int32", "solver steps", "Since the last context state."),
             Variable("metric", _ROW, "string", "", "Name of the metric."),
+            Variable(
+                "at",
+                _ROW,
+                "float64",
+                "cycles per pixel, or 1",
+                "Place along a curve, wavenumber or rank; empty for what is no curve.",
+            ),
             Variable("value", _ROW, "float64", "the metric's", "Its value, always finite."),
         ),
         {"lilas": PROVENANCE},

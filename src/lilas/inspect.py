@@ -31,14 +31,16 @@ from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import BOUNDARIES, SUFFIXES, WellFile, open_files, open_well, read_states
 from lilas.errors import LilasError, broken
-from lilas.evaluation import decode, metrics_record, read_metrics
+from lilas.evaluation import decode
 from lilas.files import read_json, sha256
 from lilas.latents import STORED
 from lilas.metrics import METRICS
 from lilas.models import load_autoencoder
+from lilas.physics import LAWS
 from lilas.progress import progress
 from lilas.provenance import differences
-from lilas.tables import by_horizon
+from lilas.scores import read_curves, read_scores, scores_record
+from lilas.tables import by_horizon, by_trajectory
 from lilas.weights import read_record
 
 BLOCK_BYTES = 32 * 2**20
@@ -449,6 +451,8 @@ def _store(path: Path) -> Inspection:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise broken(path, "a Zarr store of LILAS", f"another ({reason})", ELSEWHERE) from None
+    if {"truth", "member", "lead_time"} <= dataset.variables.keys() and dataset.attrs:
+        return _frames(path, dataset)
     if not dataset.variables.keys() >= set(STORED) or "provenance" not in dataset.attrs:
         found = ", ".join(map(str, dataset.variables)) or "nothing"
         expected = f"the variables {', '.join(STORED)} and provenance"
@@ -558,6 +562,35 @@ def _rollout_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     )
 
 
+def _frames(path: Path, dataset: xr.Dataset) -> Inspection:
+    truth, leads = dataset["truth"], dataset["lead_time"].values
+    facts = {name: str(dataset.attrs[name]) for name in ("dataset", "autoencoder")}
+    facts |= {name: str(dataset.attrs[name]) for name in ("emulator", "sampler", "compression")}
+    facts["states"] = f"{truth.dtype} {_shape(truth.dims, truth.shape)}, physical units"
+    facts["members"] = f"{dataset.sizes['member']}, beside mean and spread of all"
+    facts["lead time"] = f"{len(leads)} from {leads[0]} to {leads[-1]} solver steps"
+    facts["trajectories"] = _plain(dataset["trajectory"].values.tolist())
+    lines = [f"{path}: frames, decoded rollouts beside the truth", "", *_facts(facts)]
+    for name in ("truth", "mean", "spread"):
+        ranges = _array_ranges(path, zarr.open_array(path, path=name, mode="r"), truth.dims)
+        lines += ["", f"Channels of {name}", *ranges.lines(dataset["channel"].values.tolist())]
+
+    def draw() -> Figure:
+        steps = pictures.spaced(len(leads), PANELS)
+        rows = {
+            name: dataset[name].isel(trajectory=0, channel=0, time=steps).values
+            for name in ("truth", "autoencoder", "mean")
+        }
+        for i in range(dataset.sizes["member"]):
+            chosen = dataset["member"].isel(trajectory=0, member=i, channel=0, time=steps)
+            rows[f"member {i}"] = chosen.values
+        field, row = dataset["channel"].values[0], int(dataset["trajectory"][0])
+        titles = [f"lead time {leads[i]}" for i in steps]
+        return pictures.panels(rows, titles, f"{field}, test trajectory {row}", shared=True)
+
+    return Inspection([*lines, *_origin(json.loads(dataset.attrs["provenance"]))], draw)
+
+
 @torch.inference_mode()
 def _decode(
     latents: np.ndarray, autoencoder: Autoencoder, preprocessing: Preprocessing
@@ -599,12 +632,13 @@ def _pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
 
 
 def _metrics(path: Path) -> Inspection:
-    metrics = read_metrics([path])
+    metrics, curves = read_scores(path), read_curves(path)
     if b"lilas" not in (pq.read_schema(path).metadata or {}):
         raise broken(path, "metrics with the record of their making", "none", ELSEWHERE)
-    record = metrics_record(path)
+    record = scores_record(path)
     horizons = record["config"]["evaluation"]["horizons"]
-    table = by_horizon(metrics, dict.fromkeys(metrics["dataset"].unique(), horizons))
+    summary = by_trajectory([metrics], dict.fromkeys(metrics["dataset"].unique(), horizons))
+    table = by_horizon(summary)
     facts = {
         name: ", ".join(map(str, metrics[name].unique()))
         for name in ("dataset", "autoencoder", "emulator", "sampler", "compression", "members")
@@ -613,18 +647,24 @@ def _metrics(path: Path) -> Inspection:
     facts["trajectories"] = f"{metrics['trajectory'].nunique()}"
     leads = metrics["lead_time"]
     facts["lead time"] = f"{leads.min()} to {leads.max()} solver steps"
-    lines = [f"{path}: metrics, {len(metrics)} rows", ""]
+    facts["curves"] = ", ".join(curves["metric"].unique())
+    lines = [f"{path}: metrics, {len(metrics)} rows, and {len(curves)} of curves", ""]
     lines += _facts({name: text for name, text in facts.items() if text})
-    spans = list(dict.fromkeys(table["horizon"]))
-    for emulator, part in table.groupby("emulator", sort=False):
+    known = METRICS | {law.name: law for laws in LAWS.values() for law in laws}
+    groups = table.groupby(["emulator", "relative_to"], sort=False, observed=True)
+    for (emulator, reference), part in groups:
         rows = [
-            [
-                name,
-                METRICS[name].orientation if name in METRICS else "",
-                *(f"{values.set_index('horizon')['value'][span]:.4g}" for span in spans),
-            ]
-            for name, values in part.groupby("metric", sort=False)
+            [name, known[name].orientation if name in known else "", *map(_interval, cells)]
+            for name, rows in part.groupby("metric", sort=False, observed=True)
+            for cells in [[row for _, row in rows.iterrows()]]
         ]
-        lines += ["", f"{emulator}: means over trajectories, fields and lead times"]
-        lines += _table(["metric", "better", *spans], rows)
+        lines += ["", f"{emulator}, relative to the {reference}: means over trajectories, fields"]
+        lines += ["and lead times, and their 95 % intervals over trajectories"]
+        lines += _table(["metric", "better", *dict.fromkeys(part["horizon"])], rows)
     return Inspection([*lines, *_origin(record)], partial(pictures.curves, metrics))
+
+
+def _interval(cell: pd.Series) -> str:
+    if not np.isfinite(cell["low"]):
+        return f"{cell['value']:.4g}"
+    return f"{cell['value']:.4g} [{cell['low']:.4g}, {cell['high']:.4g}]"

@@ -77,8 +77,9 @@ def curves(metrics: pd.DataFrame) -> Figure:
         1, len(names), figsize=(4 * len(names), 3.8), squeeze=False, layout="constrained"
     )
     for ax, name in zip(axes[0], names, strict=True):
-        rows = metrics[metrics["metric"] == name]
-        for (emulator, field), part in rows.groupby(["emulator", "field"], sort=False):
+        chosen = (metrics["metric"] == name) & (metrics["relative_to"] == "truth")
+        groups = metrics[chosen].groupby(["emulator", "field"], sort=False, observed=True)
+        for (emulator, field), part in groups:
             mean = part.groupby("lead_time")["value"].mean()
             ax.plot(
                 mean.index,

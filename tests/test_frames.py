@@ -1,0 +1,92 @@
+"""Frames hold the states that were rolled out, beside their truth."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from lilas.autoencoder import make_identity
+from lilas.data.preprocess import Preprocessing
+from lilas.data.states import Pixels
+from lilas.data.well import open_files, write_well
+from lilas.frames import make_frames
+
+STEPS = 60
+
+
+@pytest.fixture(params=[(4, 3), (4, 3, 5)], ids=["2d", "3d"])
+def rolled_out(request, tmp_path):
+    """Two trajectories u = 100 trajectory + step + z/10; members are the truth ± 1."""
+    shape = request.param
+    axes = ("x", "y", "z")[: len(shape)]
+    height = np.arange(shape[-1]) / 10 if len(shape) == 3 else np.zeros(shape[-1])
+    numbers = 100.0 * np.arange(2)[:, None] + np.arange(STEPS)
+    values = numbers.reshape(2, STEPS, *[1] * len(shape)) + np.broadcast_to(height, shape)
+    path = tmp_path / "numbers.hdf5"
+    write_well(
+        path,
+        dataset="numbers",
+        fields={"u": values.astype(np.float32)},
+        time=np.arange(float(STEPS)),
+        coordinates={axis: np.arange(float(n)) for axis, n in zip(axes, shape, strict=True)},
+        parameters={"c": 1.0},
+        boundaries=dict.fromkeys(axes, "periodic"),
+    )
+    channel = {"transform": {"kind": "none"}, "mean": 10.0, "std": 4.0, "min": 0.0, "max": 200.0}
+    statistics = {"channels": {"u": channel | {"count": 9}}}
+    pixels = Pixels(
+        open_files([path], ["u"]), Preprocessing.from_statistics(statistics, "numbers"), {}
+    )
+    steps = np.arange(1, STEPS)
+    latents = (
+        values[:, None, 1:, None] + np.array([1, -1]).reshape(2, *[1] * (len(shape) + 2)) - 10
+    ) / 4
+    dataset = xr.Dataset(
+        {
+            "latent": (
+                ("trajectory", "member", "time", "channel", *axes),
+                latents.astype(np.float32),
+            )
+        },
+        coords={
+            "trajectory": [0, 1],
+            "step": ("time", steps),
+            # Two states of context: lead time 0 is step 2.
+            "lead_time": ("time", steps - 2),
+            "file": ("trajectory", ["numbers.hdf5"] * 2),
+            "index_in_file": ("trajectory", [0, 1]),
+        },
+        attrs={"context": 2, "stride": 1},
+    )
+    dataset.encoding["source"] = "rollouts.zarr"
+    return dataset, pixels, make_identity(1, len(shape))
+
+
+def test_frames_are_the_rollouts_in_physical_units(rolled_out):
+    dataset, pixels, identity = rolled_out
+    frames = make_frames(dataset, pixels, identity, 2, torch.device("cpu"))
+    leads = frames["lead_time"].values
+    assert (leads[0], leads[-1], len(leads)) == (0, STEPS - 3, 41)
+    # The middle plane of z is the third, at 0.2.
+    plane = 0.2 if len(pixels.shape) == 4 else 0.0
+    expected = (100.0 * np.arange(2)[:, None] + leads + 2 + plane)[:, :, None, None, None]
+    expected = np.broadcast_to(expected, frames["truth"].shape)
+    assert frames["truth"].dims == ("trajectory", "time", "channel", "x", "y")
+    for name, values in (("truth", expected), ("autoencoder", expected), ("mean", expected)):
+        np.testing.assert_allclose(frames[name].values, values, atol=1e-4)
+    # The standard deviation of ±1, unbiased.
+    np.testing.assert_allclose(frames["spread"].values, 2**0.5, atol=1e-4)
+    for member, sign in ((0, 1), (1, -1)):
+        found = frames["member"].isel(member=member).values
+        np.testing.assert_allclose(found, expected + sign, atol=1e-4)
+
+
+def test_a_single_member_has_no_spread_and_few_trajectories_are_all(rolled_out):
+    dataset, pixels, identity = rolled_out
+    one = dataset.isel(member=[0], trajectory=[1], time=slice(0, 9))
+    one.encoding["source"] = "rollouts.zarr"
+    frames = make_frames(one, pixels, identity, 3, torch.device("cpu"))
+    assert frames["trajectory"].values.tolist() == [1]
+    assert frames["lead_time"].values.tolist() == list(range(8))
+    assert (frames["spread"].values == 0).all()
+    assert frames.sizes["member"] == 1
