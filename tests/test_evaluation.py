@@ -103,8 +103,6 @@ def test_a_rollout_that_diverged_is_refused(pixels):
 def test_metrics_files_round_trip_and_refuse_others(tmp_path, pixels):
     steps, device = slice(0, 6, 1), torch.device("cpu")
     frames = list(evaluation.score_baselines(pixels, [0], steps, None, device))
-        evaluation.score_baselines(pixels, [0], slice(0, 6, 1), None, torch.device("cpu"))
-    )
     names = {"dataset": "wave", "autoencoder": "", "compression": 1.0, "sampler": ""}
     curve = frames[0][:3].assign(metric="power_spectrum", at=[0.1, 0.2, 0.3])
     path = tmp_path / "metrics.parquet"

@@ -15,8 +15,10 @@ import xarray as xr
 from safetensors.torch import load_file
 
 from conftest import Pipeline
+from lilas.provenance import VERSIONS
 
-DOWNSTREAM = {"evaluate", "tables", "figures", "report"}
+DOWNSTREAM = {"evaluate", "frames", "tables", "claims", "figures", "report"}
+SCORED = {"baselines", "reconstruction", "evaluate", "tables", "claims", "figures", "report"}
 
 
 def test_miniature_makes_every_artifact(miniature):
@@ -143,13 +145,16 @@ def test_metrics_cover_every_run_field_and_lead_time(miniature):
         "persistence",
         "climatology",
         "reconstruction",
+        "truth",
         "diffusion-s0",
         "solver-s0",
         "pixel_solver-s0",
     }
     vrmse = table[table["metric"] == "vrmse"]
     # 4 trajectories, 4 channels, 8 lead times, of 2 baselines, 2 autoencoders and 3 rollouts.
-    assert len(vrmse) == 4 * 4 * 8 * 7
+    assert len(vrmse[vrmse["relative_to"] == "truth"]) == 4 * 4 * 8 * 7
+    # Rollouts are compared with the auto-encoded truth as well.
+    assert len(vrmse) == 4 * 4 * 8 * (7 + 3)
     assert np.isfinite(table["value"]).all()
     # Pixel space reconstructs exactly.
     pixel = vrmse[(vrmse["emulator"] == "reconstruction") & (vrmse["autoencoder"] == "pixel-s0")]
@@ -209,12 +214,41 @@ def test_an_edit_reruns_what_depends_on_it(miniature, old, new, rules):
 
 def test_code_edits_rerun_nothing_unless_their_version_is_raised(miniature, tmp_path):
     twin = miniature.copy(tmp_path / "twin")
+    training = twin.folder / "src" / "lilas" / "training.py"
+    training.write_text(training.read_text() + "\n\ndef moved():\n    return 1\n")
     metrics = twin.folder / "src" / "lilas" / "metrics.py"
-    metrics.write_text("# A comment.\n" + metrics.read_text() + "\n\ndef moved():\n    return 1\n")
+    metrics.write_text("# A comment.\n" + metrics.read_text())
     assert twin.planned() == {}
-    stages = twin.folder / "src" / "lilas" / "provenance.py"
-    twin.edit('"evaluate": 1', '"evaluate": 2', stages)
-    assert set(twin.planned()) == {"baselines", "reconstruction", *DOWNSTREAM}
+    version = f'"evaluate": {VERSIONS["evaluate"]}'
+    twin.edit(version, '"evaluate": 1000', twin.folder / "src" / "lilas" / "provenance.py")
+    assert set(twin.planned()) == SCORED
+
+
+TOY = """
+
+def _toy(c: Comparison) -> Tensor:
+    return 7 + 0 * c.mse
+
+
+METRICS["toy"] = Metric("toy", _toy, "7", "1", "lower", "a test")
+"""
+
+
+def test_a_new_metric_is_one_function_and_samples_nothing(miniature, tmp_path):
+    twin = miniature.copy(tmp_path / "twin")
+    metrics = twin.folder / "src" / "lilas" / "metrics.py"
+    metrics.write_text(metrics.read_text() + TOY)
+    assert set(twin.planned()) == SCORED
+    made = {path: path.stat().st_mtime_ns for path in twin.folder.rglob("*.safetensors")}
+    made |= {path: path.stat().st_mtime_ns for path in twin.folder.rglob("rollouts.json")}
+    twin.run()
+    assert made == {path: path.stat().st_mtime_ns for path in made}
+    table = pd.read_csv(twin.results / "tables/horizons.csv").query("metric == 'toy'")
+    # Every run, relative to the truth and to the autoencoder, and in both horizons.
+    assert len(table) == 2 * (2 + 2 + 2 * 3)
+    assert (table["value"] == 7).all()
+    assert (table["low"] == 7).all()
+    assert "toy" in (twin.results / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

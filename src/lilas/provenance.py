@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,8 @@ VERSIONS = {
     "figures": 2,
     "report": 2,
 }
+
+METRICS = ("lilas.distances", "lilas.metrics", "lilas.physics", "lilas.spectra")
 
 LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")
 
@@ -97,8 +100,21 @@ def code_fingerprint(stage: str) -> str:
     It covers the stage's module and every module of the package that it imports, directly or
     through another.
     """
+    return _fingerprint(sorted(_reachable(f"lilas.stages.{stage}")))
+
+
+def metrics_fingerprint() -> str:
+    """Returns a hash of the code of the metrics themselves, blind as `code_fingerprint`.
+
+    The workflow evaluates again when it changes: what a number means must not differ by the day
+    it was made, and nothing is sampled or trained for it.
+    """
+    return _fingerprint(METRICS)
+
+
+def _fingerprint(modules: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(_reachable(f"lilas.stages.{stage}")):
+    for name in modules:
         digest.update(name.encode())
         digest.update(_normalised(_file(name).read_text()).encode())
     return digest.hexdigest()

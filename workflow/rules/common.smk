@@ -9,7 +9,7 @@ from lilas import layout
 from lilas.config import SPLITS, read_config, read_study, study_path
 from lilas.errors import LilasError
 from lilas.files import check_owner, check_writable, locked, take_ownership
-from lilas.provenance import VERSIONS
+from lilas.provenance import VERSIONS, metrics_fingerprint
 
 try:
     CONFIG = read_config(config)

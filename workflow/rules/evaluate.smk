@@ -1,5 +1,9 @@
 # Metrics of rollouts, of the autoencoder's reconstruction, and of persistence and climatology; and
 # frames, the few decoded states that people look at.
+# A metric that is added, or changed, evaluates again.
+METRICS_CODE = metrics_fingerprint()
+
+
 def evaluation_task(wildcards):
     entry, names = dataset(wildcards), dict(wildcards.items())
     if "emulator" in names:
@@ -28,6 +32,7 @@ rule baselines:
         ENVIRONMENT
     params:
         config=evaluation_task,
+        metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
     shell:
         RUN + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
@@ -51,6 +56,7 @@ rule reconstruction:
         ENVIRONMENT
     params:
         config=evaluation_task,
+        metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
     resources:
         gpu=1,
@@ -78,6 +84,7 @@ rule evaluate:
         ENVIRONMENT
     params:
         config=evaluation_task,
+        metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
     resources:
         gpu=1,
