@@ -1,0 +1,751 @@
+"""The paper's six claims, each held against the numbers of this run.
+
+A claim is supported only where the 95 % interval of what was measured lies on its side of a
+threshold, or, for costs and losses, which are measured once, where the number itself does. A claim
+about which this run says nothing is not tested. Thresholds are the constants below. Intervals are
+bootstrapped over test trajectories, the same resamples for whatever is compared.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from lilas.config import Autoencoder, Simulate, Study
+from lilas.errors import LilasError, broken
+from lilas.files import write_json
+from lilas.layout import exponent, rollouts, run_name, split_run_name
+from lilas.stores import open_store
+from lilas.uncertainty import LEVEL, RESAMPLES
+
+SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested"
+
+# The smallest n for which even the range of n draws covers a median with 95 %: 1 - 2^(1-n).
+FEWEST_TRAJECTORIES = 6
+# Robust to compression: an error that grows by less than a tenth. In the paper's Table 6, horizons
+# pooled, it grows by 6 % on Euler, by 14 % on gravity cooling, and shrinks on Rayleigh-Bénard.
+ROBUST = 1.1
+# Matching pixel space, and a context that hardly matters: within a twentieth of the error, which is
+# as far as contexts are apart in the paper's Table 7, horizons pooled.
+MATCH = 0.05
+# A spread-skill ratio near 1: the ensemble over- or understates its error by at most a fifth.
+NEAR_ONE = (0.8, 1.2)
+# A spread-skill ratio that falls "a little": by no more than that same fifth.
+FALL = 0.2
+# "Far faster" convergence: the other's last validation loss in half of its steps.
+FAR_FASTER = 0.5
+# The bands of the paper's tables; beyond the Nyquist frequency there are corners alone.
+BANDS = ("low", "mid", "high")
+PRECONDITIONED, PLAIN = ("psgd", "soap"), ("adam", "adamw")
+# What a training may set differently because its optimiser is another.
+OF_OPTIMIZER = {
+    "optimizer",
+    "learning_rate",
+    "betas",
+    "weight_decay",
+    "precondition_every",
+    "precondition_size",
+}
+# What an autoencoder's entry says of its runs, not of the training itself.
+OF_RUNS = {"seeds", "datasets", "per_dataset", "weights"}
+COSTS = ["kind", "dataset", "autoencoder", "emulator", "sampler", "quantity", "value"]
+JOBS = "Seconds are of whole jobs, start-up included, and of a resumed job's last part alone."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run says of a claim: the verdict, the numbers behind it, and why in a sentence."""
+
+    number: int
+    claim: str
+    verdict: str
+    evidence: list[str]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What claims are checked against.
+
+    Attributes:
+        summary: A value per run, relative_to, metric, field, horizon and trajectory, as
+            `lilas.tables.by_trajectory` returns it.
+        costs: As `costs` returns it.
+        losses: As `validation_losses` returns it.
+        study: The study.
+    """
+
+    summary: pd.DataFrame
+    costs: pd.DataFrame
+    losses: pd.DataFrame
+    study: Study
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A claim's part, or the claim on one dataset: all parts must hold."""
+
+    name: str
+    verdict: str
+    evidence: list[str]
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def check(results: Results) -> list[Verdict]:
+    """Returns the verdict on each of the six claims, in the paper's order.
+
+    Raises:
+        LilasError: runs to compare were evaluated on different trajectories or horizons.
+    """
+    return [examine(results) for examine in CLAIMS.values()]
+
+
+def write_claims(path: str | Path, verdicts: Iterable[Verdict]) -> None:
+    """Writes verdicts as JSON: `claims` lists number, claim, verdict, evidence and reason."""
+    write_json(path, {"claims": [asdict(verdict) for verdict in verdicts]})
+
+
+# --- The claims -------------------------------------------------------------------------------
+
+
+def robustness(results: Results) -> Verdict:
+    """Claim 1: the VRMSE of latent diffusion at the highest over that at the lowest compression.
+
+    Supported where the ratio's interval ends below ROBUST and the reconstruction's ratio is larger
+    than it, by an interval too.
+    """
+    latent = _emulation(results, "vrmse", pixel=False)
+    parts, solver, ranges = [], [], []
+    for (dataset, method), rows in latent.groupby(["dataset", "method"]):
+        found = sorted(rows["compression"].unique())
+        if len(found) < 2:
+            continue
+        ends = [rows[rows["compression"] == value] for value in (found[0], found[-1])]
+        ends = _alike(ends, ["entry", "sampler"], ["sampler"])
+        part = _robust(results, f"{dataset}, {method}", ends, found)
+        if method == "diffusion":
+            parts.append(part)
+            ranges.append(f"{dataset} {found[0]:g} to {found[-1]:g}")
+        else:
+            solver += part.evidence
+    text = f"Only these compressions were run: {', '.join(ranges)}." if ranges else ""
+    missing = "No latent diffusion at two compressions."
+    return _conclude(1, parts, missing, more=solver, note=text)
+
+
+def _robust(results: Results, name: str, ends: list[pd.DataFrame], found: list[float]) -> _Part:
+    reconstruction = _runs(results, "vrmse")
+    reconstruction = reconstruction[reconstruction["method"] == "reconstruction"]
+    tables = [_table(rows) for rows in ends]
+    for rows in ends:
+        same = ["dataset", "autoencoder"]
+        own = reconstruction.merge(rows[same].drop_duplicates(), on=same)
+        tables.append(_table(own))
+    _check_paired(tables)
+    head = f"{name}, compression {found[0]:g} to {found[-1]:g}"
+    if (few := _few(tables[0])) is not None:
+        return _Part(name, NOT_TESTED, [f"{head}: {few}"])
+    pooled = [table.mean(axis=1) for table in tables]
+    growth = _estimate(lambda a, b, c, d: b / a, *pooled)
+    bound = _estimate(lambda a, b, c, d: d / c, *pooled)
+    excess = _estimate(lambda a, b, c, d: (d / c) / (b / a), *pooled)
+    evidence = [
+        f"{head}: VRMSE {pooled[0].mean():.3g} to {pooled[1].mean():.3g}, ratio {growth}; "
+        f"of the reconstruction {pooled[2].mean():.3g} to {pooled[3].mean():.3g}, ratio {bound}; "
+        f"the latter over the former {excess} ({_size(tables[0])})",
+    ]
+    for horizon in tables[0] if len(tables[0].columns) > 1 else []:
+        here = [table[horizon] for table in tables]
+        growth_here = _estimate(lambda a, b, c, d: b / a, *here)
+        bound_here = _estimate(lambda a, b, c, d: d / c, *here)
+        evidence.append(
+            f"{head}, horizon {horizon}: ratio {growth_here}; of the reconstruction {bound_here}"
+        )
+    return _Part(name, _judge(growth.high < ROBUST and excess.low > 1), evidence)
+
+
+def pixel_space(results: Results) -> Verdict:
+    """Claim 2: VRMSE, parameters and training time of latent and pixel-space emulators.
+
+    Supported where, for each method and compression, the interval of the VRMSE's difference ends
+    below MATCH of the pixel-space VRMSE, with fewer parameters and fewer training seconds.
+    """
+    latent = _emulation(results, "vrmse", pixel=False)
+    pixel = _emulation(results, "vrmse", pixel=True)
+    parts = []
+    for (dataset, method), theirs in pixel.groupby(["dataset", "method"]):
+        ours = latent[(latent["dataset"] == dataset) & (latent["method"] == method)]
+        for compression, rows in ours.groupby("compression"):
+            name = f"{dataset}, {method}, compression {compression:g}"
+            parts += _beats(results.costs, name, *_alike([rows, theirs], ["context"]))
+    missing = "No method was run both in latent and in pixel space."
+    return _conclude(2, parts, missing, note=JOBS if parts else "")
+
+
+def _beats(costs: pd.DataFrame, name: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> list[_Part]:
+    tables = _check_paired([_table(ours), _table(theirs)])
+    parts = []
+    if (few := _few(tables[0])) is not None:
+        parts.append(_Part(f"{name}: VRMSE", NOT_TESTED, [f"{name}: {few}"]))
+    else:
+        latent, pixel = (table.mean(axis=1) for table in tables)
+        difference = _estimate(lambda a, b: a - b, latent, pixel)
+        text = (
+            f"{name}: VRMSE {latent.mean():.3g}, in pixel space {pixel.mean():.3g}, difference "
+            f"{difference} ({_size(tables[0])})"
+        )
+        matches = difference.high < MATCH * pixel.mean()
+        parts.append(_Part(f"{name}: VRMSE", _judge(matches), [text]))
+    for quantity, what in (("parameters", "parameters"), ("seconds", "training seconds")):
+        own, other = (_mean_cost(costs, "emulator", quantity, rows) for rows in (ours, theirs))
+        if own is None or other is None:
+            text = f"{name}: {what} not measured on both sides"
+            parts.append(_Part(f"{name}: {what}", NOT_TESTED, [text]))
+            continue
+        encoder = _mean_cost(costs, "autoencoder", quantity, ours)
+        beside = "" if encoder is None else f"; the autoencoder, not counted, {encoder:,.0f}"
+        text = f"{name}: {what} {own:,.0f}, in pixel space {other:,.0f}{beside}"
+        parts.append(_Part(f"{name}: {what}", _judge(own < other), [text]))
+    return parts
+
+
+def diffusion_or_solver(results: Results) -> Verdict:
+    """Claim 3: diffusion against solvers at equal compression, and the ensembles' calibration.
+
+    Supported where the intervals of the differences of VRMSE and of the power spectrum's error in
+    each band lie below 0, those of the spread-skill ratio inside NEAR_ONE, and that ratio falls
+    from the lowest to the highest compression by no more than FALL.
+    """
+    parts = []
+    for metric in ("vrmse", *(f"power_spectrum_{band}" for band in BANDS)):
+        rows = _emulation(results, metric, pixel=False)
+        for (dataset, compression), here in rows.groupby(["dataset", "compression"]):
+            sides = [here[here["method"] == method] for method in ("diffusion", "solver")]
+            if all(len(side) for side in sides):
+                name = f"{dataset}, compression {compression:g}, {metric}"
+                parts.append(_below(name, *_alike(sides, ["context"])))
+    compared = bool(parts)
+    ratio = _emulation(results, "spread_skill", pixel=False)
+    for dataset, rows in ratio[ratio["method"] == "diffusion"].groupby("dataset"):
+        parts += _calibration(dataset, rows)
+    if not compared:
+        missing = "No diffusion model and solver at equal compression."
+        return _conclude(3, [], missing, more=[line for part in parts for line in part.evidence])
+    if not any("spread_skill" in part.name for part in parts):
+        text = "No ensemble of latent diffusion has a spread-skill ratio."
+        parts.append(_Part("spread_skill", NOT_TESTED, [text]))
+    return _conclude(3, parts, "")
+
+
+def _below(name: str, diffusion: pd.DataFrame, solver: pd.DataFrame) -> _Part:
+    tables = _check_paired([_table(diffusion), _table(solver)])
+    if (few := _few(tables[0])) is not None:
+        return _Part(name, NOT_TESTED, [f"{name}: {few}"])
+    ours, theirs = (table.mean(axis=1) for table in tables)
+    difference = _estimate(lambda a, b: a - b, ours, theirs)
+    text = (
+        f"{name}: diffusion {ours.mean():.3g}, solver {theirs.mean():.3g}, difference "
+        f"{difference} ({_size(tables[0])})"
+    )
+    return _Part(name, _judge(difference.high < 0), [text])
+
+
+def _calibration(dataset: str, rows: pd.DataFrame) -> list[_Part]:
+    parts = []
+    found = sorted(rows["compression"].unique())
+    for compression in found:
+        name = f"{dataset}, compression {compression:g}, spread_skill"
+        table = _table(rows[rows["compression"] == compression])
+        if (few := _few(table)) is not None:
+            parts.append(_Part(name, NOT_TESTED, [f"{name}: {few}"]))
+            continue
+        ratio = _estimate(lambda a: a, table.mean(axis=1))
+        near = NEAR_ONE[0] <= ratio.low and ratio.high <= NEAR_ONE[1]
+        parts.append(_Part(name, _judge(near), [f"{name}: {ratio} ({_size(table)})"]))
+    name = f"{dataset}, spread_skill by compression"
+    ends = [rows[rows["compression"] == value] for value in (found[0], found[-1])]
+    tables = [_table(end) for end in _alike(ends, ["entry", "sampler"], ["sampler"])]
+    if len(found) < 2 or _few(tables[0]) is not None:
+        why = "one compression" if len(found) < 2 else _few(tables[0])
+        return [*parts, _Part(name, NOT_TESTED, [f"{name}: {why}"])]
+    _check_paired(tables)
+    change = _estimate(lambda a, b: b - a, *(table.mean(axis=1) for table in tables))
+    text = f"{name}: from {found[0]:g} to {found[-1]:g} it changes by {change}"
+    return [*parts, _Part(name, _judge(change.low > -FALL and change.high < 0), [text])]
+
+
+def convergence(results: Results) -> Verdict:
+    """Claim 4: validation losses at equal steps of autoencoders that differ in one thing alone.
+
+    That thing is `identity_init` (true against false) or the optimiser with its own settings
+    (preconditioned against Adam's family). Supported where both were compared, and the first ends
+    with the lower loss and reaches the second's last loss within FAR_FASTER of its steps.
+    """
+    parts = []
+    study = results.study
+    for dataset in study.datasets:
+        names = list(dict.fromkeys(name for name, _ in study.runs("autoencoders", dataset)))
+        entries = {name: study.resolve("autoencoders", name, dataset) for name in names}
+        for first, one in entries.items():
+            for second, two in entries.items():
+                what = _only_difference(one, two)
+                for seed in sorted({*one.seeds} & {*two.seeds}) if what else []:
+                    part = _faster(results.losses, dataset, what, first, second, seed)
+                    parts += [part] if part else []
+    if parts:
+        for what in ("initialisation", "optimiser"):
+            if not any(what in part.name for part in parts):
+                text = f"{what}: no two autoencoders differ in it alone"
+                parts.append(_Part(what, NOT_TESTED, [text]))
+    missing = "No two trained autoencoders differ in identity_init or in the optimiser alone."
+    note = "One training each: losses have no interval." if parts else ""
+    return _conclude(4, parts, missing, note=note)
+
+
+def _only_difference(one: Autoencoder, two: Autoencoder) -> str | None:
+    """Returns what alone makes `one` the claim's better choice over `two`; None for no pair."""
+    if one.train is None or two.train is None:
+        return None
+    left, right = (
+        {key: value for key, value in entry.model_dump(exclude={"train", *OF_RUNS}).items()}
+        | {f"train.{key}": value for key, value in entry.train.model_dump().items()}
+        for entry in (one, two)
+    )
+    differing = {key for key in left if left[key] != right[key]}
+    if differing == {"identity_init"} and one.identity_init:
+        return "initialisation"
+    fit = one.train.optimizer in PRECONDITIONED and two.train.optimizer in PLAIN
+    if fit and differing <= {f"train.{key}" for key in OF_OPTIMIZER}:
+        return "optimiser"
+    return None
+
+
+def _faster(
+    losses: pd.DataFrame, dataset: str, what: str, first: str, second: str, seed: int
+) -> _Part | None:
+    curves = []
+    for name in (first, second):
+        own = (losses["dataset"] == dataset) & (losses["autoencoder"] == f"{name}-s{seed}")
+        curves.append(losses[own].set_index("step")["valid_loss"])
+    both = pd.concat(curves, axis=1, keys=["first", "second"], join="inner").sort_index()
+    if both.empty:
+        return None
+    last, final = both.index[-1], both["second"].iloc[-1]
+    reached = both.index[both["first"] <= final]
+    name = f"{dataset}, {what}: {first} against {second}, seed {seed}"
+    shown = both.iloc[np.unique(np.linspace(0, len(both) - 1, 4).round().astype(int))]
+    text = "; ".join(
+        f"{row.first:.3g} and {row.second:.3g} at step {step}"
+        for step, row in zip(shown.index, shown.itertuples(), strict=True)
+    )
+    when = f"at step {reached[0]} of {last}" if len(reached) else f"not within {last} steps"
+    evidence = [f"{name}: validation loss {text}; the first reaches the second's last loss {when}"]
+    lower = both["first"].iloc[-1] < final
+    fast = len(reached) > 0 and reached[0] <= FAR_FASTER * last
+    return _Part(name, _judge(lower and fast), evidence)
+
+
+def speed(results: Results) -> Verdict:
+    """Claim 5: seconds per generated state of latent diffusion, pixel space and the simulator.
+
+    A latent state's cost lies between that of the rollout, which leaves it encoded, and that of
+    rollout and evaluation, which decodes it and computes every metric. Supported where the upper
+    of these is below both others, contradicted where the lower is above one of them.
+    """
+    parts, missing = [], []
+    for dataset in results.study.datasets:
+        low, high, pixel, simulator = _seconds_per_state(results, dataset)
+        sides = {
+            "latent diffusion": (low, f"{low:.3g} (not decoded)" if low else ""),
+            "latent diffusion, decoded and evaluated": (high, f"{high:.3g}" if high else ""),
+            "pixel-space emulators": (pixel, f"{pixel:.3g}" if pixel else ""),
+            "simulator": (simulator, f"{simulator:.3g}" if simulator else ""),
+        }
+        evidence = [
+            f"{dataset}: seconds per state, {name}: {text or 'not measured'}"
+            for name, (_, text) in sides.items()
+        ]
+        absent = [name for name, (value, _) in sides.items() if value is None]
+        if absent:
+            missing.append(f"{dataset}: {', '.join(absent)} not measured")
+            parts.append(_Part(dataset, NOT_TESTED, evidence))
+            continue
+        verdict = NOT_TESTED
+        if high < min(pixel, simulator):
+            verdict = SUPPORTED
+        elif low >= min(pixel, simulator):
+            verdict = NOT_SUPPORTED
+        else:
+            missing.append(f"{dataset}: decoding is not timed apart from the metrics")
+        parts.append(_Part(dataset, verdict, evidence))
+    note = " ".join([*(f"{text}." for text in missing), JOBS, "One measurement: no interval."])
+    return _conclude(5, parts, "", note=note)
+
+
+def _seconds_per_state(
+    results: Results, dataset: str
+) -> tuple[float | None, float | None, float | None, float | None]:
+    """Returns seconds per state: latent rollout, that and evaluation, pixel rollout, simulator."""
+    costs = results.costs[results.costs["dataset"] == dataset]
+    runs = ["autoencoder", "emulator", "sampler"]
+    wide = costs[costs["kind"].isin(["rollout", "evaluation"])].copy()
+    wide["column"] = wide["kind"] + "_" + wide["quantity"]
+    wide = wide.pivot(index=runs, columns="column", values="value")
+    wide = wide.reindex(columns=["rollout_seconds", "rollout_states", "evaluation_seconds"])
+    pixel = np.array([_pixel(results.study, dataset, run[0]) for run in wide.index], bool)
+    diffusion = np.array(
+        [
+            results.study.resolve("emulators", split_run_name(run[1])[0], dataset).objective
+            == "diffusion"
+            for run in wide.index
+        ],
+        bool,
+    )
+
+    def per_state(rows: pd.DataFrame, *seconds: str) -> float | None:
+        known = rows.dropna(subset=["rollout_states", *seconds])
+        if known.empty:
+            return None
+        return float(known[list(seconds)].sum(axis=None) / known["rollout_states"].sum())
+
+    latent = wide[~pixel & diffusion]
+    simulation = costs[costs["kind"] == "simulation"].set_index("quantity")["value"]
+    return (
+        per_state(latent, "rollout_seconds"),
+        per_state(latent, "rollout_seconds", "evaluation_seconds"),
+        per_state(wide[pixel], "rollout_seconds"),
+        float(simulation["seconds"] / simulation["states"]) if len(simulation) == 2 else None,
+    )
+
+
+def context(results: Results) -> Verdict:
+    """Claim 6: the VRMSE with longer contexts over that with the shortest; guidance is never run.
+
+    The context's part is supported where the interval of each ratio lies within MATCH of 1. The
+    claim itself is not tested without guidance.
+    """
+    rows = _runs(results, "vrmse")
+    rows = rows[rows["method"].isin(["diffusion", "solver"])]
+    parts = []
+    for (dataset, autoencoder, emulator), runs in rows.groupby(
+        ["dataset", "autoencoder", "emulator"]
+    ):
+        samplers = sorted(runs["sampler"].unique(), key=lambda s: results.study.samplers[s].context)
+        for family in _families(results.study, samplers):
+            for longer in family[1:]:
+                name = f"{dataset}/{autoencoder}/{emulator}, {longer} against {family[0]}"
+                tables = [_table(runs[runs["sampler"] == s]) for s in (longer, family[0])]
+                _check_paired(tables)
+                if (few := _few(tables[0])) is not None:
+                    parts.append(_Part(name, NOT_TESTED, [f"{name}: {few}"]))
+                    continue
+                ratio = _estimate(lambda a, b: a / b, *(table.mean(axis=1) for table in tables))
+                text = f"{name}: VRMSE ratio {ratio} ({_size(tables[0])})"
+                near = ratio.low > 1 - MATCH and ratio.high < 1 + MATCH
+                parts.append(_Part(name, _judge(near), [text]))
+    evidence = [line for part in parts for line in part.evidence]
+    if not parts:
+        evidence = ["No two samplers of an emulator differ in their context alone."]
+    lengths = _together(parts)
+    return Verdict(
+        6,
+        TEXTS[6],
+        NOT_TESTED,
+        [*evidence, "Guidance with partial observations is not run."],
+        f"Context: {lengths}. Guidance: {NOT_TESTED}. The claim is tested only where both are.",
+    )
+
+
+def _families(study: Study, names: list[str]) -> list[list[str]]:
+    """Returns the samplers that differ in context (and in overlap, which follows it) alone."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        rest = study.samplers[name].model_dump_json(exclude={"context", "overlap"})
+        families.setdefault(rest, []).append(name)
+    found = [family for family in families.values() if len(family) > 1]
+    return [f for f in found if len({study.samplers[s].context for s in f}) == len(f)]
+
+
+CLAIMS: dict[int, Callable[[Results], Verdict]] = {
+    1: robustness,
+    2: pixel_space,
+    3: diffusion_or_solver,
+    4: convergence,
+    5: speed,
+    6: context,
+}
+TEXTS = {
+    1: "The accuracy of latent diffusion is robust to the compression rate, although the "
+    "reconstruction degrades.",
+    2: "Latent emulators match or beat pixel-space emulators with fewer parameters and less "
+    "training.",
+    3: "Diffusion emulators are more accurate than neural solvers and have better power spectra; "
+    "their spread-skill ratio is near 1 and falls a little with compression.",
+    4: "Near-identity initialisation and a preconditioned optimiser train autoencoders far faster "
+    "than Adam.",
+    5: "Latent diffusion generates states faster than pixel-space emulators and the simulator.",
+    6: "The number of context states hardly matters, and guidance with partial observations keeps "
+    "a rollout near the truth.",
+}
+
+
+# --- Verdicts ---------------------------------------------------------------------------------
+
+
+def _judge(holds: bool) -> str:
+    return SUPPORTED if holds else NOT_SUPPORTED
+
+
+def _together(parts: list[_Part]) -> str:
+    """Returns the verdict on a conjunction: one contradicted part contradicts it."""
+    verdicts = {part.verdict for part in parts} or {NOT_TESTED}
+    return next(v for v in (NOT_SUPPORTED, NOT_TESTED, SUPPORTED) if v in verdicts)
+
+
+def _conclude(
+    number: int, parts: list[_Part], missing: str, more: list[str] = (), note: str = ""
+) -> Verdict:
+    """Returns the verdict on a claim from its parts; `missing` says why there are none."""
+    evidence = [line for part in parts for line in part.evidence] + list(more)
+    sentences = []
+    for verdict in (NOT_SUPPORTED, NOT_TESTED, SUPPORTED):
+        names = [part.name for part in parts if part.verdict == verdict]
+        if names:
+            sentences.append(f"{verdict.capitalize()}: {'; '.join(names)}.")
+    reason = " ".join(filter(None, [*(sentences or [missing]), note]))
+    return Verdict(number, TEXTS[number], _together(parts), evidence, reason)
+
+
+# --- Samples of trajectories ------------------------------------------------------------------
+
+
+def _runs(results: Results, metric: str) -> pd.DataFrame:
+    """Returns a metric's rows relative to the truth, with the emulator's entry in the study."""
+    rows = results.summary
+    rows = rows[(rows["metric"] == metric) & (rows["relative_to"] == "truth")].copy()
+    for column in rows.select_dtypes("category"):
+        rows[column] = rows[column].astype(str)
+    rows["entry"] = rows["emulator"].str.replace(r"-s\d+$", "", regex=True)
+    return rows
+
+
+def _emulation(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame:
+    """Returns a metric's rows of emulators, in pixel space or in latent space."""
+    rows = _runs(results, metric)
+    rows = rows[rows["method"].isin(["diffusion", "solver"])]
+    runs = rows[["dataset", "autoencoder"]].drop_duplicates().itertuples(index=False)
+    here = {run: _pixel(results.study, *run) for run in map(tuple, runs)}
+    keys = zip(rows["dataset"], rows["autoencoder"], strict=True)
+    return rows[np.array([here[key] == pixel for key in keys], bool)]
+
+
+def _pixel(study: Study, dataset: str, autoencoder: str) -> bool:
+    name, _ = split_run_name(autoencoder)
+    return study.resolve("autoencoders", name, dataset).architecture == "identity"
+
+
+def _alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame]:
+    """Returns of each group the runs whose likes are in all, by the first columns that find any.
+
+    What is compared should differ in one thing alone; where nothing is shared, all runs stay.
+    """
+    for columns in choices:
+        keys = [set(map(tuple, group[columns].drop_duplicates().to_numpy())) for group in groups]
+        if shared := set.intersection(*keys):
+            frame = pd.DataFrame(sorted(shared), columns=columns)
+            return [group.merge(frame, on=columns) for group in groups]
+    return groups
+
+
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the mean over fields and runs (trajectory, horizon).
+
+    Raises:
+        LilasError: the runs lack a trajectory or a horizon, so that they would not weigh equally.
+    """
+    groups = rows.groupby(["trajectory", "horizon"])["value"]
+    table, counts = groups.mean().unstack(), groups.size().unstack()
+    if counts.isna().any(axis=None) or len(np.unique(counts)) != 1:
+        run = "/".join(map(str, rows.iloc[0][["dataset", "autoencoder", "emulator", "sampler"]]))
+        raise LilasError(f"claims: {run}: not every trajectory has every horizon and field")
+    return table[sorted(table.columns, key=lambda name: int(name.partition("-")[0]))]
+
+
+def _check_paired(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    for table in tables[1:]:
+        if not (table.index.equals(tables[0].index) and table.columns.equals(tables[0].columns)):
+            raise LilasError(
+                "claims: runs to compare have other trajectories or horizons than each other: "
+                f"{list(table.index)}, {list(table.columns)} and {list(tables[0].index)}, "
+                f"{list(tables[0].columns)}. Evaluate them again."
+            )
+    return tables
+
+
+def _few(table: pd.DataFrame) -> str | None:
+    if len(table) >= FEWEST_TRAJECTORIES:
+        return None
+    return f"{len(table)} test trajectories; an interval takes {FEWEST_TRAJECTORIES}"
+
+
+def _size(table: pd.DataFrame) -> str:
+    return f"{len(table)} trajectories"
+
+
+def _estimate(statistic: Callable[..., Any], *samples: pd.Series) -> _Estimate:
+    """Returns a statistic of means over trajectories with its percentile bootstrap interval.
+
+    Args:
+        statistic: Maps one mean per sample to a number; elementwise.
+        samples: Values by trajectory, the same trajectories in each.
+
+    Raises:
+        LilasError: the statistic is not finite.
+    """
+    values = np.stack([sample.to_numpy() for sample in samples], axis=1)
+    count = len(values)
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = statistic(*(draws @ values / count).T)
+        value = statistic(*values.mean(axis=0))
+    if not (np.isfinite(drawn).all() and np.isfinite(value)):
+        raise LilasError("claims: a ratio to an error of 0; is a rollout the truth itself?")
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return _Estimate(float(value), float(low), float(high))
+
+
+# --- Costs and losses -------------------------------------------------------------------------
+
+
+def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
+    """Returns what the study's jobs took, from benchmark files, weights and stores.
+
+    A simulated state is one `interval` of simulated time, the spin-up included; a generated one is
+    one state of one member. Parameters are the numbers that a weights file stores. A job that did
+    not run here, such as the training of an official model, has no row.
+
+    Args:
+        study: The study.
+        root: Its results folder.
+        data: Folder of the data.
+
+    Returns:
+        Columns: kind (simulation, autoencoder, emulator, rollout, evaluation), dataset,
+        autoencoder, emulator, sampler (empty where there is none), quantity (seconds, states,
+        parameters), value.
+    """
+    root, rows = Path(root), []
+
+    def add(kind: str, run: tuple[str, ...], quantity: str, value: float | None) -> None:
+        if value is not None:
+            rows.append((kind, *run, *[""] * (4 - len(run)), quantity, float(value)))
+
+    for dataset, entry in study.datasets.items():
+        source = entry.source
+        if isinstance(source, Simulate):
+            folder = Path(data, source.folder, source.system, "benchmarks")
+            jobs = [_seconds(folder / f"simulate_{exponent(r)}.tsv") for r in source.rayleigh]
+            if None not in jobs:
+                counts = source.trajectories
+                each = len(source.prandtl) * (counts.train + counts.valid + counts.test)
+                long = source.start / source.interval + source.steps - 1
+                add("simulation", (dataset,), "seconds", sum(jobs))
+                add("simulation", (dataset,), "states", len(jobs) * each * long)
+        for name, seed in study.runs("autoencoders", dataset):
+            run = (dataset, run_name(name, seed))
+            add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
+            add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
+    emulators = set()
+    for rollout in rollouts(study):
+        run = tuple(rollout.values())
+        emulators.add(run[:3])
+        add("rollout", run, "seconds", _benchmark(root, *run, "rollout"))
+        add("rollout", run, "states", _generated(root.joinpath(*run)))
+        add("evaluation", run, "seconds", _benchmark(root, *run, "evaluate"))
+    for run in sorted(emulators):
+        add("emulator", run, "seconds", _benchmark(root, *run, "emulator"))
+        add("emulator", run, "parameters", _parameters(root.joinpath(*run)))
+    return pd.DataFrame(rows, columns=COSTS)
+
+
+def _benchmark(root: Path, *names: str) -> float | None:
+    return _seconds(root.joinpath("benchmarks", *names).with_suffix(".tsv"))
+
+
+def _seconds(path: Path) -> float | None:
+    """Returns the wall time in a benchmark file of the workflow; None where the job never ran."""
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path, sep="\t")
+    if "s" not in table or not len(table) or not np.isfinite(table["s"].iloc[-1]):
+        raise broken(path, "a benchmark with seconds in column s", "another", "Run the job again.")
+    return float(table["s"].iloc[-1])
+
+
+def _parameters(folder: Path) -> int | None:
+    """Returns how many numbers the weights in a folder store, from their header alone."""
+    for name in ("weights.safetensors", "weights_best.safetensors"):
+        if (folder / name).is_file():
+            with safe_open(folder / name, "np") as file:
+                shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
+            return sum(math.prod(shape) for shape in shapes)
+    return None
+
+
+def _generated(folder: Path) -> int | None:
+    """Returns how many states the rollouts in a folder generated, the context not counted."""
+    if not (folder / "rollouts.json").is_file():
+        return None
+    sizes = (dataset := open_store(folder / "rollouts.json")).sizes
+    new = sizes["time"] - dataset.attrs["context"]
+    return sizes["trajectory"] * sizes["member"] * new
+
+
+def _mean_cost(costs: pd.DataFrame, kind: str, quantity: str, rows: pd.DataFrame) -> float | None:
+    """Returns the mean of a quantity over the trainings behind some rows; None if one lacks it."""
+    keys = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
+    runs = rows[keys].drop_duplicates()
+    own = costs[(costs["kind"] == kind) & (costs["quantity"] == quantity)]
+    values = runs.merge(own, on=keys)["value"]
+    return float(values.mean()) if len(values) == len(runs) else None
+
+
+def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
+    """Returns the validation losses of the study's autoencoders as they were trained.
+
+    Returns:
+        Columns: dataset, autoencoder ("c32-s0"), step, valid_loss.
+
+    Raises:
+        LilasError: a history is damaged.
+    """
+    rows = []
+    for dataset in study.datasets:
+        for name, seed in study.runs("autoencoders", dataset):
+            run = run_name(name, seed)
+            path = Path(root, dataset, run, "history.jsonl")
+            for number, line in enumerate(path.read_text().splitlines() if path.is_file() else []):
+                try:
+                    entry = json.loads(line)
+                    if "valid_loss" in entry:
+                        rows.append((dataset, run, entry["step"], entry["valid_loss"]))
+                except (json.JSONDecodeError, KeyError):
+                    action = "Delete it and run the training again."
+                    where = f"another in line {number + 1}"
+                    raise broken(path, "a JSON object a line", where, action) from None
+    return pd.DataFrame(rows, columns=["dataset", "autoencoder", "step", "valid_loss"])
