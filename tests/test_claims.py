@@ -1,0 +1,540 @@
+"""The six claims on runs whose numbers are made up, so that every verdict is known."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+import xarray as xr
+import yaml
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lilas import stores
+from lilas.claims import (
+    CLAIMS,
+    COSTS,
+    NOT_SUPPORTED,
+    NOT_TESTED,
+    SUPPORTED,
+    Results,
+    Verdict,
+    _estimate,
+    check,
+    costs,
+    validation_losses,
+    write_claims,
+)
+from lilas.config import Study, read_study
+from lilas.errors import LilasError
+from lilas.files import read_json
+from lilas.provenance import provenance
+from lilas.weights import write_weights
+
+MINIATURE = Path(__file__).parent / "data" / "miniature.yaml"
+HORIZONS = ("1-9", "10-19")
+TRAJECTORIES = 8
+NO_COSTS = pd.DataFrame([], columns=COSTS)
+NO_LOSSES = pd.DataFrame([], columns=["dataset", "autoencoder", "step", "valid_loss"])
+# Trajectories differ by a factor of three, so that only pairing makes small ratios certain.
+DIFFICULTY = np.linspace(0.5, 1.5, TRAJECTORIES)
+
+
+def study(tmp_path: Path, **changes: dict[str, Any]) -> Study:
+    """The miniature with more autoencoders, emulators, samplers."""
+    values = yaml.safe_load(MINIATURE.read_text())
+    dcae = values["autoencoders"]["c16"]
+    values["autoencoders"] |= {"c64": dcae | {"latent_channels": 1}}
+    values["samplers"] |= {"ab4_c2": values["samplers"]["ab4"] | {"context": 2, "overlap": 2}}
+    for name in ("diffusion", "solver"):
+        values["emulators"][name]["autoencoders"] = ["c16", "c64"]
+    values["datasets"]["convection"]["evaluation"]["start"] = 1
+    for kind, entries in changes.items():
+        values[kind] |= entries
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return read_study(path)
+
+
+def run(
+    emulator: str,
+    autoencoder: str = "c16-s0",
+    sampler: str = "",
+    metric: str = "vrmse",
+    value: float | np.ndarray = 1.0,
+    trajectories: int = TRAJECTORIES,
+    spread: float = 0.0,
+) -> pd.DataFrame:
+    """A run's summary: value x difficulty, `spread` larger in one of two fields than its mean."""
+    method = emulator.rpartition("-s")[0] or emulator
+    method = "solver" if method == "pixel_solver" else method
+    rows = [
+        {
+            "dataset": "convection",
+            "autoencoder": autoencoder,
+            "compression": {"c16-s0": 16.0, "c64-s0": 64.0}.get(autoencoder, 1.0),
+            "emulator": emulator,
+            "method": method,
+            "sampler": sampler or {"diffusion": "ab4", "solver": "direct"}.get(method, ""),
+            "context": 2 if sampler == "ab4_c2" else 1,
+            "members": 2 if method == "diffusion" else 1,
+            "relative_to": relative_to,
+            "metric": metric,
+            "field": field,
+            "horizon": horizon,
+            "trajectory": trajectory,
+            # Relative to the auto-encoded truth everything is wrong, and must not count.
+            "value": (1 + sign * spread) * number * (1 if relative_to == "truth" else 99.0),
+        }
+        for trajectory, number in enumerate((value * DIFFICULTY)[:trajectories])
+        for horizon in HORIZONS
+        for field, sign in (("pressure", 1), ("buoyancy", -1))
+        for relative_to in ("truth", "autoencoder")
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.astype({"dataset": "category", "emulator": "category", "metric": "category"})
+
+
+def cost(kind: str, quantity: str, value: float, *names: str) -> tuple[Any, ...]:
+    return (kind, "convection", *names, *[""] * (3 - len(names)), quantity, value)
+
+
+def verdict(
+    number: int,
+    of: Study,
+    summary: list[pd.DataFrame],
+    jobs: list[tuple[Any, ...]] = (),
+    losses: pd.DataFrame = NO_LOSSES,
+) -> Verdict:
+    table = pd.DataFrame(jobs, columns=COSTS) if jobs else NO_COSTS
+    results = Results(pd.concat(summary, ignore_index=True), table, losses, of)
+    found = CLAIMS[number](results)
+    assert found.number == number
+    return found
+
+
+def compressed(growth: float, bound: float, **more: Any) -> list[pd.DataFrame]:
+    """Diffusion whose VRMSE grows by a factor between compressions, as its reconstruction does."""
+    return [
+        run("diffusion-s0", "c16-s0", value=0.4, spread=0.2, **more),
+        run("diffusion-s0", "c64-s0", value=0.4 * growth, spread=0.1, **more),
+        run("reconstruction", "c16-s0", value=0.05, **more),
+        run("reconstruction", "c64-s0", value=0.05 * bound, **more),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("growth", "bound", "expected"),
+    [
+        (1.05, 2.0, SUPPORTED),
+        (0.9, 2.0, SUPPORTED),
+        (1.2, 2.0, NOT_SUPPORTED),
+        # Robustness says nothing where the reconstruction does not degrade, or degrades as little.
+        (1.05, 1.0, NOT_SUPPORTED),
+        (1.05, 1.04, NOT_SUPPORTED),
+    ],
+)
+def test_robustness(tmp_path, growth, bound, expected):
+    found = verdict(1, study(tmp_path), compressed(growth, bound))
+    assert found.verdict == expected
+    assert (
+        f"VRMSE 0.4 to {0.4 * growth:.3g}, ratio {growth:.3g} [{growth:.3g}, {growth:.3g}]"
+        in (found.evidence[0])
+    )
+    assert f"ratio {bound:.3g} [{bound:.3g}, {bound:.3g}]" in found.evidence[0]
+    assert sum("horizon" in line for line in found.evidence) == len(HORIZONS)
+    assert "convection 16 to 64" in found.reason
+
+
+def test_robustness_is_not_tested(tmp_path):
+    few = verdict(1, study(tmp_path), compressed(1.05, 2.0, trajectories=5))
+    assert few.verdict == NOT_TESTED
+    assert "5 test trajectories" in few.evidence[0]
+    one = verdict(1, study(tmp_path), compressed(1.05, 2.0)[::2])
+    assert one.verdict == NOT_TESTED
+    assert "two compressions" in one.reason
+    solver = [run("solver-s0", "c16-s0"), run("solver-s0", "c64-s0"), *compressed(1, 2)[2:]]
+    found = verdict(1, study(tmp_path), solver)
+    assert found.verdict == NOT_TESTED
+    assert "convection, solver, compression 16 to 64: VRMSE 1 to 1" in found.evidence[0]
+
+
+def test_uncertain_growth_is_not_robust(tmp_path):
+    """The mean ratio is 1.05, but one trajectory alone makes it: the interval passes 1.1."""
+    growth = np.ones(TRAJECTORIES)
+    growth[-1] += 0.05 * DIFFICULTY.sum() / DIFFICULTY[-1]
+    runs = compressed(1.0, 3.0)
+    runs[1] = run("diffusion-s0", "c64-s0", value=0.4 * growth)
+    found = verdict(1, study(tmp_path), runs)
+    assert "ratio 1.05 [1," in found.evidence[0]
+    assert found.verdict == NOT_SUPPORTED
+
+
+def trainings(fewer: float = 1.0, faster: float = 1.0) -> list[tuple[Any, ...]]:
+    latent, pixel = ("c16-s0", "solver-s0"), ("pixel-s0", "pixel_solver-s0")
+    return [
+        cost("emulator", "parameters", 1000 * fewer, *latent),
+        cost("emulator", "parameters", 4000, *pixel),
+        cost("emulator", "seconds", 50 * faster, *latent),
+        cost("emulator", "seconds", 100, *pixel),
+        cost("autoencoder", "parameters", 777, "c16-s0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("latent", "jobs", "expected"),
+    [
+        (0.9, trainings(), SUPPORTED),
+        (1.04, trainings(), SUPPORTED),
+        (1.1, trainings(), NOT_SUPPORTED),
+        (0.9, trainings(fewer=5), NOT_SUPPORTED),
+        (0.9, trainings(faster=3), NOT_SUPPORTED),
+        (0.9, trainings()[:2], NOT_TESTED),
+    ],
+)
+def test_pixel_space(tmp_path, latent, jobs, expected):
+    runs = [
+        run("solver-s0", value=0.5 * latent),
+        run("pixel_solver-s0", "pixel-s0", "direct", value=0.5),
+        # Another method says nothing of this one.
+        run("diffusion-s0", value=9.0),
+    ]
+    found = verdict(2, study(tmp_path), runs, jobs)
+    assert found.verdict == expected
+    assert f"VRMSE {0.5 * latent:.3g}, in pixel space 0.5" in found.evidence[0]
+    assert "difference" in found.evidence[0]
+    if expected == SUPPORTED:
+        assert (
+            "parameters 1,000, in pixel space 4,000; the autoencoder, not counted, 777"
+            in (found.evidence[1])
+        )
+
+
+def test_pixel_space_needs_a_pixel_run(tmp_path):
+    found = verdict(2, study(tmp_path), [run("solver-s0")], trainings())
+    assert (found.verdict, found.evidence) == (NOT_TESTED, [])
+
+
+def against_solver(**changes: float) -> list[pd.DataFrame]:
+    """Diffusion that is as claimed in every respect, except for the changes."""
+    numbers = {"vrmse": 0.9, "low": 0.9, "mid": 0.9, "high": 0.9, "c16": 1.0, "c64": 0.93}
+    numbers |= changes
+    runs = [run("diffusion-s0", value=numbers["vrmse"]), run("solver-s0")]
+    for band in ("low", "mid", "high"):
+        metric = f"power_spectrum_{band}"
+        runs += [run("diffusion-s0", metric=metric, value=numbers[band])]
+        runs += [run("solver-s0", metric=metric)]
+    for autoencoder in ("c16", "c64"):
+        flat = numbers[autoencoder] / DIFFICULTY
+        runs += [run("diffusion-s0", f"{autoencoder}-s0", metric="spread_skill", value=flat)]
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({}, None),
+        ({"vrmse": 1.01}, "vrmse"),
+        ({"high": 1.01}, "power_spectrum_high"),
+        ({"c16": 1.25}, "compression 16, spread_skill"),
+        ({"c64": 0.79}, "compression 64, spread"),
+        # It does not fall, or falls by too much.
+        ({"c64": 1.0}, "spread_skill by compression"),
+        ({"c16": 1.1, "c64": 0.85}, "by compression"),
+    ],
+)
+def test_diffusion_or_solver(tmp_path, changes, wrong):
+    found = verdict(3, study(tmp_path), against_solver(**changes))
+    assert len(found.evidence) == 7
+    assert found.verdict == (NOT_SUPPORTED if wrong else SUPPORTED)
+    if wrong:
+        failing = found.reason.partition("Supported:")[0]
+        assert failing.startswith("Not supported:")
+        assert wrong in failing
+
+
+def test_diffusion_or_solver_is_not_tested(tmp_path):
+    runs = against_solver()
+    one = verdict(3, study(tmp_path), runs[:-1])
+    assert one.verdict == NOT_TESTED
+    assert "convection, spread_skill by compression: one compression" in one.evidence
+    alone = [rows for rows in runs if "solver-s0" not in set(rows["emulator"])]
+    assert verdict(3, study(tmp_path), alone).verdict == NOT_TESTED
+    contradicted = verdict(3, study(tmp_path), against_solver(vrmse=1.1)[:-1])
+    assert contradicted.verdict == NOT_SUPPORTED
+
+
+def autoencoders() -> dict[str, Any]:
+    """Autoencoders that differ from c16 in its initialisation, its optimiser, or more."""
+    values = yaml.safe_load(MINIATURE.read_text())
+    c16 = {key: v for key, v in values["autoencoders"]["c16"].items() if key != "per_dataset"}
+    soap = {**c16["train"], "optimizer": "soap"}
+    return {
+        "far": {**c16, "identity_init": False},
+        "near": c16,
+        "psgd": {**c16, "train": {**soap, "learning_rate": 3e-3}},
+        "other": {**c16, "identity_init": False, "train": {**soap, "batch_size": 2}},
+        "c16": c16 | {"latent_channels": 2},
+    }
+
+
+def curves(**losses: list[float]) -> pd.DataFrame:
+    rows = [
+        ("convection", f"{name}-s0", 10 * (i + 1), value)
+        for name, values in losses.items()
+        for i, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=NO_LOSSES.columns)
+
+
+SLOW, FAST = [0.9, 0.8, 0.7, 0.6], [0.7, 0.5, 0.4, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        (curves(far=SLOW, near=FAST, psgd=[0.4, 0.3, 0.2, 0.1]), SUPPORTED),
+        # The optimiser is better in the end, and no faster.
+        (curves(far=SLOW, near=FAST, psgd=[0.7, 0.5, 0.35, 0.2]), NOT_SUPPORTED),
+        (curves(far=SLOW, near=SLOW, psgd=[0.7, 0.5, 0.3, 0.2]), NOT_SUPPORTED),
+        (curves(far=SLOW, near=FAST), NOT_TESTED),
+        (NO_LOSSES, NOT_TESTED),
+    ],
+)
+def test_convergence(tmp_path, losses, expected):
+    found = verdict(4, study(tmp_path, autoencoders=autoencoders()), [run("solver-s0")], [], losses)
+    assert found.verdict == expected
+    if expected == SUPPORTED:
+        assert found.evidence == [
+            "convection, initialisation: near against far, seed 0: validation loss 0.7 and 0.9 at "
+            "step 10; 0.5 and 0.8 at step 20; 0.4 and 0.7 at step 30; 0.3 and 0.6 at step 40; the "
+            "first reaches the second's last loss at step 20 of 40",
+            "convection, optimiser: psgd against near, seed 0: validation loss 0.4 and 0.7 at "
+            "step 10; 0.3 and 0.5 at step 20; 0.2 and 0.4 at step 30; 0.1 and 0.3 at step 40; the "
+            "first reaches the second's last loss at step 20 of 40",
+        ]
+
+
+def rolled_out(
+    name: str, seconds: float, states: float, evaluation: float
+) -> list[tuple[Any, ...]]:
+    emulator = "pixel_solver-s0" if name == "pixel-s0" else "diffusion-s0"
+    run_ = (name, emulator, "direct" if name == "pixel-s0" else "ab4")
+    return [
+        cost("rollout", "seconds", seconds, *run_),
+        cost("rollout", "states", states, *run_),
+        cost("evaluation", "seconds", evaluation, *run_),
+    ]
+
+
+SIMULATION = [cost("simulation", "seconds", 600), cost("simulation", "states", 100)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    # 0.2 to 0.3 s a state, against 1 s in pixel space and 6 s of the simulator.
+    [
+        (
+            rolled_out("c16-s0", 20, 100, 10) + rolled_out("pixel-s0", 10, 10, 1) + SIMULATION,
+            SUPPORTED,
+        ),
+        (
+            rolled_out("c16-s0", 200, 100, 1) + rolled_out("pixel-s0", 10, 10, 1) + SIMULATION,
+            NOT_SUPPORTED,
+        ),
+        (
+            rolled_out("c16-s0", 50, 100, 90) + rolled_out("pixel-s0", 10, 10, 1) + SIMULATION,
+            NOT_TESTED,
+        ),
+        (rolled_out("c16-s0", 20, 100, 10) + SIMULATION, NOT_TESTED),
+        (rolled_out("c16-s0", 20, 100, 10) + rolled_out("pixel-s0", 10, 10, 1), NOT_TESTED),
+        (rolled_out("pixel-s0", 10, 10, 1) + SIMULATION, NOT_TESTED),
+    ],
+)
+def test_speed(tmp_path, jobs, expected):
+    found = verdict(5, study(tmp_path), [run("solver-s0")], jobs)
+    assert found.verdict == expected
+    assert "start-up included" in found.reason
+    if expected == SUPPORTED:
+        assert [line.rpartition(": ")[2] for line in found.evidence] == [
+            "0.2 (not decoded)",
+            "0.3",
+            "1",
+            "6",
+        ]
+
+
+@pytest.mark.parametrize(("longer", "part"), [(0.97, SUPPORTED), (1.08, NOT_SUPPORTED)])
+def test_context(tmp_path, longer, part):
+    runs = [run("diffusion-s0"), run("diffusion-s0", sampler="ab4_c2", value=longer)]
+    found = verdict(6, study(tmp_path), runs)
+    assert found.verdict == NOT_TESTED
+    assert found.reason.startswith(f"Context: {part}. Guidance: not tested.")
+    assert f"ratio {longer} [{longer}, {longer}]" in found.evidence[0]
+    one = verdict(6, study(tmp_path), runs[:1])
+    assert one.reason.startswith("Context: not tested.")
+
+
+def test_samplers_that_differ_in_more_are_no_contexts(tmp_path):
+    values = yaml.safe_load(MINIATURE.read_text())["samplers"]["ab4"]
+    of = study(tmp_path, samplers={"ab4_c2": values | {"context": 2, "steps": 8}})
+    runs = [run("diffusion-s0"), run("diffusion-s0", sampler="ab4_c2")]
+    assert "No two samplers" in verdict(6, of, runs).evidence[0]
+
+
+def test_other_trajectories_are_refused(tmp_path):
+    runs = compressed(1.0, 2.0)
+    runs[1] = runs[1][runs[1]["trajectory"] != 3]
+    with pytest.raises(LilasError, match="other trajectories or horizons"):
+        verdict(1, study(tmp_path), runs)
+    holes = compressed(1.0, 2.0)
+    holes[1] = holes[1].drop(holes[1].index[0])
+    with pytest.raises(LilasError, match="not every trajectory has every horizon"):
+        verdict(1, study(tmp_path), holes)
+
+
+def test_equal_contexts_are_compared(tmp_path):
+    """The pixel-space solver has no second context; the latent one's must not tip the balance."""
+    solver = run("solver-s0").assign(sampler="direct_c2", context=2, value=50.0)
+    runs = [run("solver-s0", value=0.4), solver, run("pixel_solver-s0", "pixel-s0", "direct")]
+    found = verdict(2, study(tmp_path), runs, trainings())
+    assert found.evidence[0].startswith("convection, solver, compression 16: VRMSE 0.4, in pixel")
+    assert found.verdict == SUPPORTED
+
+
+@pytest.mark.parametrize(
+    "statistic", [lambda a, b: a / b, lambda a, b: a - b, lambda a, b: (a - b) / (a + b)]
+)
+def test_interval_is_scipys(statistic: Callable[..., Any]):
+    rng = np.random.default_rng(3)
+    a = rng.gamma(4.0, size=30)
+    b = a * rng.uniform(0.7, 1.1, 30)
+    found = _estimate(statistic, pd.Series(a), pd.Series(b))
+    other = scipy.stats.bootstrap(
+        (a, b),
+        lambda x, y, axis: statistic(x.mean(axis), y.mean(axis)),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    width = other.high - other.low
+    assert found.value == pytest.approx(statistic(a.mean(), b.mean()))
+    assert abs(found.low - other.low) < 0.05 * width
+    assert abs(found.high - other.high) < 0.05 * width
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(0.1, 10), st.floats(0.5, 2), st.integers(0, 2**32 - 1))
+def test_paired_ratio_is_certain(scale: float, ratio: float, seed: int):
+    """However trajectories differ, a constant ratio has an interval of no width."""
+    a = scale * np.random.default_rng(seed).lognormal(size=12)
+    found = _estimate(lambda x, y: y / x, pd.Series(a), pd.Series(ratio * a))
+    np.testing.assert_allclose([found.value, found.low, found.high], ratio, rtol=1e-12)
+
+
+def test_ratio_to_nothing_is_refused(tmp_path):
+    with pytest.raises(LilasError, match="ratio to an error of 0"):
+        verdict(
+            1,
+            study(tmp_path),
+            [
+                *compressed(1, 2)[:2],
+                *compressed(1, 0)[3:],
+                *[run("reconstruction", "c16-s0", value=0.0)],
+            ],
+        )
+
+
+def test_check_and_json(tmp_path):
+    of = study(tmp_path)
+    results = Results(pd.concat(compressed(1.05, 2.0)), NO_COSTS, NO_LOSSES, of)
+    verdicts = check(results)
+    assert [v.number for v in verdicts] == [1, 2, 3, 4, 5, 6]
+    assert [v.verdict for v in verdicts] == [SUPPORTED, *[NOT_TESTED] * 5]
+    assert all(v.claim and v.reason for v in verdicts)
+    write_claims(tmp_path / "claims.json", verdicts)
+    entries = read_json(tmp_path / "claims.json", ("claims",))["claims"]
+    assert [Verdict(**entry) for entry in entries] == verdicts
+
+
+def benchmark(path: Path, seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t10.0\n")
+
+
+def rollouts_of(folder: Path) -> None:
+    """A store of 4 trajectories x 2 members x 9 states, one of them the context."""
+    folder.mkdir(parents=True)
+    record = provenance("rollout", {}, {})
+    sizes = {"trajectory": 4, "member": 2, "time": 9, "channel": 1, "x": 2}
+    stores.create(
+        folder / "rollouts.zarr",
+        variable="latent",
+        sizes=sizes,
+        chunk={},
+        shard={},
+        dataset=xr.Dataset(attrs={"context": 1}),
+        record=record,
+    )
+    built = stores.partial(folder / "rollouts.zarr")
+    zarr.open_array(built, path="latent", mode="r+")[:] = 1.0
+    stores.finish(folder / "rollouts.zarr", "latent", folder / "rollouts.json", record)
+
+
+def test_costs(tmp_path):
+    of = read_study(MINIATURE)
+    root, data = tmp_path / "root", tmp_path / "data"
+    source = of.datasets["convection"].source
+    benchmarks = data / source.folder / "rayleigh_benard" / "benchmarks"
+    benchmark(benchmarks / "simulate_2e4.tsv", 30.0)
+    benchmark(benchmarks / "simulate_5e4.tsv", 34.0)
+    latent = "convection/c16-s0/diffusion-s0"
+    benchmark(root / "benchmarks" / f"{latent}/emulator.tsv", 11.0)
+    benchmark(root / "benchmarks" / f"{latent}/ab4/rollout.tsv", 12.0)
+    benchmark(root / "benchmarks" / f"{latent}/ab4/evaluate.tsv", 13.0)
+    benchmark(root / "benchmarks/convection/c16-s0/autoencoder.tsv", 14.0)
+    state = {"weight": torch.zeros(3, 5), "bias": torch.zeros(3), "scale": torch.zeros(())}
+    (root / latent).mkdir(parents=True)
+    write_weights(root / latent / "weights.safetensors", state, {})
+    rollouts_of(root / latent / "ab4")
+    table = costs(of, root, data)
+    found = {tuple(row[:-1]): row[-1] for row in table.itertuples(index=False)}
+    run_ = ("convection", "c16-s0", "diffusion-s0")
+    # 2 Rayleigh numbers of 1 Prandtl number and 7 trajectories each: 2 / 0.25 intervals of spin-up
+    # and 11 between 12 states.
+    assert found == {
+        ("simulation", "convection", "", "", "", "seconds"): 64.0,
+        ("simulation", "convection", "", "", "", "states"): 2 * 7 * (8 + 11),
+        ("autoencoder", "convection", "c16-s0", "", "", "seconds"): 14.0,
+        ("emulator", *run_, "", "seconds"): 11.0,
+        ("emulator", *run_, "", "parameters"): 15 + 3 + 1,
+        ("rollout", *run_, "ab4", "seconds"): 12.0,
+        ("rollout", *run_, "ab4", "states"): 4 * 2 * 8,
+        ("evaluation", *run_, "ab4", "seconds"): 13.0,
+    }
+    speed = verdict(5, of, [run("solver-s0")], list(table.itertuples(index=False)))
+    assert "convection: seconds per state, latent diffusion: 0.188 (not decoded)" in speed.evidence
+    (benchmarks / "simulate_5e4.tsv").write_text("t\n1\n")
+    with pytest.raises(LilasError, match="seconds in column s"):
+        costs(of, root, data)
+
+
+def test_validation_losses(tmp_path):
+    of = read_study(MINIATURE)
+    path = tmp_path / "convection" / "c16-s0" / "history.jsonl"
+    path.parent.mkdir(parents=True)
+    lines = [{"step": 1, "loss": 3.0}, {"step": 4, "loss": 2.0, "valid_loss": 2.5}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    found = validation_losses(of, tmp_path)
+    assert found.values.tolist() == [["convection", "c16-s0", 4, 2.5]]
+    path.write_text('{"step": 1, "lo')
+    with pytest.raises(LilasError, match="line 1"):
+        validation_losses(of, tmp_path)
