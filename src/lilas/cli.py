@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lilas import __version__
 from lilas.artifacts import INSPECTED
-from lilas.errors import broken
+from lilas.errors import LilasError, broken
 from lilas.files import atomic
 from lilas.official.cli import add_commands, run_command
 from lilas.stages import run
@@ -17,6 +17,7 @@ Looks at what the pipeline has made; the pipeline itself is run with snakemake.
 
   lilas inspect PATH   what a file is, its ranges, where it comes from, whether it is current
   lilas show FOLDER    the main table of a study's results
+  lilas trace CELL     what is behind a number of a table: rows, rollouts, weights, data
   lilas official ...   models and latents of the paper's official code, in and out"""
 
 INSPECT = """\
@@ -37,6 +38,20 @@ kinds:
 
 SHOW = """\
 Prints the first table of a study, the VRMSE by horizon, and where its report lies."""
+
+TRACE = """\
+Prints what is behind a number of tables/horizons.csv: the rows of metrics and their mean, computed
+again; the rollouts; the weights, data and code that they were made with. Says what has changed
+since, and then ends with status 1.
+
+CELL is the id in the table's column `cell`, alone or after the path of the results.
+Run it in the folder where the pipeline ran: the paths of inputs are recorded relative to it."""
+
+TRACE_EXAMPLES = """\
+examples:
+  lilas trace rayleigh_benard/c32-s0/diffusion-s0/ab16/vrmse/1-9
+  lilas trace results/demo/rayleigh_benard/c32-s0/reconstruction/vrmse/20-40
+  lilas trace rayleigh_benard/persistence/vrmse/1-9 --results results/laptop"""
 
 
 def main() -> None:
@@ -77,12 +92,29 @@ def _main() -> None:
         "show", help="the main table of a study and the path of its report", description=SHOW
     )
     two.add_argument("folder", type=Path, metavar="FOLDER", help="such as results/demo")
+    three = commands.add_parser(
+        "trace",
+        help="what is behind a number of a table: rows, rollouts, weights, data",
+        description=TRACE,
+        epilog=TRACE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    three.add_argument("cell", metavar="CELL", help="such as rayleigh_benard/persistence/vrmse/1-9")
+    three.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/demo"),
+        metavar="FOLDER",
+        help="where CELL does not begin with it (default: results/demo)",
+    )
     add_commands(commands)
     args = to.parse_args()
     if args.command == "official":
         run_command(args)
     elif args.command == "show":
         print(show(args.folder))
+    elif args.command == "trace":
+        _trace(args.cell, args.results)
     else:
         _inspect(args.path, None if args.no_picture else args.picture or _default(args.path))
 
@@ -109,6 +141,15 @@ def _inspect(path: Path, picture: Path | None) -> None:
     with atomic(picture) as part:
         found.draw().savefig(part, format="png", dpi=120)
     print(f"\nPicture: {picture}")
+
+
+def _trace(cell: str, results: Path) -> None:
+    from lilas.trace import trace
+
+    found = trace(cell, results)
+    print("\n".join(found.lines), flush=True)
+    if found.problems:
+        raise LilasError("\nerror: ".join(found.problems))
 
 
 def show(folder: Path) -> str:

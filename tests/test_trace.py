@@ -1,0 +1,293 @@
+"""`lilas trace` on a results folder of a few files, each made by the stages' own writers."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+import zarr
+
+from lilas import cli, stores
+from lilas.errors import LilasError
+from lilas.files import sha256, write_json
+from lilas.provenance import provenance
+from lilas.scores import write_scores
+from lilas.trace import trace
+from lilas.weights import write_weights
+
+ROOT = Path("results/demo")
+FLOW = ROOT / "flow"
+SPACE = FLOW / "c4-s0"
+EMULATOR = SPACE / "diffusion-s0"
+CELL = "flow/c4-s0/diffusion-s0"
+FIELDS, LEADS, TRAJECTORIES = ("pressure", "velocity_y"), (1, 2, 3, 4), (5, 7)
+
+
+def value(metric: int, trajectory: int, field: int, lead: int, offset: float) -> float:
+    """A number that tells every part of a row's name."""
+    return 1000 * metric + 100 * (trajectory + 1) + 10 * field + lead + offset
+
+
+def scores(offset: float, relative: tuple[str, ...] = ("truth",)) -> pd.DataFrame:
+    rows = [
+        {
+            "relative_to": reference,
+            "trajectory": number,
+            "field": name,
+            "lead_time": lead,
+            "metric": metric,
+            "value": value(m, t, f, lead, offset) + 0.5 * (reference == "autoencoder"),
+        }
+        for m, metric in enumerate(("vrmse", "wasserstein"))
+        for t, number in enumerate(TRAJECTORIES)
+        for f, name in enumerate(FIELDS)
+        for lead in LEADS
+        for reference in relative
+    ]
+    curve = {"metric": "power_spectrum", "at": 0.1, "value": 1e9}
+    return pd.concat([pd.DataFrame(rows).assign(at=np.nan), pd.DataFrame([rows[0] | curve])])
+
+
+def write(path: Path, frame: pd.DataFrame, inputs: dict[str, Any], **names: Any) -> None:
+    names = {
+        "dataset": "flow",
+        "autoencoder": "",
+        "compression": 1.0,
+        "sampler": "",
+        "context": 1,
+        "members": 1,
+    } | names
+    write_scores(path, [frame], names, provenance("evaluate", {}, inputs))
+
+
+def make_weights(path: Path, stage: str, seed: float, inputs: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(path, {"w": torch.full((2,), seed)}, provenance(stage, {}, inputs))
+
+
+def make_rollouts(folder: Path, inputs: dict[str, Any], context: int) -> None:
+    record = provenance("rollout", {"context": context}, inputs)
+    sizes = {"trajectory": 2, "member": 3, "time": 4 + context, "channel": 1, "x": 2}
+    stores.create(
+        folder / "rollouts.zarr",
+        variable="latent",
+        sizes=sizes,
+        chunk={},
+        shard={},
+        dataset=xr.Dataset(coords={"trajectory": list(TRAJECTORIES)}, attrs={"context": context}),
+        record=record,
+    )
+    built = stores.partial(folder / "rollouts.zarr")
+    zarr.open_array(built, path="latent", mode="r+")[:] = 1.0
+    stores.finish(folder / "rollouts.zarr", "latent", folder / "rollouts.json", record)
+
+
+def row(cell: str, number: float, **names: str) -> dict[str, Any]:
+    part = cell.split("/")
+    metric = part[-2].partition(":")[0]
+    named = {
+        "dataset": "flow",
+        "autoencoder": "c4-s0",
+        "compression": 4.0,
+        "emulator": part[2],
+        "method": "diffusion",
+        "sampler": "",
+        "context": 1,
+        "members": 1,
+        "relative_to": "autoencoder" if metric.endswith("@autoencoder") else "truth",
+        "metric": metric.removesuffix("@autoencoder"),
+        "horizon": part[-1],
+        "value": number,
+        "low": number - 1,
+        "high": number + 1,
+        "trajectories": 2,
+        "cell": cell,
+    }
+    return named | names
+
+
+# Means over trajectories (0, 1), fields (0, 1) and lead times: 150 + 5 + the mean lead time, plus
+# 1000 for wasserstein, plus the run's offset.
+CELLS = {
+    f"{CELL}/ab/vrmse/1-2": row(f"{CELL}/ab/vrmse/1-2", 156.5, sampler="ab"),
+    f"{CELL}/ab/wasserstein:velocity_y/3-4": row(
+        f"{CELL}/ab/wasserstein:velocity_y/3-4", 1163.5, sampler="ab"
+    ),
+    f"{CELL}/ab/vrmse@autoencoder/1-4": row(
+        f"{CELL}/ab/vrmse@autoencoder/1-4", 158.0, sampler="ab"
+    ),
+    f"{CELL}/ab+ab2/vrmse/1-2": row(f"{CELL}/ab+ab2/vrmse/1-2", 156.65, sampler="ab+ab2"),
+    "flow/c4-s0/reconstruction/vrmse/1-2": row("flow/c4-s0/reconstruction/vrmse/1-2", 156.6),
+    "flow/persistence/vrmse/1-2": row(
+        "flow/persistence/vrmse/1-2", 156.9, autoencoder="", emulator="persistence"
+    ),
+}
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder with a table, metrics and what they were made from, as the current one."""
+    monkeypatch.chdir(tmp_path)
+    data = [Path("data/a.hdf5"), Path("data/b.hdf5")]
+    Path("data").mkdir()
+    for path in data:
+        path.write_bytes(b"data")
+    statistics = FLOW / "statistics.json"
+    write_json(statistics, {"provenance": provenance("statistics", {}, {"train": data})})
+    autoencoder, emulator = SPACE / "weights.safetensors", EMULATOR / "weights.safetensors"
+    made = {"statistics": statistics, "train": data}
+    make_weights(autoencoder, "autoencoder", 1.0, made)
+    latents = SPACE / "latents" / "test.json"
+    record = provenance("latents", {}, {"autoencoder": autoencoder, "files": data[:1]})
+    write_json(latents, {"kind": "zarr", "store": "test.zarr", "provenance": record})
+    make_weights(emulator, "emulator", 2.0, {"autoencoder": autoencoder, "train": latents})
+    inputs = {"autoencoder": autoencoder, "statistics": statistics, "test": data[:1]}
+    for sampler, offset, context in (("ab", 0.0, 1), ("ab2", 0.3, 2)):
+        folder = EMULATOR / sampler
+        sources = {"autoencoder": autoencoder, "emulator": emulator, "latents": latents}
+        make_rollouts(folder, sources, context)
+        run = {"autoencoder": "c4-s0", "emulator": "diffusion-s0", "method": "diffusion"}
+        write(
+            folder / "metrics.parquet",
+            scores(offset, ("truth", "autoencoder")),
+            inputs | {"rollouts": folder / "rollouts.json"},
+            **run | {"sampler": sampler, "members": 3, "context": context},
+        )
+    bound = {"autoencoder": "c4-s0", "emulator": "reconstruction", "method": "reconstruction"}
+    write(SPACE / "reconstruction.parquet", scores(0.1), inputs, **bound)
+    kept = scores(0.4).assign(emulator="persistence", method="persistence")
+    mean = scores(7.0).assign(emulator="climatology", method="climatology")
+    both = pd.concat([kept, mean])
+    write(FLOW / "baselines.parquet", both, {"statistics": statistics, "test": data[:1]})
+    (ROOT / "tables").mkdir()
+    pd.DataFrame(CELLS.values()).to_csv(ROOT / "tables" / "horizons.csv", index=False)
+    return ROOT
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_kind_of_cell_is_computed_again(results, cell):
+    found = trace(cell, results)
+    assert found.problems == []
+    text = "\n".join(found.lines)
+    assert f"mean {CELLS[cell]['value']:g}, as the table has it" in text
+    assert trace(f"results/demo/{cell}", Path("elsewhere")).lines == found.lines
+    # 2 metrics x 2 trajectories x 2 fields x 4 lead times, of two references or two baselines.
+    total = 32 if "reconstruction" in cell else 64
+    count = {"1-2": 8, "3-4": 4, "1-4": 16}[cell.split("/")[-1]]
+    assert f"{count} of {total}: dataset = flow" in text
+
+
+def test_the_chain_goes_down_to_the_data(results):
+    text = "\n".join(trace(f"{CELL}/ab/vrmse/1-2", results).lines)
+    for path in (
+        SPACE / "weights.safetensors",
+        EMULATOR / "weights.safetensors",
+        EMULATOR / "ab" / "rollouts.json",
+        SPACE / "latents" / "test.json",
+        FLOW / "statistics.json",
+    ):
+        assert f"{path}  SHA-256 {sha256(path)}, unchanged" in text
+    assert "rollouts.zarr: trajectories 5, 7; 3 members, 5 states, 1 of them context" in text
+    assert "train: 2 files in data, 8 bytes, unchanged" in text
+    assert "test: 1 file in data, 4 bytes, unchanged" in text
+    assert f"torch {torch.__version__}" in text
+    pooled = "\n".join(trace(f"{CELL}/ab+ab2/vrmse/1-2", results).lines)
+    assert all(str(EMULATOR / name / "metrics.parquet") in pooled for name in ("ab", "ab2"))
+
+
+def test_another_seeds_weights_are_reported(results):
+    path = EMULATOR / "weights.safetensors"
+    before = sha256(path)
+    make_weights(path, "emulator", 3.0, {"autoencoder": SPACE / "weights.safetensors"})
+    found = trace(f"{CELL}/ab/vrmse/1-2", results)
+    assert found.problems == [
+        f"{path}: emulator has changed since: SHA-256 {sha256(path)}, recorded {before}"
+    ]
+    assert trace("flow/c4-s0/reconstruction/vrmse/1-2", results).problems == []
+
+
+def test_a_flipped_bit_is_reported(results):
+    path = SPACE / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    problems = trace(f"{CELL}/ab/vrmse/1-2", results).problems
+    assert len(problems) == 1
+    assert "autoencoder has changed since" in problems[0]
+
+
+def test_damaged_and_missing_files_are_reported(results):
+    (SPACE / "weights.safetensors").write_bytes(b"no weights")
+    (FLOW / "statistics.json").unlink()
+    Path("data/b.hdf5").write_bytes(b"other data")
+    problems = "\n".join(trace("flow/c4-s0/reconstruction/vrmse/1-2", results).problems)
+    assert "a damaged file" in problems
+    assert "statistics is gone" in problems
+    Path("data/a.hdf5").unlink()
+    assert "data/a.hdf5 is gone" in "\n".join(trace(f"{CELL}/ab/vrmse/1-2", results).problems)
+
+
+def test_changed_data_are_reported(results):
+    path = Path("data/b.hdf5")
+    now = path.stat()
+    os.utime(path, ns=(now.st_atime_ns, now.st_mtime_ns + 1))
+    found = trace(f"{CELL}/ab/vrmse/1-2", results)
+    assert found.problems == ["train: data/b.hdf5 has another size or time now"]
+    assert "train: 2 files in data, 8 bytes, 1 CHANGED" in "\n".join(found.lines)
+
+
+def test_a_lost_store_is_reported(results):
+    (EMULATOR / "ab" / "rollouts.zarr").rename(EMULATOR / "ab" / "moved.zarr")
+    problems = trace(f"{CELL}/ab/vrmse/1-2", results).problems
+    assert len(problems) == 1
+    assert "rollouts.zarr: expected a Zarr store" in problems[0]
+
+
+@pytest.mark.parametrize(("number", "stale"), [(156.5009, False), (156.503, True), (-156.5, True)])
+def test_a_stale_table_is_reported(results, number, stale):
+    path = results / "tables" / "horizons.csv"
+    cell = f"{CELL}/ab/vrmse/1-2"
+    pd.DataFrame([CELLS[cell] | {"value": number}]).to_csv(path, index=False)
+    problems = trace(cell, results).problems
+    assert bool(problems) == stale
+    if stale:
+        assert f"has {number}, the rows of metrics give 156.5: the table is stale" in problems[0]
+
+
+def test_unknown_cells_and_missing_files_are_errors(results):
+    with pytest.raises(LilasError, match=f"Did you mean.* {CELL}/ab/vrmse/1-2"):
+        trace(f"{CELL}/ab/vrmse/1-20", results)
+    with pytest.raises(LilasError, match=r"no cell 'x'. One is"):
+        trace("x", results)
+    with pytest.raises(LilasError, match=r"elsewhere/tables/horizons\.csv: expected a table"):
+        trace(f"{CELL}/ab/vrmse/1-2", Path("elsewhere"))
+    cell = f"{CELL}/ab/vrmse/5-6"
+    path = results / "tables" / "horizons.csv"
+    pd.DataFrame([row(cell, 1.0, sampler="ab")]).to_csv(path, index=False)
+    with pytest.raises(LilasError, match=r"rows with .*metric vrmse.*, found none"):
+        trace(cell, results)
+    (EMULATOR / "ab" / "metrics.parquet").unlink()
+    with pytest.raises(LilasError, match=r"metrics\.parquet: expected a metrics file"):
+        trace(cell, results)
+    pd.DataFrame([{"cell": cell}]).to_csv(path, index=False)
+    with pytest.raises(LilasError, match="expected the columns"):
+        trace(cell, results)
+
+
+def test_command(results, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lilas", "trace", f"{CELL}/ab/vrmse/1-2"])
+    cli.main()
+    assert "mean 156.5, as the table has it" in capsys.readouterr().out
+    (EMULATOR / "weights.safetensors").unlink()
+    Path("data/a.hdf5").write_bytes(b"other")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert str(ended.value).startswith("error: ")
+    assert "weights.safetensors: emulator is gone" in str(ended.value)
+    assert "\nerror: " in str(ended.value)
+    assert "the file is GONE" in capsys.readouterr().out
