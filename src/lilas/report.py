@@ -1,88 +1,111 @@
 """The report: what was run, how good it is, and how one can tell, in one HTML file."""
 
 import base64
-import html
+import json
+import os
 import platform
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
 from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
 import lilas
-from lilas.provenance import LIBRARIES
+from lilas.answer import answer, estimate
+from lilas.errors import broken
+from lilas.figures import colours
+from lilas.files import read_json
+from lilas.provenance import LIBRARIES, PACKAGE
+from lilas.scores import scores_record
+from lilas.tables import label_runs
+from lilas.viewer import Viewer, embed
 
-TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>LILAS: {{ name }}</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
-       color: #222; }
-h1 { font-size: 1.6rem; } h2 { margin-top: 2.5rem; } h3 { margin-bottom: .4rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1.5rem; }
-th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; } pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; }
-figcaption { color: #555; } figure { margin: 1.5rem 0; }
-</style></head><body>
-<h1>Study {{ name }}</h1>
-<p>{{ summary }}</p>
-{% for figure in figures %}<figure><img alt="{{ figure.title }}"
-src="data:image/png;base64,{{ figure.data }}"><figcaption>{{ figure.title }}</figcaption></figure>
-{% endfor %}
-<h2>Tables</h2>
-{{ tables }}
-<h2>Time and memory by stage</h2>
-{{ stages }}
-<h2>What was run</h2>
-<p>LILAS {{ version }} on {{ machine }}. {{ libraries }}.</p>
-<pre>{{ study }}</pre>
-</body></html>
-"""
-
+PAGE = PACKAGE / "page"
+# Bytes of base64. With 5 MB of Plotly and the text, the page stays under 25 MB.
+VIEWER_BUDGET = 12_000_000
+IMAGE_BUDGET = 7_000_000
+# By the first word of a figure's name, in the order of the page.
 CAPTIONS = {
     "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
-    "from its first state, on the truth's colour scale.",
-    "metrics": "Metrics against lead time, averaged over test trajectories and fields. "
-    "Persistence, climatology and the autoencoder's own reconstruction are dashed.",
+    "from its first states, on the truth's colour scale.",
+    "metrics": "Metrics against lead time, averaged over test trajectories. Persistence, "
+    "climatology and the autoencoder's own reconstruction are dashed.",
+    "compression": "Error of the reconstruction and of the emulators against the compression rate.",
+    "spectra": "Power spectra of the truth and of the rollouts at several lead times.",
+    "ranks": "Rank histograms of the truth within the ensemble: flat where the ensemble is "
+    "calibrated, a valley where it is too narrow, a hill where it is too wide.",
     "training": "Losses while training.",
+    "video": "The truth beside members of the ensemble, through lead time.",
 }
+TITLES = {"horizons": "All metrics by horizon", "valid_time": "Valid time"}
+_TEXTS = ["dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric"]
+_NUMBERS = ["compression", "value", "low", "high", "p", "trajectories"]
+_ACTION = "Delete it and run again."
 
 
-def render(tables: Path, figures: Path, study: Path, root: Path, data: Path) -> str:
-    """Returns the report of a study as self-contained HTML.
+def render(
+    tables: Path,
+    figures: Path,
+    frames: Sequence[Path],
+    study: Path,
+    root: Path,
+    data: Path,
+) -> str:
+    """Returns the report of a study as one HTML page that needs nothing else, under 25 MB.
 
     Args:
-        tables: The Markdown tables by horizon.
-        figures: Folder of the figures; its PNG files are embedded.
+        tables: Folder of the tables: horizons.csv, differences.csv, claims.json, Markdown files.
+        figures: Folder of the figures; its PNG and GIF files are embedded, as many as fit.
+        frames: Manifests of frames, for the viewer; may be empty.
         study: The study's YAML file.
         root: Results folder of the study, whose benchmark files are summed up.
         data: Folder of the data, for the same.
+
+    Raises:
+        LilasError: a file is missing or damaged.
     """
-    order = list(CAPTIONS)
-    images = sorted(figures.glob("*.png"), key=lambda p: (order.index(p.stem.split("_")[0]), p))
-    environment = Environment(undefined=StrictUndefined, autoescape=True)
-    return environment.from_string(TEMPLATE).render(
+    cells = _read(tables / "horizons.csv", [*_TEXTS, "field", "horizon", "value", "low", "cell"])
+    cells["run"] = label_runs(cells)
+    pairs = _read(tables / "differences.csv", ["dataset", "first", "second", "horizon", "p"])
+    palette = colours(sorted(cells["run"].unique()))
+    viewer = embed(frames, VIEWER_BUDGET, palette) if frames else None
+    images, left_out = _images(figures)
+    datasets = [rows for _, rows in cells.groupby("dataset", sort=False)]
+    overview = [_overview(rows) for rows in datasets]
+    loader = FileSystemLoader(PAGE)
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, autoescape=True, trim_blocks=True
+    )
+    return environment.get_template("report.html").render(
         name=study.stem,
-        summary="Emulators of physical flows in latent space, on trajectories that no training "
-        "saw. The first picture shows them; the first table says how far they are off, beside "
-        "persistence (the first state, kept) and climatology (the mean).",
-        figures=[
-            {
-                "title": CAPTIONS[image.stem.split("_")[0]],
-                "data": base64.b64encode(image.read_bytes()).decode(),
-            }
-            for image in images
-        ],
-        tables=Markup(_html_tables(tables.read_text())),
-        stages=Markup(stage_costs(root, data).to_html(index=False, border=0, justify="right")),
+        style=Markup((PAGE / "style.css").read_text()),
+        verdicts=[answer(rows, _of(pairs, rows)) for rows in datasets],
+        basis=_basis(cells),
+        overview=overview,
+        viewer=viewer,
+        no_viewer="The frames of this study are too many for this page."
+        if frames
+        else "Nothing was rolled out, so there is nothing to view.",
+        claims=read_json(tables / "claims.json", ("claims",))["claims"],
+        images=images,
+        left_out=left_out,
+        tables=_markdown(tables),
+        example=next((c["id"] for t in overview for r in t["rows"] for c in r["cells"] if c), ""),
+        costs=_html(stage_costs(root, data)),
+        machine=machine(),
         version=lilas.__version__,
-        machine=f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         libraries=", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        data=_html(data_sizes(root)),
         study=study.read_text(),
+        **(_scripts(viewer) if viewer else {}),
     )
 
 
@@ -105,29 +128,176 @@ def stage_costs(root: Path, data: Path) -> pd.DataFrame:
     )
 
 
-def _html_tables(markdown: str) -> str:
-    """Returns the Markdown that `lilas.tables` writes as HTML: headings, tables, bold."""
-    parts: list[str] = []
-    rows: list[str] = []
+def data_sizes(root: Path) -> pd.DataFrame:
+    """Returns the files of data that statistics and evaluation read, with their sizes."""
+    rows = []
+    for path in sorted(root.glob("*/statistics.json")):
+        statistics = read_json(path, ("channels", "provenance"))
+        records = [statistics["provenance"], scores_record(path.with_name("baselines.parquet"))]
+        for split, files in [
+            (split, files)
+            for record in records
+            for split, files in record["inputs"].items()
+            if isinstance(files, list)
+        ]:
+            rows.append(
+                {
+                    "dataset": path.parent.name,
+                    "split": split,
+                    "channels": ", ".join(statistics["channels"]),
+                    "files": len(files),
+                    "MB": round(sum(file["bytes"] for file in files) / 1e6, 1),
+                }
+            )
+    return pd.DataFrame(rows, columns=["dataset", "split", "channels", "files", "MB"])
 
-    def close() -> None:
-        if rows:
-            parts.append(f"<table>{''.join(rows)}</table>")
-            rows.clear()
 
-    for line in markdown.splitlines():
-        if line.startswith("|---"):
-            continue
-        if line.startswith("|"):
-            kind = "td" if rows else "th"
-            cells = [html.escape(cell.strip()) for cell in line.strip("|").split("|")]
-            cells = [re.sub(r"\*\*(.+)\*\*", r"<b>\1</b>", cell) for cell in cells]
-            rows.append("<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>")
-            continue
-        close()
-        if line.startswith("###"):
-            parts.append(f"<h3>{html.escape(line.strip('# '))}</h3>")
-        elif line:
-            parts.append(f"<p>{html.escape(line)}</p>")
-    close()
-    return "\n".join(parts)
+def machine() -> str:
+    """Returns the machine that this runs on: processor, cores, memory, GPU, system."""
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(
+        [
+            models[0] if models else platform.processor() or platform.machine(),
+            f"{os.cpu_count()} cores",
+            f"{memory:.0f} GiB of memory",
+            ", ".join(gpus) or "no GPU",
+            f"{platform.system()}, Python {platform.python_version()}",
+        ]
+    )
+
+
+# --- Parts of the page ------------------------------------------------------------------------
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Returns a CSV table, whose empty texts are empty texts and whose empty numbers are NaN."""
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False)
+    except (FileNotFoundError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise broken(path, "a CSV table", f"{error}", _ACTION) from None
+    if missing := [name for name in columns if name not in table]:
+        raise broken(path, f"the columns {', '.join(columns)}", f"no {missing[0]}", _ACTION)
+    numbers = [name for name in _NUMBERS if name in table]
+    table[numbers] = table[numbers].replace("", np.nan).astype(float)
+    return table
+
+
+def _of(pairs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    return pairs[pairs["dataset"] == rows["dataset"].iloc[0]]
+
+
+def _basis(cells: pd.DataFrame) -> str:
+    counts = cells.groupby("dataset", sort=False)["trajectories"].max()
+    several = len(counts) > 1
+    texts = [f"{int(n)} ({name})" if several else f"{int(n)}" for name, n in counts.items()]
+    return (
+        f"Test trajectories that no training saw: {', '.join(texts)}. In brackets, 95 % bootstrap "
+        "intervals over trajectories; p of paired sign-flip tests, not corrected for their number. "
+        "Persistence keeps the first state, climatology is the training mean."
+    )
+
+
+def _overview(rows: pd.DataFrame) -> dict[str, Any]:
+    """Returns the VRMSE of a dataset's runs by horizon, emulators first, bounds last."""
+    chosen = rows[
+        (rows["metric"] == "vrmse") & (rows["relative_to"] == "truth") & (rows["field"] == "")
+    ]
+    horizons = list(dict.fromkeys(chosen["horizon"]))
+    order = ["diffusion", "solver", "persistence", "climatology", "reconstruction"]
+    chosen = chosen.assign(order=chosen["method"].map(order.index))
+    contenders = chosen[chosen["method"] != "reconstruction"]
+    best = contenders.groupby("horizon")["value"].min()
+    found = []
+    for _, run in chosen.sort_values(["order", "compression"], kind="stable").groupby(
+        ["autoencoder", "emulator", "sampler"], sort=False
+    ):
+        first, cells = run.iloc[0], run.set_index("horizon")
+        bound = first["method"] == "reconstruction"
+        found.append(
+            {
+                "run": first["run"],
+                "compression": f"{first['compression']:.0f}" if first["autoencoder"] else "",
+                "bound": bound,
+                "cells": [
+                    _cell(cells.loc[h], not bound and cells.loc[h, "value"] == best[h])
+                    if h in cells.index
+                    else None
+                    for h in horizons
+                ],
+            }
+        )
+    return {"name": rows["dataset"].iloc[0], "horizons": horizons, "rows": found}
+
+
+def _cell(cell: pd.Series, best: bool) -> dict[str, Any]:
+    value, _, interval = estimate(cell).partition(" ")
+    return {"value": value, "interval": interval, "id": cell["cell"], "best": best}
+
+
+def _images(figures: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Returns the figures to embed, in the page's order, and the names of those left out.
+
+    Where they do not all fit, figures go before videos, and the first trajectories before others.
+    """
+    paths = [*figures.glob("*.png"), *figures.glob("*.gif")]
+    kinds = list(CAPTIONS)
+
+    def place(path: Path) -> tuple[int, str]:
+        kind = path.stem.split("_")[0]
+        return (kinds.index(kind) if kind in kinds else len(kinds), path.name)
+
+    def urgency(path: Path) -> tuple[bool, int, tuple[int, str]]:
+        number = re.search(r"_(\d+)(?=_|$)", path.stem)
+        return (path.suffix == ".gif", int(number[1]) if number else 0, place(path))
+
+    left, chosen = IMAGE_BUDGET, {}
+    for path in sorted(paths, key=urgency):
+        data = base64.b64encode(path.read_bytes()).decode()
+        if len(data) <= left:
+            left -= len(data)
+            chosen[path] = data
+    images = [
+        {
+            "name": path.name,
+            "type": path.suffix[1:],
+            "caption": CAPTIONS.get(path.stem.split("_")[0], ""),
+            "data": chosen[path],
+        }
+        for path in sorted(chosen, key=place)
+    ]
+    return images, sorted(path.name for path in paths if path not in chosen)
+
+
+def _markdown(folder: Path) -> list[dict[str, Any]]:
+    """Returns the Markdown tables of a folder as HTML; HTML inside them stays text."""
+    convert = MarkdownIt("commonmark", {"html": False}).enable("table")
+    return [
+        {
+            "title": TITLES.get(path.stem, path.stem.replace("_", " ").capitalize()),
+            "body": Markup(convert.render(path.read_text())),
+        }
+        for path in sorted(folder.glob("*.md"), key=_in_reading_order)
+    ]
+
+
+def _in_reading_order(path: Path) -> tuple[bool, int, str]:
+    """Numbered tables by number, then the others."""
+    number = re.search(r"\d+", path.stem)
+    return (number is None, int(number[0]) if number else 0, path.name)
+
+
+def _scripts(viewer: Viewer) -> dict[str, Markup]:
+    return {
+        # Within a script, `<` could end it.
+        "viewer_runs": Markup(json.dumps(viewer.runs, allow_nan=False).replace("<", "\\u003c")),
+        "viewer_blobs": Markup(json.dumps(viewer.blobs)),
+        "plotly": Markup(get_plotlyjs()),
+        "script": Markup((PAGE / "viewer.js").read_text()),
+    }
+
+
+def _html(table: pd.DataFrame) -> Markup:
+    return Markup(table.to_html(index=False, border=0, justify="right"))

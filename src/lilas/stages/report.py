@@ -1,4 +1,6 @@
-"""Stage `report`: one self-contained HTML file with the tables and figures of a study."""
+"""Stage `report`: one self-contained HTML page with the answer, viewer, tables and figures."""
+
+from pathlib import Path
 
 from lilas.files import atomic
 from lilas.report import render
@@ -9,17 +11,19 @@ def main() -> None:
     to = parser(__doc__)
     add_paths(
         to,
-        tables="tables/horizons.md",
+        tables="folder of the tables",
         figures="folder of the figures",
         study="the study's file",
         root="results folder of the study",
         data="folder of the data",
         output="report.html",
     )
+    text = "files: manifests of the frames; none where nothing was rolled out"
+    to.add_argument("--frames", type=Path, nargs="*", required=True, help=text)
     args = to.parse_args()
-    text = render(args.tables, args.figures, args.study, args.root, args.data)
+    page = render(args.tables, args.figures, args.frames, args.study, args.root, args.data)
     with atomic(args.output) as part:
-        part.write_text(text)
+        part.write_text(page, encoding="utf-8")
     print(f"Report: {args.output.resolve()}")
 
 

@@ -1,0 +1,211 @@
+"""Frames as the report embeds them: pictures of 256 levels that fit a budget of bytes.
+
+A sequence is one variable of one run, trajectory and field through lead time, (time, x, y). Its
+values become codes 0 to 255 between its own minimum and maximum, so that none is off by more than
+half a step, (maximum - minimum) / 510. Codes are kept as differences along time and x, modulo
+256, which compress better, then as gzip and base64.
+"""
+
+import base64
+import gzip
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from lilas.errors import broken
+from lilas.metrics import EPS_VARIANCE
+from lilas.stores import open_store
+from lilas.tables import label_runs
+
+VARIABLES = ("truth", "mean", "spread", "member")
+_ALL = 10**9
+# What is kept of the frames: lead times, trajectories, points along an axis. The first that fits.
+PLANS = (
+    (_ALL, _ALL, _ALL),
+    (31, _ALL, _ALL),
+    (21, _ALL, _ALL),
+    (21, 4, _ALL),
+    (21, 2, _ALL),
+    (21, 1, _ALL),
+    (21, 1, 256),
+    (21, 1, 128),
+    (11, 1, 128),
+    (11, 1, 64),
+    (6, 1, 64),
+    (6, 1, 32),
+)
+# No frames compress to a tenth, and to try would be to read them all.
+_HOPELESS = 10
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What the report's viewer shows.
+
+    Attributes:
+        runs: Names, coordinates and sequences of each run, as `page/viewer.js` reads them.
+        blobs: Packed sequences; equal ones, such as the truth of two runs, are one.
+        left_out: What of the frames is not embedded, a sentence per dataset.
+    """
+
+    runs: list[dict[str, Any]]
+    blobs: list[str]
+    left_out: list[str]
+
+
+def embed(manifests: Sequence[Path], budget: int, palette: Mapping[str, str]) -> Viewer | None:
+    """Returns the frames of runs as the report embeds them; None if even the fewest are too many.
+
+    Where they do not fit, lead times are thinned out, then trajectories left out, then points
+    thinned out.
+
+    Args:
+        manifests: Of stores of frames, one or more.
+        budget: Most bytes of packed sequences.
+        palette: Colours by the runs' names.
+
+    Raises:
+        LilasError: a store is damaged, or holds values that are not finite.
+    """
+    stores = [open_store(manifest, *VARIABLES) for manifest in manifests]
+    columns = ["dataset", "autoencoder", "emulator", "sampler"]
+    labels = label_runs(pd.DataFrame([{c: s.attrs[c] for c in columns} for s in stores]))
+    for plan in PLANS:
+        kept = [_kept(store, plan) for store in stores]
+        pairs = list(zip(stores, kept, strict=True))
+        if sum(_codes(store.isel(places)) for store, places in pairs) > _HOPELESS * budget:
+            continue
+        packer = _Packer(budget)
+        runs = []
+        for label, (store, places) in zip(labels, pairs, strict=True):
+            if not packer.full:
+                run = {"run": label, "colour": palette[label]}
+                runs.append(run | _run(store, places, packer))
+        if not packer.full:
+            left_out = dict.fromkeys(text for pair in pairs if (text := _left_out(*pair)))
+            return Viewer(runs, list(packer.places), list(left_out))
+    return None
+
+
+def pack(codes: np.ndarray) -> str:
+    """Returns codes (time, x, y), uint8, as differences, compressed, in base64."""
+    along_time = codes.copy()
+    along_time[1:] -= codes[:-1]
+    along_both = along_time.copy()
+    along_both[:, 1:] -= along_time[:, :-1]
+    return base64.b64encode(gzip.compress(along_both.tobytes(), 6, mtime=0)).decode()
+
+
+class _Packer:
+    """Packs sequences up to a budget, equal ones once."""
+
+    def __init__(self, budget: int) -> None:
+        self.left = budget
+        self.places: dict[str, int] = {}
+
+    @property
+    def full(self) -> bool:
+        return self.left < 0
+
+    def add(self, values: np.ndarray) -> list[float]:
+        """Packs a sequence (time, x, y) and returns [place, minimum, step]."""
+        low = float(values.min())
+        step = (float(values.max()) - low) / 255
+        blob = pack(np.rint((values - low) / (step or 1)).astype(np.uint8))
+        if blob not in self.places:
+            self.places[blob] = len(self.places)
+            self.left -= len(blob)
+        return [self.places[blob], low, step]
+
+
+def _kept(store: xr.Dataset, plan: tuple[int, int, int]) -> dict[str, Any]:
+    """Returns the places that a plan keeps, by dimension; the first and last lead time stay."""
+    leads, trajectories, points = plan
+    times = store.sizes["time"]
+    axes = store["truth"].dims[-2:]
+    return {
+        "trajectory": slice(trajectories),
+        "time": np.linspace(0, times - 1, min(leads, times)).round().astype(int),
+        **{axis: slice(None, None, -(-store.sizes[axis] // points)) for axis in axes},
+    }
+
+
+def _codes(store: xr.Dataset) -> int:
+    """Returns how many codes the sequences of a run have, its truth not counted."""
+    several = store.sizes["member"] > 1
+    return store["truth"].size * (3 + store.sizes["member"] if several else 2)
+
+
+def _left_out(store: xr.Dataset, places: dict[str, Any]) -> str:
+    """Returns what of a dataset's frames is not embedded, empty if all of them are."""
+    small = store.isel(places)
+    parts = [
+        f"{small.sizes[axis]} of {store.sizes[axis]} {name}"
+        for axis, name in zip(
+            ("time", "trajectory", *store["truth"].dims[-2:]),
+            ("lead times", "trajectories", "points along x", "points along y"),
+            strict=True,
+        )
+        if small.sizes[axis] < store.sizes[axis]
+    ]
+    return f"{store.attrs['dataset']}: {', '.join(parts)}" if parts else ""
+
+
+def _run(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str, Any]:
+    """Returns a run's names and coordinates, and its sequences [trajectory][field]."""
+    small = store.isel(places)
+    x, y = (small[axis] for axis in store["truth"].dims[-2:])
+    return {
+        "dataset": store.attrs["dataset"],
+        "trajectories": small["trajectory"].values.tolist(),
+        "fields": [str(name) for name in store["channel"].values],
+        "lead_times": small["lead_time"].values.tolist(),
+        "all_lead_times": store["lead_time"].values.tolist(),
+        "axes": [str(x.name), str(y.name)],
+        "x": x.values.tolist(),
+        "y": y.values.tolist(),
+        "sequences": [
+            [
+                _sequences(store.isel(trajectory=i, channel=c), places, packer)
+                for c in range(store.sizes["channel"])
+                if not packer.full
+            ]
+            for i in range(small.sizes["trajectory"])
+        ],
+    }
+
+
+def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str, Any]:
+    """Returns the panels of one trajectory and field, and its errors at every lead time."""
+    whole = {name: store[name].values for name in VARIABLES}
+    for name, values in whole.items():
+        if not np.isfinite(values).all():
+            action = "Delete it and run again."
+            raise broken(store.encoding["source"], f"finite values of {name}", "others", action)
+    truth, mean, spread = whole["truth"], whole["mean"], whole["spread"]
+    error = mean - truth
+    panels = {"truth": truth, "ensemble mean": mean}
+    if len(whole["member"]) > 1:
+        panels |= {f"member {k + 1}": member for k, member in enumerate(whole["member"])}
+        panels |= {"error of the mean": error, "spread": spread}
+    else:
+        panels = {"truth": truth, "forecast": mean, "error": error}
+    scale = np.sqrt(truth.var((1, 2), ddof=1, dtype=np.float64) + EPS_VARIANCE)
+    inside = tuple(places[dim] if dim in places else slice(None) for dim in store["truth"].dims)
+    curves = {"vrmse": error} | ({"spread": spread} if len(whole["member"]) > 1 else {})
+    return {
+        "range": [float(truth.min()), float(truth.max())],
+        # Errors and spread share a scale, so that they can be compared; a forecast that blew up
+        # does not set it.
+        "limit": min(float(np.abs(error).max()), float(np.ptp(truth))),
+        "panels": {name: packer.add(values[inside]) for name, values in panels.items()},
+        "curves": {
+            name: (np.sqrt(np.square(x, dtype=np.float64).mean((1, 2))) / scale).round(5).tolist()
+            for name, x in curves.items()
+        },
+    }
