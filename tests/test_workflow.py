@@ -173,7 +173,7 @@ def test_nothing_is_left_to_do_after_a_run(miniature):
         (
             "horizons: [[1, 3], [4, 8]]",
             "horizons: [[1, 4], [5, 8]]",
-            {"tables", "report"},
+            {"tables", "claims", "figures", "report"},
         ),
         (
             "convection: {train: {optimizer: soap, precondition_every: 2}}",
@@ -190,7 +190,7 @@ def test_nothing_is_left_to_do_after_a_run(miniature):
             },
         ),
         ("loss: vmse", "loss: mse", {"emulator", "rollout", *DOWNSTREAM}),
-        ("# The miniature", "# A comment in the study", {"report"}),
+        ("# The miniature", "# A comment in the study", {"claims", "report"}),
     ],
     ids=["plot", "sampler", "horizons", "learning-rate", "one-emulator", "comment"],
 )

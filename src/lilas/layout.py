@@ -24,6 +24,9 @@ from lilas.config import (
 from lilas.errors import LilasError, broken
 from lilas.official.released import Released, autoencoder_of, find_released, released
 
+# Datasets of The Well that the paper's tables are of, each as a whole.
+PUBLISHED = ("rayleigh_benard", "turbulence_gravity_cooling")
+
 
 def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
     """Returns the data files of a dataset by split, in order, whether or not they exist yet.
@@ -187,6 +190,26 @@ def rollouts(study: Study) -> list[dict[str, str]]:
         if autoencoder in study.resolve("emulators", emulator, dataset).autoencoders
         for sampler in study.resolve("emulators", emulator, dataset).samplers
     ]
+
+
+def origins(study: Study) -> dict[str, dict[str, str]]:
+    """Returns what tables say of datasets: `sources` in words, and `published` by the paper's name.
+
+    Only whole datasets of The Well are the paper's; its Euler dataset joins two of them, which a
+    study cannot, and is none.
+    """
+    sources, published = {}, {}
+    for name, dataset in study.datasets.items():
+        source = dataset.source
+        if isinstance(source, Well):
+            sources[name] = f"{source.name} of The Well"
+            if source.name in PUBLISHED and not source.include:
+                published[name] = source.name
+        elif isinstance(source, Simulate):
+            sources[name] = f"{source.system}, simulated"
+        else:
+            sources[name] = f"files of {source.path}"
+    return {"sources": sources, "published": published}
 
 
 def exponent(value: float) -> str:

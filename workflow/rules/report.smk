@@ -1,4 +1,4 @@
-# Tables by horizon, figures, and the report that holds all of it.
+# Tables, verdicts on the claims, figures, and the report that holds all of it.
 METRICS = (
     [f"{ROOT}/{name}/baselines.parquet" for name in STUDY.datasets]
     + [
@@ -25,16 +25,17 @@ HISTORIES = [
         if resolved("emulator", run).train is not None
     }
 )
+FRAMES = [ROLLOUT.format(**run) + "/frames.json" for run in ROLLOUTS]
+HORIZONS = {name: entry.evaluation.horizons for name, entry in STUDY.datasets.items()}
 
 
 rule tables:
     message:
-        "tables by horizon"
+        "tables"
     input:
         METRICS,
     output:
-        csv=f"{ROOT}/tables/horizons.csv",
-        markdown=f"{ROOT}/tables/horizons.md",
+        directory(f"{ROOT}/tables"),
     log:
         f"{ROOT}/logs/tables.log",
     benchmark:
@@ -42,27 +43,46 @@ rule tables:
     conda:
         ENVIRONMENT
     params:
-        config=task(
-            horizons={
-                name: entry.evaluation.horizons for name, entry in STUDY.datasets.items()
-            }
-        ),
+        config=task(horizons=HORIZONS, **layout.origins(STUDY)),
         version=VERSIONS["tables"],
     shell:
-        RUN + "tables --config {params.config:q} --metrics {input:q} "
-        "--csv {output.csv:q} --markdown {output.markdown:q}" + LOG
+        RUN + "tables --config {params.config:q} --metrics {input:q} --output {output:q}" + LOG
+
+
+rule claims:
+    message:
+        "the paper's claims"
+    input:
+        metrics=METRICS,
+        histories=HISTORIES,
+        study=STUDY_FILE,
+    output:
+        f"{ROOT}/claims.json",
+    log:
+        f"{ROOT}/logs/claims.log",
+    benchmark:
+        f"{ROOT}/benchmarks/claims.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        config=task(horizons=HORIZONS),
+        version=VERSIONS["claims"],
+        root=ROOT,
+        data=CONFIG.data,
+    shell:
+        RUN + "claims --config {params.config:q} --metrics {input.metrics:q} "
+        "--study {input.study:q} --root {params.root:q} --data {params.data:q} "
+        "--output {output:q}" + LOG
 
 
 rule figures:
     message:
-        "figures"
+        "figures and videos"
     input:
         metrics=METRICS,
+        tables=rules.tables.output,
         histories=HISTORIES,
-        rollouts=[ROLLOUT.format(**run) + "/rollouts.json" for run in ROLLOUTS],
-        autoencoders=[chosen("autoencoder", run) for run in ROLLOUTS],
-        statistics=[statistics(run) for run in ROLLOUTS],
-        test=[file for files in FILES.values() for file in files["test"]],
+        frames=FRAMES,
     output:
         directory(f"{ROOT}/figures"),
     log:
@@ -73,27 +93,21 @@ rule figures:
         ENVIRONMENT
     params:
         config=task(figures=STUDY.figures),
-        runs=json.dumps(ROLLOUTS),
-        test=json.dumps(
-            {
-                name: {"files": files["test"], "fields": STUDY.datasets[name].states.fields}
-                for name, files in FILES.items()
-            }
-        ),
         version=VERSIONS["figures"],
     shell:
         RUN + "figures --config {params.config:q} --metrics {input.metrics:q} "
-        "--histories {input.histories:q} --rollouts {input.rollouts:q} "
-        "--autoencoders {input.autoencoders:q} --statistics {input.statistics:q} "
-        "--runs {params.runs:q} --test {params.test:q} --output {output:q}" + LOG
+        "--table {input.tables:q}/horizons.csv --histories {input.histories:q} "
+        "--frames {input.frames:q} --output {output:q}" + LOG
 
 
 rule report:
     message:
         "report"
     input:
-        tables=rules.tables.output.markdown,
+        tables=rules.tables.output,
+        claims=rules.claims.output,
         figures=rules.figures.output,
+        frames=FRAMES,
         study=STUDY_FILE,
     output:
         f"{ROOT}/report.html",
@@ -110,5 +124,6 @@ rule report:
         data=CONFIG.data,
     shell:
         RUN + "report --config {params.config:q} --tables {input.tables:q} "
-        "--figures {input.figures:q} --study {input.study:q} --root {params.root:q} "
-        "--data {params.data:q} --output {output:q}" + LOG
+        "--claims {input.claims:q} --figures {input.figures:q} --frames {input.frames:q} "
+        "--study {input.study:q} --root {params.root:q} --data {params.data:q} "
+        "--output {output:q}" + LOG
