@@ -1,76 +1,465 @@
-"""Tables by horizon: what the metrics are averaged to, and how they are shown."""
+"""Tables by horizon: what the metrics are averaged to, and how certain the averages are.
 
+Files of metrics are reduced one at a time to a value per trajectory (`by_trajectory`), of which
+every table is made: means with intervals (`by_horizon`), paired differences (`differences`). The
+paper's layouts are in `lilas.published`.
+"""
+
+import math
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-KEYS = ["dataset", "autoencoder", "compression", "emulator", "sampler", "context", "members"]
+from lilas.errors import LilasError
+from lilas.metrics import METRICS
+from lilas.scores import KEYS
+from lilas.typeset import Cell, Row, Table
+from lilas.uncertainty import bootstrap_interval, sign_flip_test
+
+EMULATORS = ("diffusion", "solver")
+# Bounds on what an emulator can reach, not contenders.
+BOUNDS = ("reconstruction", "truth")
+# What two emulators are compared by; every metric would be thousands of rows.
+COMPARED = (
+    "vrmse",
+    "crps",
+    "spread_skill",
+    "power_spectrum_low",
+    "power_spectrum_mid",
+    "power_spectrum_high",
+)
+# By metric: which of its values a forecast stops being valid at, and how that is written.
+VALID = {
+    "vrmse": (lambda value: value > 0.5, "VRMSE > 0.5"),
+    "correlation": (lambda value: value < 0.8, "correlation < 0.8"),
+}
+_VALID = (
+    "Solver steps until a field is first further off than the criterion, against the truth; mean "
+    "over test trajectories and fields. In brackets: 95 % bootstrap interval over trajectories. "
+    "never: share of forecasts that are valid to the end of their rollouts and count with its "
+    "length; the mean is that much too short."
+)
+_CELL = [*KEYS, "relative_to", "metric", "field", "horizon"]
+_NAMES = ("dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric")
 
 
-def by_horizon(metrics: pd.DataFrame, horizons: dict[str, list[tuple[int, int]]]) -> pd.DataFrame:
-    """Returns the mean of each metric over each horizon of its dataset.
+# --- From files to values per trajectory --------------------------------------------------------
 
-    Trajectories, fields and lead times weigh equally (paper, Table 6). A horizon holds the lead
-    times from its first to its last, both included.
+
+def by_trajectory(
+    frames: Iterable[pd.DataFrame], horizons: dict[str, list[tuple[int, int]]]
+) -> pd.DataFrame:
+    """Returns the mean of each metric, field and trajectory over each horizon of its dataset.
+
+    A horizon holds the lead times from its first to its last, both included.
 
     Args:
-        metrics: Rows as `lilas.evaluation` writes them.
-        horizons: By dataset, [first, last] in solver steps.
+        frames: Scores as `lilas.scores.read_scores` returns them, an evaluation each.
+        horizons: By dataset, (first, last) in solver steps.
 
     Returns:
-        Columns: the run, metric, horizon (such as "1-9"), value.
+        A row per run (`KEYS`), relative_to, metric, field, horizon (such as "1-9") and
+        trajectory, with its value; names are categoricals.
+
+    Raises:
+        LilasError: there are no scores, a dataset has no horizons, a horizon holds no lead time or
+            reaches beyond the rollout, or a metric lacks lead times of it or has them twice.
     """
     parts = []
-    for dataset, spans in horizons.items():
-        rows = metrics[metrics["dataset"] == dataset]
-        for first, last in spans:
-            inside = rows[rows["lead_time"].between(first, last)]
-            mean = inside.groupby([*KEYS, "metric"], sort=False)["value"].mean().reset_index()
-            parts.append(mean.assign(horizon=f"{first}-{last}"))
+    for frame in frames:
+        for dataset, rows in frame.groupby("dataset", observed=True, sort=False):
+            if dataset not in horizons:
+                raise LilasError(f"tables: {dataset} has no horizons, only {', '.join(horizons)}")
+            step, end = _rollout(rows)
+            for first, last in horizons[dataset]:
+                name = f"{first}-{last}"
+                leads = len(range(-(-first // step) * step, last + 1, step))
+                if leads == 0 or last >= end + step:
+                    raise LilasError(
+                        f"tables: {dataset}: horizon {name} "
+                        + ("holds no lead time" if leads == 0 else "reaches beyond the rollouts")
+                        + f"; theirs are {step}, {2 * step}, ..., {end} solver steps. "
+                        "Set evaluation.horizons of the study within them."
+                    )
+                inside = rows[rows["lead_time"].between(first, last)]
+                parts.append(_per_trajectory(inside, leads, name))
+    return concatenate(parts)
+
+
+def valid_times(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Returns how long each forecast is valid: the last lead time before it is first not.
+
+    A field is no longer valid when its VRMSE exceeds 0.5, by the other criterion when its
+    correlation falls below 0.8, each against the truth. A forecast that is so at its first lead
+    time is valid for 0 solver steps; one that never is counts with its last lead time, which is
+    too short (censored).
+
+    Args:
+        frames: As of `by_trajectory`.
+
+    Returns:
+        Columns as of `by_trajectory`, metric "valid_time_vrmse" or "valid_time_correlation" and an
+        empty horizon; value in solver steps; censored (bool).
+
+    Raises:
+        LilasError: there are no scores, or a metric lacks lead times or has them twice.
+    """
+    parts = []
+    for frame in frames:
+        step, end = _rollout(frame)
+        rows = frame[frame["relative_to"] == "truth"]
+        for metric, (lost, _) in VALID.items():
+            values = rows[rows["metric"] == metric]
+            if values.empty:
+                continue
+            # Each lead time bounds the valid time where the forecast is lost, by the one before.
+            bound = values["lead_time"].where(lost(values["value"]), end + step) - step
+            name = pd.Categorical([f"valid_time_{metric}"] * len(values))
+            part = _per_trajectory(values.assign(metric=name, value=bound), end // step, "", "min")
+            parts.append(part.assign(censored=part["value"] == end))
+    return concatenate(parts)
+
+
+def concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Returns frames of one kind as one, names still categoricals.
+
+    Raises:
+        LilasError: there are none.
+    """
+    if not parts:
+        raise LilasError("tables: expected files of metrics, found no score in them")
+    return pd.DataFrame(
+        {
+            name: pd.api.types.union_categoricals([part[name] for part in parts])
+            if isinstance(kind, pd.CategoricalDtype)
+            else np.concatenate([part[name].to_numpy() for part in parts])
+            for name, kind in parts[0].dtypes.items()
+        }
+    )
+
+
+def _rollout(rows: pd.DataFrame) -> tuple[int, int]:
+    """Returns the first lead time of rollouts, which is also the step between them, and the last.
+
+    Raises:
+        LilasError: the lead times are not the multiples of the first.
+    """
+    leads = np.unique(rows["lead_time"])
+    if not (leads == leads[0] * np.arange(1, len(leads) + 1)).all():
+        raise LilasError(
+            f"tables: {rows['dataset'].iloc[0]}: expected every lead time, each a multiple of the "
+            f"first, found {', '.join(map(str, leads[:8]))}. Evaluate again."
+        )
+    return int(leads[0]), int(leads[-1])
+
+
+def _per_trajectory(
+    rows: pd.DataFrame, leads: int, horizon: str, how: str = "mean"
+) -> pd.DataFrame:
+    """Returns the mean over lead times, or what `how` names; there must be so many of them."""
+    keys = [*_CELL[:-1], "trajectory"]
+    grouped = rows.groupby(keys, observed=True, sort=False)["value"]
+    part = grouped.agg([how, "size"]).reset_index()
+    if (wrong := part["size"] != leads).any():
+        one = part[wrong].iloc[0]
+        raise LilasError(
+            f"tables: {one['dataset']}, {one['emulator']}: expected {leads} lead times of "
+            f"{one['metric']} of {one['field']}, trajectory {one['trajectory']}"
+            + (f", horizon {horizon}" if horizon else "")
+            + f", found {one['size']}. Evaluate again."
+        )
+    part = part.rename(columns={how: "value"}).assign(horizon=horizon)
+    part = part.astype(dict.fromkeys([*_NAMES, "field", "horizon"], "category"))
+    return part[[*_CELL, "trajectory", "value"]]
+
+
+# --- From values per trajectory to cells --------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The values of one dataset.
+
+    Attributes:
+        cells: What each column is: a row per cell.
+        values: (trajectory, cell).
+    """
+
+    cells: pd.DataFrame
+    values: np.ndarray
+
+    def select(self, chosen: pd.Series) -> "Matrix":
+        """Returns the cells where `chosen` (cell,) is true."""
+        return Matrix(self.cells[chosen].reset_index(drop=True), self.values[:, chosen.to_numpy()])
+
+    def pool(self, by: list[str]) -> "Matrix":
+        """Returns the means over cells that agree in the columns `by`, with equal weight.
+
+        Names of what was pooled are joined by "+".
+        """
+        groups = self.cells.groupby(by, observed=True, sort=False)
+        order = groups.ngroup().to_numpy()
+        first = np.unique(order, return_index=True)[1]
+        pooled = self.cells.iloc[first][by].reset_index(drop=True)
+        for name in ("dataset", "autoencoder", "emulator", "sampler"):
+            if name not in by:
+                joined = self.cells[name].groupby(order).agg(lambda x: "+".join(dict.fromkeys(x)))
+                pooled[name] = joined.to_numpy()
+        sums = pd.DataFrame(self.values.T).groupby(order).mean()
+        return Matrix(pooled, sums.to_numpy().T)
+
+    def means(self) -> pd.DataFrame:
+        """Returns the mean over trajectories of each cell, with its 95 % bootstrap interval.
+
+        Columns: value, low and high (empty for a single trajectory), trajectories (how many).
+        """
+        low, high = bootstrap_interval(self.values) or (np.nan, np.nan)
+        return pd.DataFrame(
+            {
+                "value": self.values.mean(0),
+                "low": low,
+                "high": high,
+                "trajectories": len(self.values),
+            }
+        )
+
+    def names(self) -> list[str]:
+        """Returns the name by which each cell's number is traced.
+
+        It is {dataset}/{autoencoder}/{emulator}/{sampler}/{metric}/{horizon}, empty parts left
+        out; the metric goes with "@autoencoder" where that is what it is relative to, and with
+        ":field" where it is one field's.
+        """
+        return [
+            "/".join(
+                part
+                for part in (
+                    cell.dataset,
+                    cell.autoencoder,
+                    cell.emulator,
+                    cell.sampler,
+                    cell.metric
+                    + ("@autoencoder" if cell.relative_to == "autoencoder" else "")
+                    + (f":{cell.field}" if cell.field else ""),
+                    cell.horizon,
+                )
+                if part
+            )
+            for cell in self.cells.itertuples(index=False)
+        ]
+
+
+def matrices(summary: pd.DataFrame) -> list[Matrix]:
+    """Returns the values of each dataset as a matrix, a cell per metric, field and horizon.
+
+    Args:
+        summary: Values per trajectory, of `by_trajectory` or `valid_times`.
+
+    Raises:
+        LilasError: runs, metrics or fields of a dataset have values of different trajectories.
+    """
+    found = []
+    for dataset, rows in summary.groupby("dataset", observed=True, sort=False):
+        cell = rows.groupby(_CELL, observed=True, sort=False).ngroup().to_numpy()
+        trajectories, place = np.unique(rows["trajectory"], return_inverse=True)
+        first = np.unique(cell, return_index=True)[1]
+        counts = np.zeros((len(trajectories), len(first)), dtype=int)
+        np.add.at(counts, (place, cell), 1)
+        if (counts != 1).any():
+            wrong, which = (index[0] for index in np.nonzero(counts != 1))
+            one = rows.iloc[first[which]]
+            run = "/".join(filter(None, (one["autoencoder"], one["emulator"], one["sampler"])))
+            raise LilasError(
+                f"tables: {dataset}: expected values of the same {len(trajectories)} trajectories "
+                f"everywhere, found {counts[wrong, which]} of trajectory {trajectories[wrong]} for "
+                f"{one['metric']} of {one['field']} of {run}. Evaluate all runs of a dataset on "
+                "the same trajectories."
+            )
+        values = np.empty(counts.shape)
+        values[place, cell] = rows["value"]
+        cells = rows.iloc[first][_CELL].reset_index(drop=True)
+        # Categoricals of few rows cost more than they spare.
+        found.append(Matrix(cells.astype(dict.fromkeys(_plain(cells), object)), values))
+    return found
+
+
+def _plain(cells: pd.DataFrame) -> list[str]:
+    return [name for name in cells if isinstance(cells[name].dtype, pd.CategoricalDtype)]
+
+
+def _by_run(matrix: Matrix) -> Matrix:
+    """Returns a matrix with the fields pooled, but those of metrics in the field's unit."""
+    apart = [name for name, metric in METRICS.items() if metric.units == "field"]
+    field = matrix.cells["field"].where(matrix.cells["metric"].isin(apart), "")
+    return Matrix(matrix.cells.assign(field=field), matrix.values).pool(_CELL)
+
+
+def by_horizon(summary: pd.DataFrame) -> pd.DataFrame:
+    """Returns the mean of each metric over trajectories, with its 95 % bootstrap interval.
+
+    Trajectories, fields and lead times weigh equally (paper, Table 6). Metrics in the field's unit
+    are not averaged over fields, whose units differ: they have a row per field.
+
+    Args:
+        summary: Values per trajectory, of `by_trajectory` or `valid_times`.
+
+    Returns:
+        A row per run (`KEYS`), relative_to, metric, field (empty where fields are pooled) and
+        horizon: value, low and high (empty for a single trajectory), trajectories (how many), cell
+        (the name it is traced by).
+
+    Raises:
+        LilasError: as `matrices`.
+    """
+    parts = []
+    for matrix in map(_by_run, matrices(summary)):
+        parts.append(pd.concat([matrix.cells, matrix.means()], axis=1).assign(cell=matrix.names()))
     return pd.concat(parts, ignore_index=True)
 
 
-def wide(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Returns one metric with a row per run and a column per horizon, best compression first."""
-    rows = table[table["metric"] == metric]
-    order = list(dict.fromkeys(rows["horizon"]))
-    pivot = rows.pivot_table(index=KEYS, columns="horizon", values="value", sort=False)
-    return pivot[order].reset_index().sort_values(["dataset", "compression"], kind="stable")
+def differences(summary: pd.DataFrame) -> pd.DataFrame:
+    """Returns how much every two emulators differ, trajectory by trajectory, and if by chance.
 
+    Pairs are of one dataset and begin from as many context states. The interval is the bootstrap's
+    over trajectories, p the sign-flip test's (`lilas.uncertainty`), not corrected for the number of
+    pairs and metrics.
 
-def readable(table: pd.DataFrame, metric: str, title: str) -> str:
-    """Returns one metric as a Markdown table, the best emulator of each horizon in bold.
+    Args:
+        summary: Values per trajectory, of `by_trajectory`.
 
-    The autoencoder's reconstruction is a bound, not an emulator, and is never the best.
+    Returns:
+        A row per dataset, context, first and second (autoencoder/emulator/sampler), relative_to,
+        metric (those of `COMPARED`), field and horizon: difference (first minus second), low, high,
+        p (empty for a single trajectory), trajectories. The two cells it compares are
+        {dataset}/{first or second}/{metric}/{horizon}. Empty where there is one emulator.
+
+    Raises:
+        LilasError: as `matrices`.
     """
-    pivot = wide(table, metric)
-    pivot["run"] = label_runs(pivot)
-    lines = [f"### {title}", ""]
-    for dataset, rows in pivot.groupby("dataset", sort=False):
-        # Datasets have horizons of their own.
-        rows = rows.dropna(axis=1, how="all")
-        horizons = [name for name in rows.columns if name not in (*KEYS, "run")]
-        contenders = rows[rows["emulator"] != "reconstruction"]
-        target = 1.0 if metric == "spread_skill" else 0.0
-        best = {h: (contenders[h] - target).abs().min() for h in horizons}
-        lines += [
-            f"| {dataset} | compression | members | " + " | ".join(horizons) + " |",
-            "|---|---|---|" + "---|" * len(horizons),
-        ]
-        for _, row in rows.iterrows():
-            cells = []
-            for horizon in horizons:
-                text = f"{row[horizon]:.3f}"
-                leads = row["emulator"] != "reconstruction"
-                if leads and abs(row[horizon] - target) == best[horizon]:
-                    text = f"**{text}**"
-                cells.append(text)
-            compression = f"{row['compression']:.0f}" if row["autoencoder"] else "-"
-            lines.append(
-                f"| {row['run']} | {compression} | {row['members']} | " + " | ".join(cells) + " |"
+    what = ["relative_to", "metric", "field", "horizon"]
+    columns = ["dataset", "context", "first", "second", *what]
+    parts = []
+    for matrix in map(_by_run, matrices(summary)):
+        chosen = matrix.cells["method"].isin(EMULATORS) & matrix.cells["metric"].isin(COMPARED)
+        matrix = matrix.select(chosen)
+        cells = matrix.cells
+        run = cells["autoencoder"] + "/" + cells["emulator"] + "/" + cells["sampler"]
+        cells = cells.assign(run=run, number=pd.factorize(run)[0], place=range(len(run)))
+        pairs = cells.merge(cells, on=["dataset", "context", *what], suffixes=("", "_second"))
+        pairs = pairs[pairs["number"] < pairs["number_second"]].sort_values(
+            ["number", "number_second"], kind="stable", ignore_index=True
+        )
+        pairs = pairs.rename(columns={"run": "first", "run_second": "second"})
+        if pairs.empty:
+            continue
+        values = matrix.values[:, pairs["place"]] - matrix.values[:, pairs["place_second"]]
+        means = Matrix(pairs, values).means().rename(columns={"value": "difference"})
+        p = sign_flip_test(values)
+        means.insert(3, "p", np.nan if p is None else p)
+        parts.append(pd.concat([pairs[columns], means], axis=1))
+    if not parts:
+        return pd.DataFrame(columns=[*columns, "difference", "low", "high", "p", "trajectories"])
+    return pd.concat(parts, ignore_index=True)
+
+
+# --- From cells to tables -----------------------------------------------------------------------
+
+
+def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Table]:
+    """Returns one metric, a table per dataset: a row per run and field, a column per horizon.
+
+    The best of each field and horizon is marked: the lowest, the highest, or the closest to one.
+    Reconstructions and the truth are bounds and never the best.
+
+    Args:
+        means: Of `by_horizon`.
+        metric: Its name.
+        relative_to: "truth" or "autoencoder".
+    """
+    chosen = means[(means["metric"] == metric) & (means["relative_to"] == relative_to)]
+    # How far from the best value that there could be, the lower the better.
+    far = {
+        "lower": lambda value: value,
+        "higher": lambda value: -value,
+        "one": lambda value: (value - 1).abs(),
+    }.get(METRICS[metric].orientation if metric in METRICS else "none")
+    best = pd.Series(False, chosen.index)
+    if far is not None:
+        far = far(chosen["value"].where(~chosen["method"].isin(BOUNDS)))
+        least = far.groupby([chosen[name] for name in ("dataset", "field", "horizon")])
+        best = far == least.transform("min")
+    labels = label_runs(means)[chosen.index]
+    return _run_tables(chosen.assign(run=labels, best=best), "horizon")
+
+
+def valid_time_tables(times: pd.DataFrame) -> list[Table]:
+    """Returns how long forecasts are valid, a table per dataset: a row per run, one per criterion.
+
+    Args:
+        times: Of `valid_times`. Beside the mean over trajectories and fields stands the share of
+            them, "never", that stayed valid to the end: the larger, the more the mean is too short.
+    """
+    means = by_horizon(times)
+    never = by_horizon(times.assign(value=times["censored"].astype(float)))["value"]
+    criterion = means["metric"].str.removeprefix("valid_time_")
+    means["criterion"] = criterion.map({name: text for name, (_, text) in VALID.items()})
+    means = means.assign(run=label_runs(means), never=never, best=False)
+    return [replace(t, note=_VALID) for t in _run_tables(means, "criterion", ("never",))]
+
+
+def _run_tables(rows: pd.DataFrame, column: str, beside: tuple[str, ...] = ()) -> list[Table]:
+    tables = []
+    for dataset, part in rows.groupby("dataset", sort=False):
+        heads = ["run", *(["field"] if part["field"].any() else []), "compression", "members"]
+        columns = list(dict.fromkeys(part[column]))
+        part = part.sort_values("compression", kind="stable")
+        found = {}
+        for row in part.to_dict("records"):
+            row["compression"] = f"{row['compression']:.0f}" if row["autoencoder"] else "-"
+            found.setdefault(tuple(str(row[head]) for head in heads), {})[row[column]] = cell(
+                row, {name: row[name] for name in beside}
             )
-        lines.append("")
-    return "\n".join(lines)
+        fields = list(dict.fromkeys(part["field"]))
+        if "field" in heads:
+            found = dict(sorted(found.items(), key=lambda item: fields.index(item[0][1])))
+        body = [Row(texts, [cells.get(name) for name in columns]) for texts, cells in found.items()]
+        tables.append(Table(dataset, heads, columns, body))
+    return tables
+
+
+def cell(row: dict[str, Any], beside: dict[str, float]) -> Cell:
+    """Returns a row of `by_horizon`, or one like it, as a table's cell."""
+    low, high = (None if math.isnan(row[name]) else row[name] for name in ("low", "high"))
+    return Cell(row["value"], low, high, row["cell"], beside, bool(row["best"]))
+
+
+def difference_tables(found: pd.DataFrame, metric: str, relative_to: str) -> list[Table]:
+    """Returns the paired differences in one metric, a table per dataset, p beside each.
+
+    Args:
+        found: Of `differences`.
+        metric: Its name.
+        relative_to: "truth" or "autoencoder".
+    """
+    chosen = found[(found["metric"] == metric) & (found["relative_to"] == relative_to)]
+    tables = []
+    for dataset, part in chosen.groupby("dataset", sort=False):
+        heads = ["first minus second", *(["field"] if part["field"].any() else []), "context"]
+        columns = list(dict.fromkeys(part["horizon"]))
+        rows: dict[tuple[str, ...], dict[str, Cell]] = {}
+        for row in part.to_dict("records"):
+            row |= {"first minus second": f"{row['first']} - {row['second']}"}
+            row |= {"value": row["difference"], "cell": "", "best": False}
+            beside = {} if math.isnan(row["p"]) else {"p": row["p"]}
+            texts = tuple(str(row[head]) for head in heads)
+            rows.setdefault(texts, {})[row["horizon"]] = cell(row, beside)
+        body = [Row(texts, [cells.get(name) for name in columns]) for texts, cells in rows.items()]
+        tables.append(Table(dataset, heads, columns, body))
+    return tables
 
 
 def label_runs(runs: pd.DataFrame) -> pd.Series:

@@ -1,31 +1,100 @@
-"""Stage `tables`: the means of each metric by horizon, as CSV and Markdown."""
+"""Stage `tables`: means by horizon with intervals, paired differences, and the paper's tables."""
 
-from lilas.evaluation import read_metrics
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
 from lilas.files import atomic
 from lilas.metrics import METRICS
+from lilas.published import paper_tables
+from lilas.scores import read_scores
 from lilas.stages import add_paths, parser, run
-from lilas.tables import by_horizon, readable
+from lilas.tables import (
+    by_horizon,
+    by_trajectory,
+    difference_tables,
+    differences,
+    metric_tables,
+    valid_time_tables,
+    valid_times,
+)
+from lilas.typeset import Table, csv, latex, markdown, terminal
 
 # The paper's Table 6, and what its ensembles are judged by, lead.
-FIRST = ("vrmse", "spread_skill")
+FIRST = ("vrmse", "spread_skill", "crps")
+INTRO = (
+    "Mean over test trajectories, fields and the lead times of a horizon (solver steps). In "
+    "brackets: 95 % bootstrap interval over trajectories. In bold: the best but for "
+    "reconstructions."
+)
+PAIRED = (
+    "First minus second, mean over test trajectories. In brackets: 95 % bootstrap interval over "
+    "trajectories. p: two-sided sign-flip test over trajectories that the mean is 0, not "
+    "corrected for the number of comparisons."
+)
 
 
 def main() -> None:
     to = parser(__doc__)
-    add_paths(to, metrics="files of metrics", csv="tidy table", markdown="the same, to be read")
+    add_paths(to, metrics="files of metrics", output="folder of the tables")
     args = to.parse_args()
-    table = by_horizon(read_metrics(args.metrics), args.config.horizons)
-    with atomic(args.csv) as part:
-        table.to_csv(part, index=False, float_format="%.6g")
-    sections = [
-        readable(table, name, f"{name} (better: {metric.orientation})")
-        for name, metric in sorted(METRICS.items(), key=lambda item: item[0] not in FIRST)
-        if name in set(table["metric"])
+    config, folder = args.config, args.output
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = by_trajectory(map(read_scores, args.metrics), config.horizons)
+
+    means = by_horizon(summary)
+    _csv(folder / "horizons.csv", means)
+    sections = _sections(means, metric_tables)
+    _text(folder / "horizons.md", "\n".join([f"{INTRO}\n", *sections]))
+
+    pairs = differences(summary)
+    _csv(folder / "differences.csv", pairs)
+    _text(
+        folder / "differences.md", "\n".join([f"{PAIRED}\n", *_sections(pairs, difference_tables)])
+    )
+
+    valid = valid_time_tables(valid_times(map(read_scores, args.metrics)))
+    _all(folder / "valid_time", "Valid time (better: higher)", valid, "criterion")
+    for name, (title, tables) in paper_tables(summary, config.sources, config.published).items():
+        _all(folder / name, title, tables, "horizon")
+    print(terminal(sections[0]))
+
+
+def _sections(rows: pd.DataFrame, tables: Callable[..., list[Table]]) -> list[str]:
+    names = rows[["metric", "relative_to"]].drop_duplicates().itertuples(index=False, name=None)
+    return [
+        markdown(
+            metric
+            + {"truth": "", "autoencoder": ", against the auto-encoded truth"}[relative_to]
+            + (f" (better: {METRICS[metric].orientation})" if metric in METRICS else ""),
+            tables(rows, metric, relative_to),
+        )
+        for metric, relative_to in sorted(
+            names, key=lambda name: (name[1] != "truth", _rank(name[0]))
+        )
     ]
-    text = "\n".join(["Mean over trajectories, fields and the lead times of a horizon.", *sections])
-    with atomic(args.markdown) as part:
+
+
+def _rank(metric: str) -> int:
+    order = [*FIRST, *METRICS]
+    return order.index(metric) if metric in order else len(order)
+
+
+def _all(stem: Path, title: str, tables: list[Table], column: str) -> None:
+    _csv(stem.with_suffix(".csv"), csv(tables, column))
+    _text(stem.with_suffix(".md"), markdown(title, tables))
+    _text(stem.with_suffix(".tex"), latex(title, tables))
+
+
+def _csv(path: Path, table: pd.DataFrame) -> None:
+    with atomic(path) as part:
+        table.to_csv(part, index=False, float_format="%.6g")
+
+
+def _text(path: Path, text: str) -> None:
+    with atomic(path) as part:
         part.write_text(text)
-    print(sections[0])
 
 
 if __name__ == "__main__":
