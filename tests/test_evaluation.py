@@ -1,4 +1,4 @@
-"""Where rollouts lie in time, what the baselines score, how horizons average."""
+"""Where rollouts lie in time, what the baselines score."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilas import evaluation, scores, stores, tables
+from lilas import evaluation, scores, stores
 from lilas.autoencoder import make_identity
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
@@ -206,20 +206,3 @@ def test_a_store_that_lacks_a_variable_is_refused(split):
     perfect_rollouts(split)
     with pytest.raises(LilasError, match="expected the variables latent, depth and provenance"):
         stores.open_store(split / "rollouts.json", "latent", "depth")
-
-
-def test_horizons_average_rows_with_equal_weight():
-    rows = [("a", lead, field, 10.0 * lead + field) for lead in range(1, 7) for field in (0, 1)]
-    metrics = pd.DataFrame(rows, columns=["dataset", "lead_time", "field", "value"]).assign(
-        autoencoder="c-s0",
-        compression=4.0,
-        emulator="solver-s0",
-        sampler="direct",
-        context=1,
-        members=1,
-        metric="vrmse",
-    )
-    table = tables.by_horizon(metrics, {"a": [(1, 2), (3, 6)]})
-    assert dict(zip(table["horizon"], table["value"], strict=True)) == {"1-2": 15.5, "3-6": 45.5}
-    text = tables.readable(table, "vrmse", "VRMSE")
-    assert "| solver (c) | 4 | 1 | **15.500** | **45.500** |" in text
