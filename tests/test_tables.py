@@ -263,8 +263,8 @@ def test_a_single_emulator_has_no_differences():
 
 
 def test_valid_times_by_hand():
-    # Trajectory 0 is lost at lead time 2, 1 at once, 2 never (0.5 itself is still valid).
-    lost = {0: 4, 1: 2, 2: 100}
+    # Lost at lead time 4, at once, never (0.5 itself is still valid), and at the last, 12.
+    lost = {0: 4, 1: 2, 2: 100, 3: 12}
 
     def vrmse(trajectory, field, lead):
         return 0.6 if lead >= lost[trajectory] and lead != 10 else 0.5
@@ -274,20 +274,20 @@ def test_valid_times_by_hand():
 
     leads = range(2, 13, 2)
     frames = [
-        scores(vrmse, leads=leads, fields=("u",)),
-        scores(correlation, metric="correlation", leads=leads),
-        scores(lambda *_: 9, leads=leads, fields=("u",), relative_to="autoencoder"),
+        scores(vrmse, 4, leads=leads, fields=("u",)),
+        scores(correlation, 4, metric="correlation", leads=leads),
+        scores(lambda *_: 9, 4, leads=leads, fields=("u",), relative_to="autoencoder"),
     ]
     times = valid_times([pd.concat(frames)])
     vrmse = times[times["metric"] == "valid_time_vrmse"]
-    assert vrmse["value"].tolist() == [2, 0, 12]
-    assert vrmse["censored"].tolist() == [False, False, True]
+    assert vrmse["value"].tolist() == [2, 0, 12, 10]
+    assert vrmse["censored"].tolist() == [False, False, True, False]
     table = csv(valid_time_tables(times), "criterion").set_index("criterion")
-    assert table.loc["VRMSE > 0.5", "value"] == pytest.approx((2 + 0 + 12) / 3)
-    assert table.loc["VRMSE > 0.5", "never"] == pytest.approx(1 / 3)
-    # The other field is lost one lead time later: 4, 2 and again never.
-    assert table.loc["correlation < 0.8", "value"] == pytest.approx((3 + 1 + 12) / 3)
-    low, high = bootstrap_interval(np.array([[3.0], [1.0], [12.0]]))
+    assert table.loc["VRMSE > 0.5", "value"] == pytest.approx((2 + 0 + 12 + 10) / 4)
+    assert table.loc["VRMSE > 0.5", "never"] == pytest.approx(1 / 4)
+    # The other field is lost one lead time later: 4, 2 and twice never.
+    assert table.loc["correlation < 0.8", "value"] == pytest.approx((3 + 1 + 12 + 11) / 4)
+    low, high = bootstrap_interval(np.array([[3.0], [1.0], [12.0], [11.0]]))
     assert table.loc["correlation < 0.8", ["low", "high"]].tolist() == pytest.approx(
         [low[0], high[0]]
     )
@@ -516,6 +516,8 @@ def test_tables_are_made_where_their_field_exists():
     planar = ("buoyancy", "velocity_x", "velocity_y")
     frames = [scores(value, fields=planar, metric=m) for m in ("wasserstein", *spectra)]
     frames += [constant(7, fields=planar, metric="wasserstein", **PERSISTENCE)]
+    # Only what is against the truth counts.
+    frames += [constant(9, fields=planar, metric="wasserstein", relative_to="autoencoder")]
     found = paper_tables(summed(*frames), {"flow": ""}, {})
     assert list(found) == [
         "tables8_10_power_spectrum_rmse",
