@@ -288,8 +288,7 @@ def _note(layout: Layout, chosen: Matrix, source: str, shown: bool) -> str:
     ]
     if not emulated.empty:
         members = "; ".join(
-            f"{_list(part['members'])} ({method})"
-            for method, part in emulated.groupby("method")
+            f"{_list(part['members'])} ({method})" for method, part in emulated.groupby("method")
         )
         parts.append(
             f"Members: {members}. Contexts: {_list(emulated['context'])}. "
