@@ -4,6 +4,7 @@ It works at a horizon if the best latent diffusion run has a lower VRMSE than pe
 climatology, by more than chance.
 """
 
+from collections.abc import Sized
 from dataclasses import dataclass
 
 import pandas as pd
@@ -33,9 +34,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Contest:
-    """How a run fares against another: in words, and whether it is better, worse, or unclear."""
+    """How a run fares against another: in words, if it is better, and if that is clear."""
 
-    words: str
+    word: str
+    other: str
     better: bool
     clear: bool
 
@@ -58,35 +60,38 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
     latent = vrmse[(vrmse["method"] == "diffusion") & (vrmse["autoencoder"] != "")]
     if latent.empty:
         return Answer(name, "Not tested.", "No latent diffusion emulator was evaluated.", [])
-    outcomes: dict[str, list[str]] = {"works": [], "ahead": [], "fails": []}
+    baselines: dict[str, list[str]] = {"works": [], "ahead": [], "fails": []}
+    solver: dict[str, list[str]] = {}
+    ensemble: dict[str, list[str]] = {}
     lines = []
     for horizon, rows in latent.groupby("horizon", sort=False):
         best = rows.loc[rows["value"].idxmin()]
-        others = vrmse[vrmse["horizon"] == horizon]
-        found = {
-            other["emulator"]: _contest(best, other, differences)
-            for _, other in others[others["method"].isin(BASELINES)].iterrows()
-        }
-        solvers = others[others["method"] == "solver"]
-        contests = [contest.words for contest in found.values()]
-        if len(solvers):
-            solver = solvers.loc[solvers["value"].idxmin()]
-            contests.append(_contest(best, solver, differences).words)
-        if all(c.better and c.clear for c in found.values()):
-            outcomes["works"].append(horizon)
-        elif all(c.better for c in found.values()):
-            outcomes["ahead"].append(horizon)
-        else:
-            outcomes["fails"].append(horizon)
-        ensemble = ratio[(ratio["horizon"] == horizon) & (ratio["run"] == best["run"])]
-        lines.append(
-            f"Lead times {horizon}: {best['run']} has VRMSE {estimate(best)}. "
-            f"{'; '.join(contests)}. {_calibration(ensemble)}"
-        )
-    chosen_from = latent["run"].nunique()
-    word, sentence = _summary(outcomes)
-    if chosen_from > 1:
-        sentence += f" (The best of {chosen_from} runs, chosen at each horizon on these numbers.)"
+        others = vrmse[vrmse["horizon"] == horizon].set_index("method")
+        contests = [_contest(best, others.loc[name], differences) for name in BASELINES]
+        works = all(contest.better and contest.clear for contest in contests)
+        ahead = all(contest.better for contest in contests)
+        baselines["works" if works else "ahead" if ahead else "fails"].append(horizon)
+        if "solver" in others.index:
+            solvers = others.loc[["solver"]]
+            contest = _contest(best, solvers.iloc[solvers["value"].argmin()], differences)
+            contests.append(contest)
+            solver.setdefault(contest.word, []).append(horizon)
+        text = f"Lead times {horizon}: {best['run']} {estimate(best)}; "
+        text += "; ".join(f"{contest.word} {contest.other}" for contest in contests)
+        for _, cell in ratio[
+            (ratio["horizon"] == horizon) & (ratio["run"] == best["run"])
+        ].iterrows():
+            text += f"; spread/skill {estimate(cell)}"
+            ensemble.setdefault(_calibration(cell["value"]), []).append(horizon)
+        lines.append(text)
+    word, sentence = _summary(baselines)
+    for start, end, found in (
+        ("It is", " the best neural solver", solver),
+        ("Its ensemble is", "", ensemble),
+    ):
+        if found:
+            parts = [f"{what}{end} {_at(horizons, lines)}" for what, horizons in found.items()]
+            sentence += f" {start} {', '.join(parts)}."
     return Answer(name, word, sentence, lines)
 
 
@@ -97,39 +102,41 @@ def estimate(cell: pd.Series) -> str:
 
 
 def _summary(outcomes: dict[str, list[str]]) -> tuple[str, str]:
+    """Returns in a word and in a sentence at which horizons both baselines are beaten."""
     what = "a lower error than persistence and climatology"
     works, ahead, fails = outcomes.values()
-    if not ahead and not fails:
-        return "Yes.", f"Latent diffusion has {what} at every horizon, by more than chance."
-    parts = [f"by more than chance at lead times {_listed(works)}"] if works else []
-    if ahead:
-        parts.append(f"within what chance allows at {_listed(ahead)}")
-    if not parts:
+    horizons = works + ahead + fails
+    if not works and not ahead:
         return "No.", f"Latent diffusion does not have {what} at any horizon."
-    sentence = f"Latent diffusion has {what} {', '.join(parts)}"
-    sentence += f", but not at {_listed(fails)}." if fails else "."
-    return "In part." if works else "Not clear.", sentence
+    parts = [
+        f"{how} {_at(found, horizons)}"
+        for how, found in (("by more than chance", works), ("within chance", ahead), ("not", fails))
+        if found
+    ]
+    word = "Not clear." if not works else "In part." if ahead or fails else "Yes."
+    return word, f"Latent diffusion has {what}, {', but '.join(parts)}."
 
 
-def _listed(horizons: list[str]) -> str:
+def _at(horizons: list[str], all_of_them: Sized) -> str:
+    if len(horizons) == len(all_of_them):
+        return "at every horizon"
     *most, last = horizons
-    return f"{', '.join(most)} and {last}" if most else last
+    return f"at lead times {', '.join(most)} and {last}" if most else f"at lead times {last}"
 
 
 def _contest(run: pd.Series, other: pd.Series, differences: pd.DataFrame) -> _Contest:
     """Compares the VRMSE of two runs at a horizon."""
-    subject = f"{other['run']} {other['value']:.3f}"
     better = bool(run["value"] < other["value"])
     p = _p(run, other, differences)
     if p is not None:
         clear, how = p < SIGNIFICANT, f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
     elif pd.isna(run["low"]) or pd.isna(other["low"]):
-        clear, how = False, "one trajectory, no interval"
+        clear, how = False, "one trajectory, no test"
     else:
         clear = bool(run["high"] < other["low"] or other["high"] < run["low"])
         how = "intervals apart" if clear else "intervals overlap"
     word = ("better than" if better else "worse than") if clear else "not clearly apart from"
-    return _Contest(f"{word} {subject} ({how})", better, clear)
+    return _Contest(word, f"{other['run']} {other['value']:.3f} ({how})", better, clear)
 
 
 def _p(run: pd.Series, other: pd.Series, differences: pd.DataFrame) -> float | None:
@@ -143,15 +150,10 @@ def _p(run: pd.Series, other: pd.Series, differences: pd.DataFrame) -> float | N
     return None if rows.empty or pd.isna(rows["p"].iloc[0]) else float(rows["p"].iloc[0])
 
 
-def _calibration(ensemble: pd.DataFrame) -> str:
-    if ensemble.empty:
-        return "It has no ensemble, and so no spread."
-    cell = ensemble.iloc[0]
+def _calibration(ratio: float) -> str:
     low, high = CALIBRATED
-    if cell["value"] < low:
-        word = "too narrow: it is surer than it should be"
-    elif cell["value"] > high:
-        word = "too wide: it is less sure than it could be"
-    else:
-        word = "about as wide as its error"
-    return f"Spread over skill {estimate(cell)}: the ensemble is {word}."
+    if ratio < low:
+        return "surer than it should be (spread/skill below 1)"
+    if ratio > high:
+        return "less sure than it could be (spread/skill above 1)"
+    return "about as wide as its error (spread/skill near 1)"

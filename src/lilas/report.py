@@ -26,7 +26,7 @@ from lilas.files import read_json
 from lilas.provenance import LIBRARIES, PACKAGE
 from lilas.scores import scores_record
 from lilas.tables import label_runs
-from lilas.viewer import Viewer, embed
+from lilas.viewer import Looks, Viewer, embed
 
 PAGE = PACKAGE / "page"
 # Bytes of base64. With 5 MB of Plotly and the text, the page stays under 25 MB.
@@ -75,8 +75,7 @@ def render(
     cells = _read(tables / "horizons.csv", [*_TEXTS, "field", "horizon", "value", "low", "cell"])
     cells["run"] = label_runs(cells)
     pairs = _read(tables / "differences.csv", ["dataset", "first", "second", "horizon", "p"])
-    palette = colours(sorted(cells["run"].unique()))
-    viewer = embed(frames, VIEWER_BUDGET, palette) if frames else None
+    viewer = embed(frames, VIEWER_BUDGET, _looks(cells)) if frames else None
     images, left_out = _images(figures)
     datasets = [rows for _, rows in cells.groupby("dataset", sort=False)]
     overview = [_overview(rows) for rows in datasets]
@@ -185,6 +184,13 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     return table
 
 
+def _looks(cells: pd.DataFrame) -> Looks:
+    """Returns name and colour by (dataset, autoencoder, emulator, sampler), as in the figures."""
+    palette = colours(sorted(cells["run"].unique()))
+    runs = cells[["dataset", "autoencoder", "emulator", "sampler", "run"]].drop_duplicates()
+    return {run[:4]: (run[4], palette[run[4]]) for run in runs.itertuples(index=False, name=None)}
+
+
 def _of(pairs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return pairs[pairs["dataset"] == rows["dataset"].iloc[0]]
 
@@ -196,7 +202,8 @@ def _basis(cells: pd.DataFrame) -> str:
     return (
         f"Test trajectories that no training saw: {', '.join(texts)}. In brackets, 95 % bootstrap "
         "intervals over trajectories; p of paired sign-flip tests, not corrected for their number. "
-        "Persistence keeps the first state, climatology is the training mean."
+        "Persistence keeps the first state, climatology is the training mean. The latent "
+        "diffusion run and the solver of a horizon are the best of theirs on these trajectories."
     )
 
 

@@ -8,20 +8,21 @@ half a step, (maximum - minimum) / 510. Codes are kept as differences along time
 
 import base64
 import gzip
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from lilas.errors import broken
 from lilas.metrics import EPS_VARIANCE
 from lilas.stores import open_store
-from lilas.tables import label_runs
 
+Looks = Mapping[tuple[str, str, str, str], tuple[str, str]]
+_RUN = ("dataset", "autoencoder", "emulator", "sampler")
 VARIABLES = ("truth", "mean", "spread", "member")
 _ALL = 10**9
 # What is kept of the frames: lead times, trajectories, points along an axis. The first that fits.
@@ -39,6 +40,9 @@ PLANS = (
     (6, 1, 64),
     (6, 1, 32),
 )
+# As the figures have it: a field whose smaller side of 0 is less than this part of the larger has
+# one sign; a positive field that spans more than this factor is drawn in powers of ten.
+ONE_SIGN, DECADES = 0.1, 1e3
 # No frames compress to a tenth, and to try would be to read them all.
 _HOPELESS = 10
 
@@ -58,7 +62,7 @@ class Viewer:
     left_out: list[str]
 
 
-def embed(manifests: Sequence[Path], budget: int, palette: Mapping[str, str]) -> Viewer | None:
+def embed(manifests: Sequence[Path], budget: int, looks: Looks) -> Viewer | None:
     """Returns the frames of runs as the report embeds them; None if even the fewest are too many.
 
     Where they do not fit, lead times are thinned out, then trajectories left out, then points
@@ -67,14 +71,12 @@ def embed(manifests: Sequence[Path], budget: int, palette: Mapping[str, str]) ->
     Args:
         manifests: Of stores of frames, one or more.
         budget: Most bytes of packed sequences.
-        palette: Colours by the runs' names.
+        looks: Name and colour of each run, by (dataset, autoencoder, emulator, sampler).
 
     Raises:
         LilasError: a store is damaged, or holds values that are not finite.
     """
     stores = [open_store(manifest, *VARIABLES) for manifest in manifests]
-    columns = ["dataset", "autoencoder", "emulator", "sampler"]
-    labels = label_runs(pd.DataFrame([{c: s.attrs[c] for c in columns} for s in stores]))
     for plan in PLANS:
         kept = [_kept(store, plan) for store in stores]
         pairs = list(zip(stores, kept, strict=True))
@@ -82,10 +84,10 @@ def embed(manifests: Sequence[Path], budget: int, palette: Mapping[str, str]) ->
             continue
         packer = _Packer(budget)
         runs = []
-        for label, (store, places) in zip(labels, pairs, strict=True):
+        for store, places in pairs:
             if not packer.full:
-                run = {"run": label, "colour": palette[label]}
-                runs.append(run | _run(store, places, packer))
+                label, colour = looks[tuple(store.attrs[name] for name in _RUN)]
+                runs.append({"run": label, "colour": colour} | _run(store, places, packer))
         if not packer.full:
             left_out = dict.fromkeys(text for pair in pairs if (text := _left_out(*pair)))
             return Viewer(runs, list(packer.places), list(left_out))
@@ -181,7 +183,10 @@ def _run(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str
 
 
 def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str, Any]:
-    """Returns the panels of one trajectory and field, and its errors at every lead time."""
+    """Returns the panels of one trajectory and field, and its errors at every lead time.
+
+    VRMSE is that of `lilas.metrics`; the spread beside it is divided by the same deviation.
+    """
     whole = {name: store[name].values for name in VARIABLES}
     for name, values in whole.items():
         if not np.isfinite(values).all():
@@ -189,23 +194,42 @@ def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> di
             raise broken(store.encoding["source"], f"finite values of {name}", "others", action)
     truth, mean, spread = whole["truth"], whole["mean"], whole["spread"]
     error = mean - truth
-    panels = {"truth": truth, "ensemble mean": mean}
-    if len(whole["member"]) > 1:
-        panels |= {f"member {k + 1}": member for k, member in enumerate(whole["member"])}
-        panels |= {"error of the mean": error, "spread": spread}
+    if several := len(whole["member"]) > 1:
+        members = {f"member {k + 1}": member for k, member in enumerate(whole["member"])}
+        states = {"truth": truth, "ensemble mean": mean} | members
+        departures = {"error of the mean": error, "spread": spread}
     else:
-        panels = {"truth": truth, "forecast": mean, "error": error}
-    scale = np.sqrt(truth.var((1, 2), ddof=1, dtype=np.float64) + EPS_VARIANCE)
+        states, departures = {"truth": truth, "forecast": mean}, {"error": error}
+    scale, (low, high) = _colouring(states)
+    if scale == "log":
+        states = {name: np.log10(values) for name, values in states.items()}
     inside = tuple(places[dim] if dim in places else slice(None) for dim in store["truth"].dims)
-    curves = {"vrmse": error} | ({"spread": spread} if len(whole["member"]) > 1 else {})
+    deviation = np.sqrt(truth.var((1, 2), ddof=1, dtype=np.float64) + EPS_VARIANCE)
+    curves = {"vrmse": error} | ({"spread": spread} if several else {})
     return {
-        "range": [float(truth.min()), float(truth.max())],
-        # Errors and spread share a scale, so that they can be compared; a forecast that blew up
+        "scale": scale,
+        "range": [low, high],
+        # Error and spread share a scale, so that they can be compared; a forecast that blew up
         # does not set it.
         "limit": min(float(np.abs(error).max()), float(np.ptp(truth))),
-        "panels": {name: packer.add(values[inside]) for name, values in panels.items()},
+        "panels": {name: packer.add(x[inside]) for name, x in (states | departures).items()},
         "curves": {
-            name: (np.sqrt(np.square(x, dtype=np.float64).mean((1, 2))) / scale).round(5).tolist()
+            name: (np.sqrt(np.square(x, dtype=np.float64).mean((1, 2))) / deviation).tolist()
             for name, x in curves.items()
         },
     }
+
+
+def _colouring(states: dict[str, np.ndarray]) -> tuple[str, tuple[float, float]]:
+    """Returns the kind of a field's colour scale, and its range, the truth's at all lead times.
+
+    It is diverging and centred on 0 for a field of both signs, log (of base 10, the range too) for
+    a positive one that spans more than `DECADES`, else linear.
+    """
+    low, high = float(states["truth"].min()), float(states["truth"].max())
+    largest = max(-low, high)
+    if min(-low, high) > ONE_SIGN * largest:
+        return "diverging", (-largest, largest)
+    if low > 0 and high > DECADES * low and all(x.min() > 0 for x in states.values()):
+        return "log", (math.log10(low), math.log10(high))
+    return "linear", (low, high)

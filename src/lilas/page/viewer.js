@@ -17,6 +17,7 @@
     "#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7",
     "#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f",
   ].map((colour, i) => [i / 10, colour]);
+  const SEQUENTIAL = DIVERGING.slice(5).map(([at, colour]) => [2 * at - 1, colour]);
   const PLAIN = { displayModeBar: false, responsive: false };
   let run, sequences, names, codes, timer;
   let latest = 0;
@@ -55,11 +56,18 @@
   }
 
   function colouring(name) {
-    const [low, high] = sequences.range;
     const limit = sequences.limit || 1;
     if (name.startsWith("error")) return { colorscale: DIVERGING, zmin: -limit, zmax: limit };
-    if (name === "spread") return { colorscale: "Magma", zmin: 0, zmax: limit };
-    return { colorscale: "Viridis", zmin: low, zmax: high > low ? high : low + 1 };
+    if (name === "spread") return { colorscale: SEQUENTIAL, zmin: 0, zmax: limit };
+    const [low, high] = sequences.range;
+    const colorscale = sequences.scale === "diverging" ? DIVERGING : "Viridis";
+    return { colorscale, zmin: low, zmax: high > low ? high : low + 1 };
+  }
+
+  // Logarithms are shown as powers of ten.
+  function powers(name) {
+    const states = !name.startsWith("error") && name !== "spread";
+    return states && sequences.scale === "log" ? ["10<sup>", "</sup>"] : ["", ""];
   }
 
   function drawPanels() {
@@ -69,7 +77,7 @@
     const aspect = span(run.x) / span(run.y);
     const columns = width < 480 ? 1 : aspect > 2 || names.length < 5 || width < 640 ? 2 : 3;
     const rows = Math.ceil(names.length / columns);
-    const bar = 62, top = 22, left = 34, bottom = 34;
+    const bar = 62, top = 22, left = 46, bottom = 34;
     const w = (width - left) / columns - bar;
     const h = Math.min(Math.max(w / aspect, 70), 420);
     const height = rows * (h + top) + bottom;
@@ -97,22 +105,24 @@
         yanchor: "bottom", showarrow: false, font: { size: 12 },
       });
       const half = (sequences.panels[name][2] / 2).toPrecision(1);
+      const [before, after] = powers(name);
       return {
         type: "heatmap", x: run.x, y: run.y, z: picture(name, +slider.value),
         xaxis: `x${id}`, yaxis: `y${id}`, ...colouring(name),
         colorbar: {
           x: x1, xpad: 4, y: (y0 + y1) / 2, len: h, lenmode: "pixels", thickness: 7, ypad: 0,
           outlinewidth: 0, nticks: 4, tickfont: { size: 10 }, ticklen: 2,
+          tickprefix: before, ticksuffix: after,
         },
         hovertemplate:
           `${run.axes[0]} %{x:.4~g}, ${run.axes[1]} %{y:.4~g} (${UNITS})<br>` +
-          `<b>%{z:.4~g}</b> ± ${half} (${UNITS})<extra>${name}</extra>`,
+          `${before}%{z:.4~g} ± ${half}${after} (${UNITS})<extra>${name}</extra>`,
       };
     });
     return Plotly.react(panels, traces, layout, PLAIN);
   }
 
-  const title = (text) => ({ text, standoff: 2 });
+  const title = (text) => ({ text, standoff: 4 });
 
   function marker() {
     const at = run.lead_times[+slider.value];
@@ -176,7 +186,8 @@
     run = there[choose.model.selectedIndex];
     fill(choose.trajectory, run.trajectories.map(String));
     fill(choose.field, run.fields);
-    const before = slider.max ? +slider.value / +slider.max : 0;
+    // Early enough for the errors to be small, late enough for them to be seen.
+    const before = sequences ? +slider.value / +slider.max : 0.25;
     const chosen = run.sequences[choose.trajectory.selectedIndex][choose.field.selectedIndex];
     const shape = [run.lead_times.length, run.x.length, run.y.length];
     const entries = Object.entries(chosen.panels);
