@@ -21,12 +21,11 @@ from plotly.offline import get_plotlyjs
 import lilas
 from lilas.answer import answer, estimate
 from lilas.errors import broken
-from lilas.figures import colours
+from lilas.figures import METHODS, looks
 from lilas.files import read_json
 from lilas.provenance import LIBRARIES, PACKAGE
 from lilas.scores import scores_record
-from lilas.tables import label_runs
-from lilas.viewer import Looks, Viewer, embed
+from lilas.viewer import Viewer, embed
 
 PAGE = PACKAGE / "page"
 # Bytes of base64. With 5 MB of Plotly and the text, the page stays under 25 MB.
@@ -47,12 +46,14 @@ CAPTIONS = {
 }
 TITLES = {"horizons": "All metrics by horizon", "valid_time": "Valid time"}
 _TEXTS = ["dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric"]
+_RUN = ["autoencoder", "emulator", "sampler"]
 _NUMBERS = ["compression", "value", "low", "high", "p", "trajectories"]
 _ACTION = "Delete it and run again."
 
 
 def render(
     tables: Path,
+    claims: Path,
     figures: Path,
     frames: Sequence[Path],
     study: Path,
@@ -62,7 +63,8 @@ def render(
     """Returns the report of a study as one HTML page that needs nothing else, under 25 MB.
 
     Args:
-        tables: Folder of the tables: horizons.csv, differences.csv, claims.json, Markdown files.
+        tables: Folder of the tables: horizons.csv, differences.csv, Markdown files.
+        claims: The verdicts on the paper's claims, claims.json.
         figures: Folder of the figures; its PNG and GIF files are embedded, as many as fit.
         frames: Manifests of frames, for the viewer; may be empty.
         study: The study's YAML file.
@@ -73,9 +75,10 @@ def render(
         LilasError: a file is missing or damaged.
     """
     cells = _read(tables / "horizons.csv", [*_TEXTS, "field", "horizon", "value", "low", "cell"])
-    cells["run"] = label_runs(cells)
+    shown = looks(cells)
+    cells["run"] = [shown[run].label for run in cells[_RUN].itertuples(index=False, name=None)]
     pairs = _read(tables / "differences.csv", ["dataset", "first", "second", "horizon", "p"])
-    viewer = embed(frames, VIEWER_BUDGET, _looks(cells)) if frames else None
+    viewer = embed(frames, VIEWER_BUDGET, shown) if frames else None
     images, left_out = _images(figures)
     datasets = [rows for _, rows in cells.groupby("dataset", sort=False)]
     overview = [_overview(rows) for rows in datasets]
@@ -93,7 +96,7 @@ def render(
         no_viewer="The frames of this study are too many for this page."
         if frames
         else "Nothing was rolled out, so there is nothing to view.",
-        claims=read_json(tables / "claims.json", ("claims",))["claims"],
+        claims=read_json(claims, ("claims",))["claims"],
         images=images,
         left_out=left_out,
         tables=_markdown(tables),
@@ -184,13 +187,6 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     return table
 
 
-def _looks(cells: pd.DataFrame) -> Looks:
-    """Returns name and colour by (dataset, autoencoder, emulator, sampler), as in the figures."""
-    palette = colours(sorted(cells["run"].unique()))
-    runs = cells[["dataset", "autoencoder", "emulator", "sampler", "run"]].drop_duplicates()
-    return {run[:4]: (run[4], palette[run[4]]) for run in runs.itertuples(index=False, name=None)}
-
-
 def _of(pairs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return pairs[pairs["dataset"] == rows["dataset"].iloc[0]]
 
@@ -213,16 +209,15 @@ def _overview(rows: pd.DataFrame) -> dict[str, Any]:
         (rows["metric"] == "vrmse") & (rows["relative_to"] == "truth") & (rows["field"] == "")
     ]
     horizons = list(dict.fromkeys(chosen["horizon"]))
-    order = ["diffusion", "solver", "persistence", "climatology", "reconstruction"]
-    chosen = chosen.assign(order=chosen["method"].map(order.index))
-    contenders = chosen[chosen["method"] != "reconstruction"]
+    bounds = chosen["method"] == "reconstruction"
+    chosen = chosen.assign(bound=bounds, order=chosen["method"].map(list(METHODS).index))
+    contenders = chosen[~bounds]
     best = contenders.groupby("horizon")["value"].min()
     found = []
-    for _, run in chosen.sort_values(["order", "compression"], kind="stable").groupby(
-        ["autoencoder", "emulator", "sampler"], sort=False
-    ):
+    ordered = chosen.sort_values(["bound", "order", "compression"], kind="stable")
+    for _, run in ordered.groupby(_RUN, sort=False):
         first, cells = run.iloc[0], run.set_index("horizon")
-        bound = first["method"] == "reconstruction"
+        bound = bool(first["bound"])
         found.append(
             {
                 "run": first["run"],

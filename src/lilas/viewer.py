@@ -9,7 +9,7 @@ half a step, (maximum - minimum) / 510. Codes are kept as differences along time
 import base64
 import gzip
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ import numpy as np
 import xarray as xr
 
 from lilas.errors import broken
+from lilas.figures import Looks
 from lilas.metrics import EPS_VARIANCE
+from lilas.panels import DECADES, ONE_SIGN
 from lilas.stores import open_store
 
-Looks = Mapping[tuple[str, str, str, str], tuple[str, str]]
-_RUN = ("dataset", "autoencoder", "emulator", "sampler")
 VARIABLES = ("truth", "mean", "spread", "member")
 _ALL = 10**9
 # What is kept of the frames: lead times, trajectories, points along an axis. The first that fits.
@@ -40,9 +40,6 @@ PLANS = (
     (6, 1, 64),
     (6, 1, 32),
 )
-# As the figures have it: a field whose smaller side of 0 is less than this part of the larger has
-# one sign; a positive field that spans more than this factor is drawn in powers of ten.
-ONE_SIGN, DECADES = 0.1, 1e3
 # No frames compress to a tenth, and to try would be to read them all.
 _HOPELESS = 10
 
@@ -71,12 +68,13 @@ def embed(manifests: Sequence[Path], budget: int, looks: Looks) -> Viewer | None
     Args:
         manifests: Of stores of frames, one or more.
         budget: Most bytes of packed sequences.
-        looks: Name and colour of each run, by (dataset, autoencoder, emulator, sampler).
+        looks: Of the study's runs; the viewer offers the runs in their order.
 
     Raises:
         LilasError: a store is damaged, or holds values that are not finite.
     """
-    stores = [open_store(manifest, *VARIABLES) for manifest in manifests]
+    found = [open_store(manifest, *VARIABLES) for manifest in manifests]
+    stores = sorted(found, key=lambda store: list(looks).index(_run(store)))
     for plan in PLANS:
         kept = [_kept(store, plan) for store in stores]
         pairs = list(zip(stores, kept, strict=True))
@@ -86,8 +84,9 @@ def embed(manifests: Sequence[Path], budget: int, looks: Looks) -> Viewer | None
         runs = []
         for store, places in pairs:
             if not packer.full:
-                label, colour = looks[tuple(store.attrs[name] for name in _RUN)]
-                runs.append({"run": label, "colour": colour} | _run(store, places, packer))
+                look = looks[_run(store)]
+                names = {"run": look.label, "colour": look.colour}
+                runs.append(names | _pictures(store, places, packer))
         if not packer.full:
             left_out = dict.fromkeys(text for pair in pairs if (text := _left_out(*pair)))
             return Viewer(runs, list(packer.places), list(left_out))
@@ -158,7 +157,11 @@ def _left_out(store: xr.Dataset, places: dict[str, Any]) -> str:
     return f"{store.attrs['dataset']}: {', '.join(parts)}" if parts else ""
 
 
-def _run(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str, Any]:
+def _run(store: xr.Dataset) -> tuple[str, str, str]:
+    return store.attrs["autoencoder"], store.attrs["emulator"], store.attrs["sampler"]
+
+
+def _pictures(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str, Any]:
     """Returns a run's names and coordinates, and its sequences [trajectory][field]."""
     small = store.isel(places)
     x, y = (small[axis] for axis in store["truth"].dims[-2:])
@@ -223,8 +226,8 @@ def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> di
 def _colouring(states: dict[str, np.ndarray]) -> tuple[str, tuple[float, float]]:
     """Returns the kind of a field's colour scale, and its range, the truth's at all lead times.
 
-    It is diverging and centred on 0 for a field of both signs, log (of base 10, the range too) for
-    a positive one that spans more than `DECADES`, else linear.
+    As the figures have it: diverging and centred on 0 for a field of both signs,
+    log (of base 10, the range too) for a positive one that spans more than `DECADES`, else linear.
     """
     low, high = float(states["truth"].min()), float(states["truth"].max())
     largest = max(-low, high)

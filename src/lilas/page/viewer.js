@@ -111,7 +111,7 @@
         xaxis: `x${id}`, yaxis: `y${id}`, ...colouring(name),
         colorbar: {
           x: x1, xpad: 4, y: (y0 + y1) / 2, len: h, lenmode: "pixels", thickness: 7, ypad: 0,
-          outlinewidth: 0, nticks: 4, tickfont: { size: 10 }, ticklen: 2,
+          outlinewidth: 0, nticks: 5, tickfont: { size: 10 }, ticklen: 2,
           tickprefix: before, ticksuffix: after,
         },
         hovertemplate:
@@ -140,14 +140,13 @@
       const found = other.sequences[i]?.[c]?.curves;
       if (!found) continue;
       const common = { x: other.all_lead_times, mode: "lines", hoverinfo: "x+y+name" };
-      const colour = other.colour === "#000000" ? text : other.colour;
       traces.push({
         ...common, y: found.vrmse, name: other.run,
-        line: { color: colour, width: other === run ? 3 : 1.3 },
+        line: { color: other.colour, width: other === run ? 3 : 1.3 },
       });
       if (other === run && found.spread) {
         traces.push({
-          ...common, y: found.spread, name: "its spread", line: { color: colour, dash: "dash" },
+          ...common, y: found.spread, name: "its spread", line: { color: other.colour, dash: "dash" },
         });
       }
     }

@@ -12,6 +12,7 @@ def main() -> None:
     add_paths(
         to,
         tables="folder of the tables",
+        claims="claims.json",
         figures="folder of the figures",
         study="the study's file",
         root="results folder of the study",
@@ -21,7 +22,9 @@ def main() -> None:
     text = "files: manifests of the frames; none where nothing was rolled out"
     to.add_argument("--frames", type=Path, nargs="*", required=True, help=text)
     args = to.parse_args()
-    page = render(args.tables, args.figures, args.frames, args.study, args.root, args.data)
+    page = render(
+        args.tables, args.claims, args.figures, args.frames, args.study, args.root, args.data
+    )
     with atomic(args.output) as part:
         part.write_text(page, encoding="utf-8")
     print(f"Report: {args.output.resolve()}")
