@@ -1,23 +1,17 @@
-"""Stage `figures`: rollouts beside the truth, metrics against lead time, training curves."""
+"""Stage `figures`: figures of metrics, rollouts and training, and videos."""
 
-import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
+import xarray as xr
 
-from lilas import figures
-from lilas.config import Figures
-from lilas.data.preprocess import Preprocessing
-from lilas.data.states import Pixels
-from lilas.data.well import open_files
-from lilas.evaluation import decode, paired_row, read_metrics
-from lilas.latents import open_rollouts
-from lilas.models import load_autoencoder
+from lilas import figures, panels, videos
+from lilas.scores import read_curves, read_scores
 from lilas.stages import add_paths, parser, run
-from lilas.tables import label_runs
+from lilas.stores import open_store
+
+Runs = dict[figures.Run, xr.Dataset]
 
 
 def main() -> None:
@@ -25,73 +19,90 @@ def main() -> None:
     add_paths(
         to,
         metrics="files of metrics",
-        rollouts="files: manifests of rollouts, in the order of --runs",
-        autoencoders="files: weights of their autoencoders",
-        statistics="files: statistics of their datasets",
+        table="table by horizon, CSV",
         output="folder of the figures",
     )
-    to.add_argument("--histories", type=Path, nargs="*", help="files of training histories")
-    to.add_argument("--runs", type=json.loads, required=True, help="names of the rollouts, JSON")
-    to.add_argument("--test", type=json.loads, required=True, help="files, fields by dataset, JSON")
+    to.add_argument("--histories", type=Path, nargs="*", default=[], help="histories of trainings")
+    to.add_argument("--frames", type=Path, nargs="*", default=[], help="manifests of frames")
     args = to.parse_args()
-    settings = args.config.figures
-    args.output.mkdir(parents=True, exist_ok=True)
-    metrics = read_metrics(args.metrics)
-    for dataset, rows in metrics.groupby("dataset"):
-        curves = figures.metric_curves(rows)
-        figures.save(curves, args.output / f"metrics_{dataset}", settings.dpi)
+    settings, output = args.config.figures, args.output
+    output.mkdir(parents=True, exist_ok=True)
+
+    means = figures.mean_metrics(read_scores(path) for path in args.metrics)
+    looks = figures.looks(means)
+    drawn = _numbers(means, args.metrics, args.table, looks)
     if args.histories:
-        curves = figures.training_curves(
-            {"/".join(path.parts[2:-1]): pd.read_json(path, lines=True) for path in args.histories}
-        )
-        figures.save(curves, args.output / "training", settings.dpi)
-    inputs = list(zip(args.runs, args.rollouts, args.autoencoders, args.statistics, strict=True))
-    for dataset, test in args.test.items():
-        chosen = [entry for entry in inputs if entry[0]["dataset"] == dataset]
-        for index in range(_drawn(chosen, settings)):
-            panels = _panels(chosen, test, index, settings)
-            figures.save(panels, args.output / f"rollout_{dataset}_{index}", settings.dpi)
+        names = [str(path.parent.relative_to(output.parent)) for path in args.histories]
+        histories = [pd.read_json(path, lines=True) for path in args.histories]
+        curves = figures.training_curves(dict(zip(names, histories, strict=True)))
+        figures.save(curves, output / "training", settings.dpi)
+    for name, figure in drawn:
+        figures.save(figure, output / name, settings.dpi)
+    stores = [open_store(path, "truth", "autoencoder", "member") for path in args.frames]
+    for dataset in dict.fromkeys(store.attrs["dataset"] for store in stores):
+        runs = {
+            tuple(store.attrs[name] for name in ("autoencoder", "emulator", "sampler")): store
+            for store in stores
+            if store.attrs["dataset"] == dataset
+        }
+        first, *_ = runs.values()
+        for index in range(
+            min(settings.trajectories, *(s.sizes["trajectory"] for s in runs.values()))
+        ):
+            for field in first["channel"].values:
+                picture = _panels(runs, looks, index, field, settings.lead_times)
+                figures.save(picture, output / f"rollout_{dataset}_{index}_{field}", settings.dpi)
+            videos.save(_video(runs, looks, index), output / f"video_{dataset}_{index}.gif")
 
 
-def _panels(chosen: list[Any], test: dict[str, Any], index: int, settings: Figures) -> Any:
-    """Draws the truth, two members of each ensemble and each solver, for the first field."""
-    labels = label_runs(pd.DataFrame([names for names, *_ in chosen]))
-    states: dict[str, Any] = {}
-    for label, (_, manifest, weights, statistics) in zip(labels, chosen, strict=True):
-        dataset = open_rollouts(manifest, weights)
-        preprocessing = Preprocessing.read(statistics)
-        pixels = Pixels(open_files(test["files"], test["fields"]), preprocessing, {})
-        after = np.flatnonzero(dataset["lead_time"].values > 0)
-        found = dataset["lead_time"].values[after]
-        wanted = settings.lead_times or _spaced(int(found.max()))
-        places = after[[int(np.abs(found - lead).argmin()) for lead in wanted]]
-        leads = dataset["lead_time"].values[places]
-        row = paired_row(dataset, index, pixels)
-        autoencoder = load_autoencoder(weights, pixels.files[0], torch.device("cpu"))
-        states.setdefault("truth", pixels.truth(row)[dataset["step"].values[places], 0])
-        latents = dataset["latent"].isel(trajectory=index, time=places).values
-        decoded = decode(latents, autoencoder, preprocessing, torch.device("cpu"))[:, :, 0].numpy()
-        for member in range(min(2, len(decoded))):
-            suffix = f", member {member + 1}" if len(decoded) > 1 else ""
-            states[label + suffix] = decoded[member]
-    field = pixels.files[0].channels[0].name
-    extent = [
-        edge
-        for axis in pixels.files[0].dimensions[:2]
-        for edge in pixels.files[0].coordinates[axis][[0, -1]]
-    ]
-    return figures.rollout_panels(states, [f"lead time {lead}" for lead in leads], field, extent)
+def _numbers(
+    means: pd.DataFrame, metrics: Sequence[Path], table: Path, looks: figures.Looks
+) -> Iterator[tuple[str, figures.plt.Figure]]:
+    """Yields the figures of numbers by name; a dataset lacks those it has no numbers for."""
+    curves = figures.mean_curves(read_curves(path) for path in metrics)
+    horizons = pd.read_csv(table, keep_default_na=False, na_values={"low": "", "high": ""})
+    horizons = horizons[horizons["cell"].str.split("/").str[-2] == "vrmse"]
+    for dataset, rows in means.groupby("dataset"):
+        yield f"metrics_{dataset}", figures.metric_curves(rows, looks)
+        inside = horizons[(horizons["dataset"] == dataset) & (horizons["autoencoder"] != "")]
+        if inside["compression"].nunique() > 1:
+            yield f"compression_{dataset}", figures.compression_curves(inside, looks)
+        found = curves[curves["dataset"] == dataset]
+        if (found["metric"] == "power_spectrum").any():
+            yield f"spectra_{dataset}", figures.spectra(found, looks)
+        if ((found["metric"] == "rank_histogram") & (found["members"] > 1)).any():
+            yield f"ranks_{dataset}", figures.rank_histograms(found, looks)
 
 
-def _drawn(chosen: list[Any], settings: Figures) -> int:
-    """How many trajectories can be drawn: as many as asked, if so many were rolled out."""
-    there = [open_rollouts(entry[1], entry[2]).sizes["trajectory"] for entry in chosen]
-    return min([settings.trajectories, *there]) if there else 0
+def _panels(
+    runs: Runs, looks: figures.Looks, index: int, field: str, wanted: list[int] | None
+) -> figures.plt.Figure:
+    """Draws the truth, the reconstructions, and each emulator with the first of its samplers."""
+    after = [lead for lead in panels.common_lead_times(runs.values()) if lead > 0]
+    wanted = wanted or [round(after[-1] * part) for part in (0.02, 0.1, 0.25, 0.5, 1.0)]
+    leads = sorted({min(after, key=lambda lead: abs(lead - to)) for to in wanted})
+    chosen = {run[:2]: run for run in reversed(runs)}.values()
+    rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=True)
+    first, *_ = runs.values()
+    axes = [(axis, first[axis].attrs.get("units", "")) for axis in ("x", "y")]
+    return panels.rollout_panels(
+        rows,
+        [f"lead time {lead}" for lead in leads],
+        field,
+        first["x"].values,
+        first["y"].values,
+        [f"{axis} ({unit})" if unit else axis for axis, unit in axes],
+    )
 
 
-def _spaced(last: int) -> list[int]:
-    """Lead times from the first to the last, each about double the one before."""
-    return sorted({max(1, round(last * part)) for part in (0.02, 0.1, 0.25, 0.5, 1.0)})
+def _video(runs: Runs, looks: figures.Looks, index: int) -> list[videos.Image.Image]:
+    """Draws the truth and, of each method, the study's first run; the first field."""
+    first, *_ = runs.values()
+    field = first["channel"].values[0]
+    leads = panels.common_lead_times(runs.values())
+    chosen = {runs[run].attrs["method"]: run for run in reversed(runs)}.values()
+    rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=False)
+    return videos.rollout_video(rows, leads, field, first["x"].values, first["y"].values)
 
 
 if __name__ == "__main__":
