@@ -216,12 +216,32 @@ def test_pixel_space(tmp_path, latent, jobs, expected):
         )
 
 
+def test_uncertain_differences_support_nothing(tmp_path):
+    """The mean difference is on the claims' side; one trajectory alone makes it so."""
+    lucky = np.full(TRAJECTORIES, 1.1)
+    lucky[-1] = 0.05
+    runs = [run("solver-s0", value=lucky), run("pixel_solver-s0", "pixel-s0", "direct")]
+    found = verdict(2, study(tmp_path), runs, trainings())
+    assert "difference -0.0969 [-0.482, 0.107]" in found.evidence[0]
+    assert found.verdict == NOT_SUPPORTED
+    found = verdict(3, study(tmp_path), against_solver(vrmse=lucky))
+    assert "difference -0.0969 [" in found.evidence[0]
+    assert found.verdict == NOT_SUPPORTED
+
+
+def test_equal_samplers_are_compared(tmp_path):
+    """A sampler that only the higher compression has must not tip the balance."""
+    more = run("diffusion-s0", "c64-s0", sampler="ab4_c2", value=50.0)
+    found = verdict(1, study(tmp_path), [*compressed(1.05, 2.0), more])
+    assert found.verdict == SUPPORTED
+
+
 def test_pixel_space_needs_a_pixel_run(tmp_path):
     found = verdict(2, study(tmp_path), [run("solver-s0")], trainings())
     assert (found.verdict, found.evidence) == (NOT_TESTED, [])
 
 
-def against_solver(**changes: float) -> list[pd.DataFrame]:
+def against_solver(**changes: float | np.ndarray) -> list[pd.DataFrame]:
     """Diffusion that is as claimed in every respect, except for the changes."""
     numbers = {"vrmse": 0.9, "low": 0.9, "mid": 0.9, "high": 0.9, "c16": 1.0, "c64": 0.93}
     numbers |= changes

@@ -174,7 +174,7 @@ def test_every_kind_of_cell_is_computed_again(results, cell):
     found = trace(cell, results)
     assert found.problems == []
     text = "\n".join(found.lines)
-    assert f"mean {CELLS[cell]['value']:g}, as the table has it" in text
+    assert f"Value  {CELLS[cell]['value']:g}, as the table has it" in text
     assert trace(f"results/demo/{cell}", Path("elsewhere")).lines == found.lines
     # 2 metrics x 2 trajectories x 2 fields x 4 lead times, of two references or two baselines.
     total = 32 if "reconstruction" in cell else 64
@@ -193,9 +193,11 @@ def test_the_chain_goes_down_to_the_data(results):
     ):
         assert f"{path}  SHA-256 {sha256(path)}, unchanged" in text
     assert "rollouts.zarr: trajectories 5, 7; 3 members, 5 states, 1 of them context" in text
-    assert "train: 2 files in data, 8 bytes, unchanged" in text
-    assert "test: 1 file in data, 4 bytes, unchanged" in text
-    assert f"torch {torch.__version__}" in text
+    assert "train: data files (2) in data, 8 bytes, unchanged" in text
+    assert "test: data files (1) in data, 4 bytes, unchanged" in text
+    libraries = [line for line in text.splitlines() if f"torch {torch.__version__}" in line]
+    assert len(libraries) == 1
+    assert "evaluate, autoencoder, statistics, rollout, emulator, latents: azula" in libraries[0]
     pooled = "\n".join(trace(f"{CELL}/ab+ab2/vrmse/1-2", results).lines)
     assert all(str(EMULATOR / name / "metrics.parquet") in pooled for name in ("ab", "ab2"))
 
@@ -238,7 +240,7 @@ def test_changed_data_are_reported(results):
     os.utime(path, ns=(now.st_atime_ns, now.st_mtime_ns + 1))
     found = trace(f"{CELL}/ab/vrmse/1-2", results)
     assert found.problems == ["train: data/b.hdf5 has another size or time now"]
-    assert "train: 2 files in data, 8 bytes, 1 CHANGED" in "\n".join(found.lines)
+    assert "train: data files (2) in data, 8 bytes, 1 CHANGED" in "\n".join(found.lines)
 
 
 def test_a_lost_store_is_reported(results):
@@ -282,7 +284,7 @@ def test_unknown_cells_and_missing_files_are_errors(results):
 def test_command(results, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["lilas", "trace", f"{CELL}/ab/vrmse/1-2"])
     cli.main()
-    assert "mean 156.5, as the table has it" in capsys.readouterr().out
+    assert "Value  156.5, as the table has it" in capsys.readouterr().out
     (EMULATOR / "weights.safetensors").unlink()
     Path("data/a.hdf5").write_bytes(b"other")
     with pytest.raises(SystemExit) as ended:

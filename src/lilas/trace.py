@@ -27,10 +27,11 @@ COLUMNS = (
 
 @dataclass
 class Trace:
-    """What is behind a cell: lines to print, and what is wrong with it, a line each."""
+    """What is behind a cell: lines to print, what is wrong with it, stages by their libraries."""
 
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    versions: dict[str, list[str]] = field(default_factory=dict)
 
 
 def trace(cell: str, results: Path) -> Trace:
@@ -64,19 +65,19 @@ def trace(cell: str, results: Path) -> Trace:
     values = [_rows(found, path, row, _field(cell)) for path in files]
     value = sum(values) / len(values)
     agree = math.isclose(value, float(row["value"]), rel_tol=ROUNDING)
-    found.lines.append(
-        f"       mean {value:.6g}, {'as the table has it' if agree else 'NOT as the table has it'}"
-    )
+    found.lines.append(f"Value  {value:.6g}, {'as' if agree else 'NOT as'} the table has it")
     if not agree:
         found.problems.append(
             f"{folder / TABLE}: has {row['value']}, the rows of metrics give {value:.6g}: the "
             "table is stale. Run snakemake again."
         )
-    found.lines += ["", "Made from (stage, then its inputs)"]
+    found.lines += ["", "Made by (each stage, then its inputs)"]
     seen: dict[Path, str] = {}
     for path in files:
-        found.lines.append(f"  {path}  {sha256(path)}")
+        found.lines.append(f"  metrics: {path}  SHA-256 {sha256(path)}")
         _record(found, scores_record(path), path, 2, seen)
+    found.lines += ["", "Versions"]
+    found.lines += [f"  {', '.join(stages)}: {text}" for text, stages in found.versions.items()]
     return found
 
 
@@ -168,11 +169,16 @@ def _record(
     """Adds what a record says: the code, then the inputs, each followed down its own record."""
     indent = "  " * depth
     same = record["code"] == code_fingerprint(record["stage"])
-    libraries = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     found.lines.append(
         f"{indent}stage {record['stage']} version {record['version']}, code {record['code'][:12]} "
-        f"({'as here' if same else 'other than here'}); {libraries}"
+        f"({'as here' if same else 'other than here'})"
     )
+    libraries = ", ".join(
+        f"{name} {version}" for name, version in sorted(record["versions"].items())
+    )
+    stages = found.versions.setdefault(libraries, [])
+    if record["stage"] not in stages:
+        stages.append(record["stage"])
     if path.name == "rollouts.json":
         found.lines.append(f"{indent}{_store(path)}")
     for name, entry in record["inputs"].items():
@@ -190,7 +196,7 @@ def _data(found: Trace, record: dict[str, Any], name: str, indent: str) -> None:
     total = sum(entry["bytes"] for entry in entries)
     folders = ", ".join(dict.fromkeys(str(Path(entry["path"]).parent) for entry in entries))
     found.lines.append(
-        f"{indent}{name}: {len(entries)} file{'s'[: len(entries) > 1]} in {folders}, {total:,} bytes, {state}"
+        f"{indent}{name}: data files ({len(entries)}) in {folders}, {total:,} bytes, {state}"
     )
     found.problems += [line for line in changed if line not in found.problems]
 
