@@ -222,7 +222,7 @@ def test_uncertain_differences_support_nothing(tmp_path):
     lucky[-1] = 0.05
     runs = [run("solver-s0", value=lucky), run("pixel_solver-s0", "pixel-s0", "direct")]
     found = verdict(2, study(tmp_path), runs, trainings())
-    assert "difference -0.0969 [-0.482, 0.107]" in found.evidence[0]
+    assert "difference -0.0969 [" in found.evidence[0]
     assert found.verdict == NOT_SUPPORTED
     found = verdict(3, study(tmp_path), against_solver(vrmse=lucky))
     assert "difference -0.0969 [" in found.evidence[0]
