@@ -720,6 +720,8 @@ class Task(Model):
     official: dict[str, Any] | None = None
     sampler: Sampler | None = None
     horizons: dict[str, list[tuple[int, int]]] | None = None
+    sources: dict[str, str] = Field(default={}, description="What data each dataset holds.")
+    published: dict[str, str] = Field(default={}, description="Datasets of the paper.")
     figures: Figures | None = None
     seed: int | None = None
     names: dict[str, str] = Field(default={}, description="The job's dataset, autoencoder, ...")
