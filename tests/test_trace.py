@@ -16,8 +16,11 @@ from lilas import cli, stores
 from lilas.errors import LilasError
 from lilas.files import sha256, write_json
 from lilas.provenance import provenance
-from lilas.scores import write_scores
+from lilas.published import paper_tables
+from lilas.scores import read_scores, write_scores
+from lilas.tables import by_horizon, by_trajectory, valid_time_tables, valid_times
 from lilas.trace import trace
+from lilas.typeset import csv
 from lilas.weights import write_weights
 
 ROOT = Path("results/demo")
@@ -87,45 +90,19 @@ def make_rollouts(folder: Path, inputs: dict[str, Any], context: int) -> None:
     stores.finish(folder / "rollouts.zarr", "latent", folder / "rollouts.json", record)
 
 
-def row(cell: str, number: float, **names: str) -> dict[str, Any]:
-    part = cell.split("/")
-    metric = part[-2].partition(":")[0]
-    named = {
-        "dataset": "flow",
-        "autoencoder": "c4-s0",
-        "compression": 4.0,
-        "emulator": part[2],
-        "method": "diffusion",
-        "sampler": "",
-        "context": 1,
-        "members": 1,
-        "relative_to": "autoencoder" if metric.endswith("@autoencoder") else "truth",
-        "metric": metric.removesuffix("@autoencoder"),
-        "horizon": part[-1],
-        "value": number,
-        "low": number - 1,
-        "high": number + 1,
-        "trajectories": 2,
-        "cell": cell,
-    }
-    return named | names
+def row(cell: str, number: float) -> dict[str, Any]:
+    return {"cell": cell, "value": number, "low": number - 1, "high": number + 1}
 
 
 # Means over trajectories (0, 1), fields (0, 1) and lead times: 150 + 5 + the mean lead time, plus
 # 1000 for wasserstein, plus the run's offset.
 CELLS = {
-    f"{CELL}/ab/vrmse/1-2": row(f"{CELL}/ab/vrmse/1-2", 156.5, sampler="ab"),
-    f"{CELL}/ab/wasserstein:velocity_y/3-4": row(
-        f"{CELL}/ab/wasserstein:velocity_y/3-4", 1163.5, sampler="ab"
-    ),
-    f"{CELL}/ab/vrmse@autoencoder/1-4": row(
-        f"{CELL}/ab/vrmse@autoencoder/1-4", 158.0, sampler="ab"
-    ),
-    f"{CELL}/ab+ab2/vrmse/1-2": row(f"{CELL}/ab+ab2/vrmse/1-2", 156.65, sampler="ab+ab2"),
-    "flow/c4-s0/reconstruction/vrmse/1-2": row("flow/c4-s0/reconstruction/vrmse/1-2", 156.6),
-    "flow/persistence/vrmse/1-2": row(
-        "flow/persistence/vrmse/1-2", 156.9, autoencoder="", emulator="persistence"
-    ),
+    f"{CELL}/ab/vrmse/1-2": 156.5,
+    f"{CELL}/ab/wasserstein:velocity_y/3-4": 1163.5,
+    f"{CELL}/ab/vrmse@autoencoder/1-4": 158.0,
+    f"{CELL}/ab+ab2/vrmse/1-2": 156.65,
+    "flow/c4-s0/reconstruction/vrmse/1-2": 156.6,
+    "flow/persistence/vrmse/1-2": 156.9,
 }
 
 
@@ -165,7 +142,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     both = pd.concat([kept, mean])
     write(FLOW / "baselines.parquet", both, {"statistics": statistics, "test": data[:1]})
     (ROOT / "tables").mkdir()
-    pd.DataFrame(CELLS.values()).to_csv(ROOT / "tables" / "horizons.csv", index=False)
+    pd.DataFrame([row(*item) for item in CELLS.items()]).to_csv(
+        ROOT / "tables" / "horizons.csv", index=False
+    )
     return ROOT
 
 
@@ -174,7 +153,7 @@ def test_every_kind_of_cell_is_computed_again(results, cell):
     found = trace(cell, results)
     assert found.problems == []
     text = "\n".join(found.lines)
-    assert f"Value  {CELLS[cell]['value']:g}, as the table has it" in text
+    assert f"Value  {CELLS[cell]:g}, as the table has it" in text
     assert trace(f"results/demo/{cell}", Path("elsewhere")).lines == found.lines
     # 2 metrics x 2 trajectories x 2 fields x 4 lead times, of two references or two baselines.
     total = 32 if "reconstruction" in cell else 64
@@ -254,7 +233,7 @@ def test_a_lost_store_is_reported(results):
 def test_a_stale_table_is_reported(results, number, stale):
     path = results / "tables" / "horizons.csv"
     cell = f"{CELL}/ab/vrmse/1-2"
-    pd.DataFrame([CELLS[cell] | {"value": number}]).to_csv(path, index=False)
+    pd.DataFrame([row(cell, number)]).to_csv(path, index=False)
     problems = trace(cell, results).problems
     assert bool(problems) == stale
     if stale:
@@ -266,19 +245,44 @@ def test_unknown_cells_and_missing_files_are_errors(results):
         trace(f"{CELL}/ab/vrmse/1-20", results)
     with pytest.raises(LilasError, match=r"no cell 'x'. One is"):
         trace("x", results)
-    with pytest.raises(LilasError, match=r"elsewhere/tables/horizons\.csv: expected a table"):
+    with pytest.raises(LilasError, match="elsewhere/tables: expected tables with cells"):
         trace(f"{CELL}/ab/vrmse/1-2", Path("elsewhere"))
     cell = f"{CELL}/ab/vrmse/5-6"
     path = results / "tables" / "horizons.csv"
-    pd.DataFrame([row(cell, 1.0, sampler="ab")]).to_csv(path, index=False)
-    with pytest.raises(LilasError, match=r"rows with .*metric vrmse.*, found none"):
+    one = pd.DataFrame([row(cell, 1.0)])
+    one.to_csv(path, index=False)
+    with pytest.raises(LilasError, match=r"rows with .*metric = vrmse.*, found none"):
         trace(cell, results)
+    pd.concat([one, one]).to_csv(path, index=False)
+    with pytest.raises(LilasError, match=f"expected one cell {cell}, found 2"):
+        trace(cell, results)
+    one[["cell", "value"]].to_csv(path, index=False)
+    with pytest.raises(LilasError, match="expected columns with low, high"):
+        trace(cell, results)
+    one.to_csv(path, index=False)
     (EMULATOR / "ab" / "metrics.parquet").unlink()
     with pytest.raises(LilasError, match=r"metrics\.parquet: expected a metrics file"):
         trace(cell, results)
-    pd.DataFrame([{"cell": cell}]).to_csv(path, index=False)
-    with pytest.raises(LilasError, match="expected the columns"):
-        trace(cell, results)
+
+
+def test_every_cell_that_the_tables_have(results):
+    frames = [read_scores(path) for path in sorted(ROOT.rglob("*.parquet"))]
+    summary = by_trajectory(frames, {"flow": [(1, 2), (3, 4)]})
+    written = {"horizons": by_horizon(summary)}
+    written["valid_time"] = csv(valid_time_tables(valid_times(frames)), "criterion")
+    for name, (_, tables) in paper_tables(summary, {"flow": "made up"}, {}).items():
+        written[name] = csv(tables, "horizon")
+    for name, table in written.items():
+        table.to_csv(results / "tables" / f"{name}.csv", index=False, float_format="%.6g")
+    cells = {cell for table in written.values() for cell in table["cell"]} - {""}
+    assert f"{CELL}/ab2/valid_time_vrmse" in cells
+    assert f"{CELL}/ab+ab2/vrmse/3-4" in cells
+    assert f"{CELL}/ab/vrmse@autoencoder/1-2" in cells
+    assert f"{CELL}/ab+ab2/wasserstein:velocity_y/3-4" in cells
+    assert "flow/climatology/vrmse/1-2" in cells
+    for cell in cells:
+        found = trace(cell, results)
+        assert found.problems == [], cell
 
 
 def test_command(results, monkeypatch, capsys):

@@ -40,11 +40,11 @@ SHOW = """\
 Prints the first table of a study, the VRMSE by horizon, and where its report lies."""
 
 TRACE = """\
-Prints what is behind a number of tables/horizons.csv: the rows of metrics and their mean, computed
+Prints what is behind a number of a table: the rows of metrics and their mean, computed
 again; the rollouts; the weights, data and code that they were made with. Says what has changed
 since, and then ends with status 1.
 
-CELL is the id in the table's column `cell`, alone or after the path of the results.
+CELL is the id in the column `cell` of tables/*.csv, alone or after the path of the results.
 Run it in the folder where the pipeline ran: the paths of inputs are recorded relative to it."""
 
 TRACE_EXAMPLES = """\

@@ -2,7 +2,9 @@
 
 import difflib
 import math
+import re
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,34 @@ from lilas.files import read_json, sha256
 from lilas.provenance import code_fingerprint, differences
 from lilas.scores import read_scores, scores_record
 from lilas.stores import open_store
+from lilas.tables import valid_times
 from lilas.weights import read_record
 
-TABLE = Path("tables") / "horizons.csv"
-# The table keeps at least six significant digits.
+# Tables keep six significant digits.
 ROUNDING = 1e-5
 BASELINES = ("persistence", "climatology", "truth")
-COLUMNS = (
-    *("dataset", "autoencoder", "emulator", "sampler", "relative_to", "metric", "horizon"),
-    *("value", "low", "high", "trajectories", "cell"),
-)
+VALID_TIME = "valid_time_"
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a cell's id says: {dataset}/{autoencoder}/{emulator}/{sampler}/{metric}/{horizon}.
+
+    Attributes:
+        dataset: The dataset.
+        run: Autoencoder, emulator and sampler, as many as there are; pooled ones joined by "+".
+        metric: The metric.
+        relative_to: "truth", or "autoencoder" where the metric ends in "@autoencoder".
+        field: The field after ":"; empty where fields are averaged.
+        horizon: First and last lead time, in solver steps; None where there is no horizon.
+    """
+
+    dataset: str
+    run: tuple[str, ...]
+    metric: str
+    relative_to: str
+    field: str
+    horizon: tuple[int, int] | None
 
 
 @dataclass
@@ -38,39 +58,40 @@ def trace(cell: str, results: Path) -> Trace:
     """Returns where a table's number comes from, down to weights, data and code.
 
     The value is computed again from the rows of the metrics files: the mean over trajectories,
-    fields and the horizon's lead times; where samplers are pooled, the mean over them. Then the
+    fields and the horizon's lead times; where runs are pooled, the mean over them. Then the
     records of provenance are followed, and each file that they name is held against its recorded
     SHA-256 (data files: size and time).
 
     Args:
-        cell: The id in the table's column `cell`, or that after the path of the results folder.
+        cell: The id in the column `cell` of a table, alone or after the path of the results folder.
         results: The results folder, unless the cell names it.
 
     Raises:
         LilasError: there is no such table or cell, or a file of metrics is missing or damaged.
     """
     folder, cell = _split(cell, results)
-    row = _find(folder, cell)
-    found = Trace()
-    interval = "one trajectory, no interval"
-    if row["low"]:
-        interval = f"95 % interval {row['low']} to {row['high']}"
-    found.lines += [
-        f"Cell   {cell}",
-        f"Table  {folder / TABLE}",
-        f"       {row['value']}, {interval}, {row['trajectories']} trajectories",
-        "",
-    ]
-    files = _files(folder, row)
-    values = [_rows(found, path, row, _field(cell)) for path in files]
+    rows = _find(folder, cell)
+    name = _name(cell)
+    found = Trace([f"Cell   {cell}"])
+    for path, row in rows.items():
+        interval = "no interval"
+        if row["low"]:
+            interval = f"95 % interval {row['low']} to {row['high']}"
+        found.lines.append(f"Table  {path}: {row['value']}, {interval}")
+    files = _files(folder, name)
+    values = [_rows(found, path, name) for path in files]
     value = sum(values) / len(values)
-    agree = math.isclose(value, float(row["value"]), rel_tol=ROUNDING)
-    found.lines.append(f"Value  {value:.6g}, {'as' if agree else 'NOT as'} the table has it")
-    if not agree:
-        found.problems.append(
-            f"{folder / TABLE}: has {row['value']}, the rows of metrics give {value:.6g}: the "
-            "table is stale. Run snakemake again."
-        )
+    stale = {
+        path: row["value"]
+        for path, row in rows.items()
+        if not math.isclose(value, float(row["value"]), rel_tol=ROUNDING)
+    }
+    found.lines.append(f"Value  {value:.6g}, {'NOT as' if stale else 'as'} the table has it")
+    found.problems += [
+        f"{path}: has {number}, the rows of metrics give {value:.6g}: the table is stale. Run "
+        "snakemake again."
+        for path, number in stale.items()
+    ]
     found.lines += ["", "Made by (each stage, then its inputs)"]
     seen: dict[Path, str] = {}
     for path in files:
@@ -86,72 +107,90 @@ def _split(cell: str, results: Path) -> tuple[Path, str]:
     parts = cell.strip().split("/")
     for count in range(1, len(parts)):
         folder = Path("/".join(parts[:count]) or "/")
-        if (folder / TABLE).is_file():
+        if (folder / "tables").is_dir():
             return folder, "/".join(parts[count:])
     return results, cell.strip()
 
 
-def _find(folder: Path, cell: str) -> dict[str, str]:
-    path = folder / TABLE
-    if not path.is_file():
+def _find(folder: Path, cell: str) -> dict[Path, dict[str, str]]:
+    """Returns the row of each table that has the cell."""
+    found, known = {}, []
+    for path in sorted((folder / "tables").glob("*.csv")):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if "cell" not in table:
+            continue
+        if missing := [name for name in ("value", "low", "high") if name not in table]:
+            columns = ", ".join(missing)
+            raise broken(path, f"columns with {columns}", "none", "Run snakemake again.")
+        rows = table[table["cell"] == cell]
+        if len(rows) > 1:
+            raise broken(path, f"one cell {cell}", f"{len(rows)}", "Run snakemake again.")
+        if len(rows):
+            found[path] = rows.iloc[0].to_dict()
+        known += [name for name in table["cell"] if name]
+    if not known:
         action = "Name the results with --results, or run snakemake to make them."
-        raise broken(path, "a table", "nothing", action)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if missing := [name for name in COLUMNS if name not in table]:
-        found = f"none of {', '.join(missing)}"
-        raise broken(path, f"the columns {', '.join(COLUMNS)}", found, "Run snakemake again.")
-    rows = table[table["cell"] == cell]
-    if len(rows) == 1:
-        return rows.iloc[0].to_dict()
-    if len(rows):
-        raise broken(path, f"one cell {cell}", f"{len(rows)}", "Run snakemake again.")
-    near = difflib.get_close_matches(cell, table["cell"], n=3)
-    hint = f" Did you mean {' or '.join(near)}?" if near else f" One is {table['cell'].iloc[0]}."
-    raise LilasError(f"{path}: no cell {cell!r}.{hint}")
+        raise broken(folder / "tables", "tables with cells (*.csv)", "none", action)
+    if not found:
+        near = difflib.get_close_matches(cell, dict.fromkeys(known), n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"One is {known[0]}."
+        raise LilasError(f"{folder / 'tables'}: no cell {cell!r}. {hint}")
+    return found
 
 
-def _field(cell: str) -> str | None:
-    """Returns the field in a cell's id, as in "wasserstein:velocity_y"; None for all of them."""
-    return cell.split("/")[-2].partition(":")[2] or None
+def _name(cell: str) -> Name:
+    dataset, *run, last = cell.split("/")
+    horizon = None
+    if (lead_times := re.fullmatch(r"(\d+)-(\d+)", last)) is not None:
+        horizon = (int(lead_times[1]), int(lead_times[2]))
+        last = run.pop()
+    metric, _, field = last.partition(":")
+    metric, _, relative_to = metric.partition("@")
+    return Name(dataset, tuple(run), metric, relative_to or "truth", field, horizon)
 
 
-def _files(folder: Path, row: dict[str, str]) -> list[Path]:
-    home = folder / row["dataset"]
-    if row["emulator"] in BASELINES:
+def _files(folder: Path, name: Name) -> list[Path]:
+    """Returns the files of metrics behind a cell; of pooled runs, each that was made."""
+    home = folder / name.dataset
+    if name.run[-1] in BASELINES:
         return [home / "baselines.parquet"]
-    home /= row["autoencoder"]
-    if row["emulator"] == "reconstruction":
-        return [home / "reconstruction.parquet"]
-    samplers = row["sampler"].split("+")
-    return [home / row["emulator"] / sampler / "metrics.parquet" for sampler in samplers]
+    *runs, last = (part.split("+") for part in name.run)
+    if last == ["reconstruction"]:
+        files = [home / autoencoder / "reconstruction.parquet" for autoencoder in runs[0]]
+    else:
+        files = [home.joinpath(*run, "metrics.parquet") for run in product(*runs, last)]
+    # Where none was made, the first is missed when it is read.
+    return [path for path in files if path.is_file()] or files[:1]
 
 
-def _rows(found: Trace, path: Path, row: dict[str, str], field: str | None) -> float:
+def _rows(found: Trace, path: Path, name: Name) -> float:
     """Returns the mean of a cell's rows in a metrics file, and says which rows these are."""
-    first, last = (int(number) for number in row["horizon"].split("-"))
     scores = read_scores(path)
+    single = name.run[-1] in (*BASELINES, "reconstruction")
     wanted = {
-        "dataset": row["dataset"],
-        "emulator": row["emulator"],
-        "metric": row["metric"],
-        "relative_to": row["relative_to"],
-    } | ({"field": field} if field else {})
-    inside = scores["lead_time"].between(first, last)
+        "dataset": name.dataset,
+        "emulator": name.run[-1] if single else path.parts[-3],
+        "metric": name.metric.removeprefix(VALID_TIME),
+        "relative_to": name.relative_to,
+    }
+    if name.field:
+        wanted["field"] = name.field
+    inside = scores["lead_time"].between(*(name.horizon or (1, scores["lead_time"].max())))
     for column, value in wanted.items():
         inside &= scores[column] == value
     rows = scores[inside]
+    filters = ", ".join(f"{key} = {value}" for key, value in wanted.items())
     if rows.empty:
-        filters = ", ".join(f"{key} {value}" for key, value in wanted.items())
         raise broken(path, f"rows with {filters}", "none", "The table is stale: run again.")
+    leads = rows["lead_time"]
+    mean = (valid_times([rows]) if name.metric.startswith(VALID_TIME) else rows)["value"].mean()
     found.lines += [
         f"Rows   {path}",
-        f"       {len(rows)} of {len(scores)}: "
-        + ", ".join(f"{key} = {value}" for key, value in wanted.items())
-        + f", lead_time {first} to {last}",
+        f"       {len(rows)} of {len(scores)}: {filters}, lead_time {leads.min()} to {leads.max()}",
         f"       {rows['trajectory'].nunique()} trajectories x {rows['field'].nunique()} fields x "
-        f"{rows['lead_time'].nunique()} lead times, mean {rows['value'].mean():.6g}",
+        f"{leads.nunique()} lead times: {name.metric} {mean:.6g}",
     ]
-    return float(rows["value"].mean())
+    return float(mean)
 
 
 def _provenance(path: Path) -> dict[str, Any] | None:
