@@ -44,7 +44,11 @@ CAPTIONS = {
     "training": "Losses while training.",
     "video": "The truth beside members of the ensemble, through lead time.",
 }
-TITLES = {"horizons": "All metrics by horizon", "valid_time": "Valid time"}
+# Of files with many tables; the others are called by their first heading.
+TITLES = {
+    "horizons": "All metrics by horizon",
+    "differences": "Differences between emulators",
+}
 _TEXTS = ["dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric"]
 _RUN = ["autoencoder", "emulator", "sampler"]
 _NUMBERS = ["compression", "value", "low", "high", "p", "trajectories"]
@@ -133,25 +137,17 @@ def stage_costs(root: Path, data: Path) -> pd.DataFrame:
 def data_sizes(root: Path) -> pd.DataFrame:
     """Returns the files of data that statistics and evaluation read, with their sizes."""
     rows = []
-    for path in sorted(root.glob("*/statistics.json")):
-        statistics = read_json(path, ("channels", "provenance"))
-        records = [statistics["provenance"], scores_record(path.with_name("baselines.parquet"))]
-        for split, files in [
-            (split, files)
-            for record in records
-            for split, files in record["inputs"].items()
-            if isinstance(files, list)
-        ]:
-            rows.append(
-                {
-                    "dataset": path.parent.name,
-                    "split": split,
-                    "channels": ", ".join(statistics["channels"]),
-                    "files": len(files),
-                    "MB": round(sum(file["bytes"] for file in files) / 1e6, 1),
-                }
-            )
-    return pd.DataFrame(rows, columns=["dataset", "split", "channels", "files", "MB"])
+    for path in sorted(root.glob("*/baselines.parquet")):
+        records = [scores_record(path)]
+        # Official autoencoders bring statistics of their own, of data that are not here.
+        if (statistics := path.with_name("statistics.json")).is_file():
+            records.insert(0, read_json(statistics, ("provenance",))["provenance"])
+        for record in records:
+            for split, files in record["inputs"].items():
+                if isinstance(files, list):
+                    size = sum(file["bytes"] for file in files) / 1e6
+                    rows.append([path.parent.name, split, len(files), round(size, 1)])
+    return pd.DataFrame(rows, columns=["dataset", "split", "files", "MB"])
 
 
 def machine() -> str:
@@ -278,11 +274,16 @@ def _markdown(folder: Path) -> list[dict[str, Any]]:
     convert = MarkdownIt("commonmark", {"html": False}).enable("table")
     return [
         {
-            "title": TITLES.get(path.stem, path.stem.replace("_", " ").capitalize()),
+            "title": TITLES.get(path.stem) or _heading(path),
             "body": Markup(convert.render(path.read_text())),
         }
         for path in sorted(folder.glob("*.md"), key=_in_reading_order)
     ]
+
+
+def _heading(path: Path) -> str:
+    found = re.search(r"^#+ (.+)", path.read_text(), re.MULTILINE)
+    return found[1] if found else path.stem
 
 
 def _in_reading_order(path: Path) -> tuple[bool, int, str]:
