@@ -1,5 +1,6 @@
 """Distances of distributions, against scipy's on the same values and weights."""
 
+import ot
 import pytest
 import torch
 from hypothesis import given, settings
@@ -69,3 +70,30 @@ def test_the_part_of_the_total_that_is_missing():
     u, v = torch.full((2, 3, 4), 2.0), torch.full((5, 2, 3, 4), 1.5)
     v[:, 1] = 3.0
     assert total_error(u, v, 2).tolist() == [0.25, -0.5]
+
+
+@pytest.mark.parametrize("space", [(16, 12), (6, 5, 7)])
+def test_sliced_emd_draws_and_sums_as_pot_does(space):
+    u, v = noise(*space).abs(), noise(*space, seed=1).abs()
+    lines = [torch.linspace(0, 1, n) for n in space]
+    points = torch.cartesian_prod(*lines)
+    weights = [(x / x.sum()).flatten() for x in (u, v)]
+    expected = ot.sliced_wasserstein_distance(
+        points, points, *weights, n_projections=16, p=1, seed=42
+    )
+    assert sliced_emd(u, v[None], len(space)).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_sliced_emd_of_a_mean_that_is_negative_somewhere():
+    """A dipole beside the truth's mass: the formula, direction by direction."""
+    u = torch.ones(5, 6)
+    v = u.clone()
+    v[1, 2], v[4, 3] = -0.5, 2.5
+    directions = torch.randn(2, 16, generator=torch.Generator().manual_seed(42)).double()
+    directions /= directions.norm(dim=0)
+    # 1.5 / 30 of the mass moves from one point to the other.
+    moved = torch.tensor([3 / 4, 1 / 5], dtype=torch.double) @ directions
+    expected = 1.5 / 30 * moved.abs().mean().item()
+    assert sliced_emd(u, v[None], 2).item() == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(LilasError, match="the truth is no mass: it must be negative nowhere"):
+        sliced_emd(v, u[None], 2)

@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lilas.errors import LilasError
-from lilas.metrics import (
-    BANDS,
-    METRICS,
-    bands,
-    coherence,
-    cross_spectrum,
-    evaluate,
-    power_spectrum,
-    shells,
-)
+from lilas.metrics import METRICS, curves, evaluate
+from lilas.spectra import BANDS
 
 REFERENCE = Path(__file__).parent / "data/lola_1.1.0/metrics"
-SHAPES = [(16, 16), (5, 5), (24, 10), (9, 12), (7, 15), (8, 6, 10), (5, 7, 6), (6, 6, 9)]
+EVERYWHERE = [name for name, metric in METRICS.items() if metric.fields is None]
+OF_MANY = {
+    "spread",
+    "spread_skill",
+    "coverage_range",
+    "coverage_half",
+    "rank_deviation",
+}
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -38,163 +37,6 @@ def test_spread_skill_is_the_ratio_that_the_official_code_plots(name: str) -> No
     ratio = (float(data["spread"]) + 1e-3) / (float(data["rmse"]) + 1e-3)
     found = evaluate(u, v, spatial=u.ndim)["spread_skill"]
     assert found.item() == pytest.approx(ratio, rel=1e-5)
-
-
-# --- Spectra ------------------------------------------------------------------------------------
-
-
-def brute_force(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Returns k, <|U|²>, <|U conj V|>, Re <U conj V> by a loop over the full complex spectrum."""
-    shape = u.shape
-    U, V = (np.fft.fftn(x) / math.sqrt(x.size) for x in (u, v))
-    axes = [np.fft.fftfreq(size) for size in shape]
-    largest = math.sqrt(sum(max(abs(axis)) ** 2 for axis in axes))
-    count = int(math.sqrt(len(shape)) * min(shape) / 2)
-    edges = [largest * i / count for i in range(count + 1)]
-    inside: list[list[tuple[complex, complex]]] = [[] for _ in edges]
-    for place in itertools.product(*(range(size) for size in shape)):
-        k = math.sqrt(sum(axis[i] ** 2 for axis, i in zip(axes, place, strict=True)))
-        inside[next(i for i, edge in enumerate(edges) if k <= edge + 1e-12)].append(
-            (U[place], V[place])
-        )
-    full = [(edge, pairs) for edge, pairs in zip(edges, inside, strict=True) if pairs and edge > 0]
-    return (
-        np.array([edge for edge, _ in full]),
-        np.array([np.mean([abs(a) ** 2 for a, _ in pairs]) for _, pairs in full]),
-        np.array([np.mean([abs(a * b.conjugate()) for a, b in pairs]) for _, pairs in full]),
-        np.array([np.mean([(a * b.conjugate()).real for a, b in pairs]) for _, pairs in full]),
-    )
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_spectra_equal_brute_force(shape: tuple[int, ...]) -> None:
-    u, v = (noise(*shape, seed=seed, dtype=torch.double) for seed in (1, 2))
-    v = v + 0.5 * u
-    k, power, cross, coherent = brute_force(u.numpy(), v.numpy())
-    found_k, found_power = power_spectrum(u, len(shape))
-    np.testing.assert_allclose(found_k, k, rtol=1e-12)
-    np.testing.assert_allclose(found_power, power, rtol=1e-9)
-    np.testing.assert_allclose(cross_spectrum(u, v, len(shape))[1], cross, rtol=1e-9)
-    power_v = brute_force(v.numpy(), v.numpy())[1]
-    expected = (coherent + 1e-6) / (np.sqrt(power * power_v) + 1e-6)
-    np.testing.assert_allclose(coherence(u, v, len(shape))[1], expected, rtol=1e-9)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_parseval(shape: tuple[int, ...]) -> None:
-    u = noise(3, *shape) + 2.0
-    axes = tuple(range(1, u.ndim))
-    energy = (u - u.mean(axes, keepdim=True)).double().square().sum(axes)
-    _, power = power_spectrum(u, len(shape))
-    modes = shells(shape, torch.device("cpu")).modes
-    assert modes.sum() == math.prod(shape) - 1
-    torch.testing.assert_close((power * modes).sum(-1), energy, rtol=1e-6, atol=0)
-
-
-@pytest.mark.parametrize("shape", [(24, 32), (12, 15, 10)])
-def test_white_noise_is_flat(shape: tuple[int, ...]) -> None:
-    states, sigma = 64, 3.0
-    _, power = power_spectrum(sigma * noise(states, *shape, seed=4), len(shape))
-    modes = shells(shape, torch.device("cpu")).modes
-    # A bin averages modes / 2 independent exponentials of mean and deviation sigma².
-    deviation = sigma**2 / torch.sqrt(states * modes / 2)
-    assert ((power.mean(0) - sigma**2).abs() < 4.5 * deviation).all()
-    assert deviation.max() < 0.1 * sigma**2
-
-
-@pytest.mark.parametrize(
-    ("shape", "mode"),
-    [
-        ((16, 16), (3, 0)),
-        ((16, 16), (0, 8)),
-        ((32, 12), (5, 2)),
-        ((9, 11), (4, 5)),
-        ((8, 10, 12), (1, 2, 3)),
-        ((8, 8, 8), (0, 0, 1)),
-    ],
-)
-def test_a_mode_lands_in_its_bin(shape: tuple[int, ...], mode: tuple[int, ...]) -> None:
-    phase = sum(
-        2
-        * math.pi
-        * m
-        * torch.arange(size, dtype=torch.double).view(-1, *[1] * (len(shape) - i))
-        / size
-        for i, (m, size) in enumerate(zip(mode, shape, strict=True), 1)
-    )
-    u = torch.cos(phase).expand(shape)
-    k, power = power_spectrum(u, len(shape))
-    where = int(
-        torch.searchsorted(k, math.hypot(*(m / n for m, n in zip(mode, shape, strict=True))) - 1e-9)
-    )
-    energy = power * shells(shape, torch.device("cpu")).modes
-    total = u.square().sum()
-    assert energy[where].item() == pytest.approx(total.item(), rel=1e-9)
-    assert energy.sum().item() == pytest.approx(total.item(), rel=1e-9)
-
-
-def test_a_large_mean_does_not_drown_the_spectrum() -> None:
-    # Multiples of 1/64 about 8192 are exact in float32.
-    u = torch.round(64 * noise(32, 32, seed=7)) / 64
-    _, power = power_spectrum(u, 2)
-    _, shifted = power_spectrum(u + 8192, 2)
-    torch.testing.assert_close(shifted, power, rtol=1e-5, atol=0)
-
-
-def test_bands_by_hand() -> None:
-    k = torch.tensor([1 / 16, 1 / 8, 0.13, 1 / 4, 0.3, 1 / 2, 0.6], dtype=torch.double)
-    expected = {
-        "low": [1, 1, 0, 0, 0, 0, 0],
-        "mid": [0, 1, 1, 1, 0, 0, 0],
-        "high": [0, 0, 0, 1, 1, 1, 0],
-        "beyond": [0, 0, 0, 0, 0, 1, 1],
-    }
-    assert {name: inside.int().tolist() for name, inside in bands(k).items()} == expected
-
-
-def test_coherence_sees_the_phase_that_the_cross_spectrum_does_not() -> None:
-    u, v = noise(8, 64, 64, seed=1), noise(8, 64, 64, seed=2)
-    modes = shells((64, 64), torch.device("cpu")).modes
-    # For complex Gaussian modes, <|U|><|V|> / <|U|²> = pi / 4.
-    cross = (cross_spectrum(u, v, 2)[1] * modes).sum(-1) / modes.sum()
-    assert cross.mean().item() == pytest.approx(math.pi / 4, abs=0.01)
-    coherent = coherence(u, v, 2)[1]
-    deviation = 1 / torch.sqrt(modes / 2 * len(u))
-    assert (coherent.mean(0).abs() < 4.5 * deviation).all()
-    assert torch.equal(coherence(u, u, 2)[1], torch.ones_like(coherent))
-    torch.testing.assert_close(
-        coherence(u, -u, 2)[1], -torch.ones_like(coherent), rtol=1e-3, atol=0
-    )
-    # Shifted by a quarter of its wave, a cosine is orthogonal to itself.
-    wave = torch.cos(2 * math.pi * torch.arange(64, dtype=torch.double) / 16).expand(64, 64)
-    k, shifted = coherence(wave, wave.roll(4, -1), 2)
-    where = int(torch.searchsorted(k, 1 / 16 - 1e-9))
-    assert abs(shifted[where].item()) < 1e-6
-    power, cross = power_spectrum(wave, 2)[1], cross_spectrum(wave, wave.roll(4, -1), 2)[1]
-    assert cross[where].item() == pytest.approx(power[where].item(), rel=1e-9)
-
-
-@pytest.mark.parametrize("shape", [(12, 16), (9, 7, 8)])
-def test_band_errors_equal_brute_force(shape: tuple[int, ...]) -> None:
-    u = noise(*shape, seed=1, dtype=torch.double)
-    v = 0.7 * u + 0.6 * noise(3, *shape, seed=2, dtype=torch.double)
-    members = [brute_force(u.numpy(), member.numpy()) for member in v]
-    k, power_u, *_ = members[0]
-    power_v = np.mean([brute_force(m.numpy(), m.numpy())[1] for m in v], 0)
-    ratios = {
-        "power_spectrum": (power_v + 1e-6) / (power_u + 1e-6),
-        "cross_spectrum": (np.mean([m[2] for m in members], 0) + 1e-6)
-        / np.sqrt(power_u * power_v + 1e-12),
-        "coherence": (np.mean([m[3] for m in members], 0) + 1e-6)
-        / (np.sqrt(power_u * power_v) + 1e-6),
-    }
-    edges = [*np.geomspace(k[0], 0.5, 4), np.inf]
-    scores = evaluate(u, v, spatial=len(shape))
-    for name, ratio in ratios.items():
-        for band, low, high in zip(BANDS, edges[:-1], edges[1:], strict=True):
-            inside = (k >= low - 1e-12) & (k <= high + 1e-12)
-            expected = np.sqrt(np.mean((1 - ratio[inside]) ** 2))
-            assert scores[f"{name}_{band}"].item() == pytest.approx(expected, rel=1e-8)
 
 
 # --- Point by point -----------------------------------------------------------------------------
@@ -252,9 +94,9 @@ def test_scale(power: int, negative: bool, seed: int) -> None:
     u = 1e4 * noise(12, 12, seed=seed, dtype=torch.double)
     v = u + 3e3 * noise(3, 12, 12, seed=seed + 1, dtype=torch.double)
     before, after = (evaluate(s * u, s * v, spatial=2) for s in (1.0, scale))
-    assert before.keys() == after.keys() == METRICS.keys()
-    for name, metric in METRICS.items():
-        expected = before[name] * (abs(scale) if metric.units == "field" else 1.0)
+    assert list(before) == list(after) == EVERYWHERE
+    for name in EVERYWHERE:
+        expected = before[name] * (abs(scale) if METRICS[name].units == "field" else 1.0)
         # The constants are far below the field at every scale.
         assert after[name].item() == pytest.approx(expected.item(), rel=1e-3, abs=1e-6)
 
@@ -272,16 +114,19 @@ def test_members_are_exchangeable(order: list[int], seed: int) -> None:
 def test_exact_copies_have_no_error(level: float) -> None:
     u = level * noise(2, 16, 16, seed=3)
     scores = evaluate(u, u.expand(3, *u.shape), spatial=2)
+    # Every point has rank 1 of 0 to 3, in the middle; half of the ranks are inside.
+    perfect = {
+        "spread_skill": 1.0,
+        "correlation": 1.0,
+        "coverage_range": 2.0,
+        "coverage_half": 2.0,
+        "rank_deviation": 1.5,
+    }
     for name, score in scores.items():
-        if name.startswith("cross_spectrum"):
-            # The official constants leave 1 - (p + e) / sqrt(p² + e²), not small where p is.
-            tolerance = 1e-5 if level >= 1 else 0.5
-        elif name == "spread_skill":
-            assert torch.equal(score, torch.ones(2, dtype=torch.double))
-            continue
-        else:
-            tolerance = 1e-12
-        assert score.abs().max() <= tolerance, name
+        # The official constants leave 1 - (p + e) / sqrt(p² + e²), not small where p is.
+        cross = 1e-5 if level >= 1 else 0.5
+        tolerance = cross if name.startswith("cross_spectrum") else 1e-12
+        assert (score - perfect.get(name, 0.0)).abs().max() <= tolerance, name
 
 
 def test_uniform_states_are_defined_by_the_constants() -> None:
@@ -302,7 +147,7 @@ def test_uniform_states_are_defined_by_the_constants() -> None:
 def test_leading_axes_are_states_of_their_own() -> None:
     u, v = noise(2, 3, 8, 12, seed=1), noise(4, 2, 3, 8, 12, seed=2)
     whole = evaluate(u, v, spatial=2)
-    assert list(whole) == list(METRICS)
+    assert list(whole) == EVERYWHERE
     for i, j in itertools.product(range(2), range(3)):
         for name, value in evaluate(u[i, j], v[:, i, j], spatial=2).items():
             torch.testing.assert_close(whole[name][i, j], value, rtol=1e-6, atol=1e-9)
@@ -315,16 +160,17 @@ def test_names_choose() -> None:
         "mae",
         "coherence_low",
     ]
-    with pytest.raises(LilasError, match="unknown 'crps'; allowed: rmse, "):
-        evaluate(u, v, spatial=2, names=["crps"])
+    with pytest.raises(LilasError, match="unknown 'ssim'; allowed: rmse, "):
+        evaluate(u, v, spatial=2, names=["ssim"])
 
 
 def test_undefined_scores_are_left_out() -> None:
     u, v = noise(8, 8), noise(1, 8, 8, seed=1)
-    assert METRICS.keys() - evaluate(u, v, spatial=2).keys() == {"spread", "spread_skill"}
+    assert set(EVERYWHERE) - evaluate(u, v, spatial=2).keys() == OF_MANY
+    assert curves(u, v, spatial=2).keys() == {"power_spectrum", "power_spectrum_truth"}
     # A 4 x 4 grid has two bins, at k = 0.35 and 0.71: none in the middle bands.
     small = evaluate(u[:4, :4], noise(2, 4, 4), spatial=2)
-    assert METRICS.keys() - small.keys() == {
+    assert set(EVERYWHERE) - small.keys() == {
         f"{name}_{band}"
         for name in ("power_spectrum", "cross_spectrum", "coherence")
         for band in ("mid", "high")
@@ -338,7 +184,7 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
     v[1, 0, 3, 4] = value
     with pytest.raises(LilasError, match="member 1 holds NaN or infinity"):
         evaluate(u, v, spatial=2)
-    u[0, 0, 0] = value
+    v[1, 0, 3, 4], u[0, 0, 0] = 0.0, -value
     with pytest.raises(LilasError, match="the truth holds NaN or infinity"):
         evaluate(u, v, spatial=2)
 
@@ -350,5 +196,5 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
 def test_shapes_that_do_not_fit_are_refused(
     truth: tuple[int, ...], ensemble: tuple[int, ...], spatial: int
 ) -> None:
-    with pytest.raises(LilasError, match="expected a truth"):
+    with pytest.raises(LilasError, match=r"expected an? (truth|ensemble) "):
         evaluate(noise(*truth), noise(*ensemble), spatial=spatial)

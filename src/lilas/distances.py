@@ -21,15 +21,41 @@ def total_error(u: Tensor, v: Tensor, spatial: int) -> Tensor:
     return 1 - v.double().mean(0).sum(axes) / u.double().sum(axes)
 
 
+def pooled(v: Tensor, spatial: int) -> Tensor:
+    """Returns the values of all members and points, sorted (*leading, value).
+
+    Args:
+        v: Ensemble (member, *leading, *space).
+        spatial: Number of space axes.
+    """
+    values = v.flatten(-spatial).movedim(0, -2)
+    values = values.clone(memory_format=torch.contiguous_format).flatten(-2)
+    if values.device.type != "cpu":
+        return values.sort(-1).values
+    # numpy sorts by vector instructions: 1M numbers in 3 ms where torch takes 90.
+    values.numpy().sort(-1)
+    return values
+
+
+def quantile_distance(truth: Tensor, ensemble: Tensor) -> Tensor:
+    """Returns ∫ |Q_u - Q_v|, Q the quantile functions, float64 (*leading).
+
+    With K members, the mean of |v_(i) - u_(i/K)| over sorted values.
+
+    Args:
+        truth: Sorted values (*leading, value).
+        ensemble: Sorted values, K times as many (*leading, K · value).
+    """
+    steps = ensemble.unflatten(-1, (truth.shape[-1], -1))
+    return (steps - truth[..., None]).abs_().mean((-2, -1), dtype=torch.double)
+
+
 def wasserstein(u: Tensor, v: Tensor, spatial: int) -> Tensor:
     """Returns the 1-Wasserstein distance of the values of u and of all members, pooled.
 
-    W = ∫ |Q_u - Q_v|, Q the quantile functions over the points of space: with K members, the mean
-    of |v_(i) - u_(i/K)| over sorted values (paper Tables 12 and 13; official code 1.1.0).
+    `quantile_distance` over the points of space (paper Tables 12 and 13; official code 1.1.0).
     """
-    truth = u.flatten(-spatial).double().sort(-1).values
-    pooled = v.flatten(-spatial).movedim(0, -2).flatten(-2).double().sort(-1).values
-    return (pooled - truth.repeat_interleave(len(v), -1)).abs().mean(-1)
+    return quantile_distance(pooled(u[None], spatial), pooled(v, spatial))
 
 
 def sliced_emd(
@@ -39,25 +65,25 @@ def sliced_emd(
 
     The mean over random directions θ of ∫ |F_u - F_v| ds, F the cumulative mass along s = θ · x, x
     from 0 to 1 along each axis, masses u / Σ u and v̄ / Σ v̄ (paper Table 11; official code 1.1.0).
+    An ensemble mean that is negative in places is a signed mass, for which the formula holds.
 
     Raises:
-        LilasError: a mass is negative, or a total is zero.
+        LilasError: a total is not positive, or the truth is negative somewhere.
     """
-    mean = v.mean(0)
     masses = []
-    for name, field in (("truth", u), ("ensemble mean", mean)):
+    for name, field in (("truth", u), ("ensemble mean", v.mean(0))):
         mass = field.flatten(-spatial).double()
-        if (mass < 0).any() or not (mass.sum(-1) > 0).all():
-            raise LilasError(
-                f"sliced_emd: the {name} is no mass: it must be positive somewhere and "
-                "negative nowhere"
-            )
-        masses.append(mass / mass.sum(-1, keepdim=True))
+        total = mass.sum(-1, keepdim=True)
+        if not (total > 0).all():
+            raise LilasError(f"sliced_emd: the {name} is no mass: its total must be positive")
+        masses.append(mass / total)
+    if (masses[0] < 0).any():
+        raise LilasError("sliced_emd: the truth is no mass: it must be negative nowhere")
     difference = masses[0] - masses[1]
     orders, gaps = _directions(tuple(u.shape[-spatial:]), projections, seed, u.device)
     total = torch.zeros_like(difference[..., 0])
     for order, gap in zip(orders, gaps, strict=True):
-        total += difference[..., order].cumsum(-1)[..., :-1].abs() @ gap
+        total += difference.index_select(-1, order).cumsum(-1).abs() @ gap
     return total / projections
 
 
@@ -65,7 +91,7 @@ def sliced_emd(
 def _directions(
     shape: tuple[int, ...], projections: int, seed: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Returns, by direction, the points' order along it and the gaps between them.
+    """Returns, by direction, the points' order along it and the gap from each to the next.
 
     They are the same for every state on a grid; sorting is what a sliced distance costs most.
     """
@@ -75,4 +101,6 @@ def _directions(
     lines = [torch.linspace(0, 1, n, dtype=torch.double) for n in shape]
     points = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1).flatten(0, -2)
     along, orders = (points @ directions).T.sort(-1)
-    return orders.to(device), along.diff(dim=-1).to(device)
+    # The last point has none; what lies beyond has no mass in either.
+    gaps = torch.cat([along.diff(dim=-1), torch.zeros(projections, 1, dtype=torch.double)], -1)
+    return orders.int().to(device), gaps.to(device)

@@ -2,179 +2,29 @@
 
 Truth u has the shape (*leading, *space) and ensemble v (member, *leading, *space), in physical
 units; every score has the shape (*leading), in float64. Leading axes are whatever a study has:
-time, channel, trajectory. Members are reduced one at a time, spectra are computed once per state.
+time, channel, trajectory. What depends on the ensemble alone is computed once for all truths that
+it is compared with (`lilas.ensembles`), what scores share once for all of them (`Comparison`).
 
-Constants keep scores of uniform states defined. They are the official code's (1.1.0), in the
-field's unit, and matter where a field's variance, spread or power per mode is as small as they are.
+Constants keep scores of uniform states defined. They are the official code's (1.1.0), but for
+EPS_TOTAL, in the field's unit, and matter where a field's variance, spread, total or power per
+mode is as small as they are.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lilas import spectra
+from lilas.distances import pooled, quantile_distance, sliced_emd
+from lilas.ensembles import Ensemble, finite
 from lilas.errors import LilasError
+from lilas.spectra import BANDS, EPS_POWER
 
-EPS_VARIANCE, EPS_RATIO, EPS_POWER = 1e-6, 1e-3, 1e-6
-
-BANDS = ("low", "mid", "high", "beyond")
-
-# Wavenumbers this close, in cycles per pixel, are equal but for rounding.
-_CLOSE = 1e-9
-
-
-# --- Spectra ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Shells:
-    """The isotropic bins of a grid's Fourier modes.
-
-    Attributes:
-        k: Upper edge of each bin, in cycles per pixel (bin,), float64.
-        modes: How many modes of the full spectrum each bin holds (bin,), float64.
-        index: Bin of each mode of the real transform (mode,); 0 is the mean or no bin at all.
-        weight: Modes of the full spectrum that a mode of the real transform stands for (mode,).
-        spatial: Number of space axes.
-    """
-
-    k: Tensor
-    modes: Tensor
-    index: Tensor
-    weight: Tensor
-    spatial: int
-
-    def average(self, values: Tensor) -> Tensor:
-        """Returns the mean over each bin, float64 (*leading, bin).
-
-        Args:
-            values: Of each mode of the real transform (*leading, *modes).
-        """
-        flat = values.reshape(*values.shape[: values.ndim - self.spatial], -1).double()
-        sums = flat.new_zeros(*flat.shape[:-1], len(self.k) + 1)
-        return sums.index_add_(-1, self.index, flat * self.weight)[..., 1:] / self.modes
-
-
-@lru_cache(maxsize=32)
-def shells(shape: tuple[int, ...], device: torch.device) -> Shells:
-    """Returns the isotropic bins of a grid.
-
-    Bins are B = floor(sqrt(n) min(shape) / 2) equal intervals, closed on the right, from 0 to the
-    largest |k| of an n-dimensional grid; k = 0 is in none, and a bin without modes (grids of odd
-    size have some) is left out (official code 1.1.0).
-
-    Raises:
-        LilasError: the grid is too small to have a bin.
-    """
-    axes = [torch.fft.fftfreq(size, dtype=torch.double) for size in shape[:-1]]
-    axes.append(torch.fft.rfftfreq(shape[-1], dtype=torch.double))
-    k = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0).sqrt()
-    # A mode of the real transform stands for itself and its conjugate, unless it is its own.
-    weight = torch.full(k.shape, 2.0, dtype=torch.double)
-    weight[..., 0] = 1.0
-    if shape[-1] % 2 == 0:
-        weight[..., -1] = 1.0
-    bins = math.floor(math.sqrt(len(shape)) * min(shape) / 2)
-    if bins < 1 or k.max() == 0:
-        raise LilasError(f"metrics: a grid of {shape} is too small for a power spectrum")
-    edges = torch.linspace(0, k.max(), bins + 1, dtype=torch.double)
-    index = torch.bucketize(k - _CLOSE, edges).flatten()
-    modes = torch.zeros(bins + 1, dtype=torch.double).index_add_(0, index, weight.flatten())
-    kept = (modes > 0) & (edges > 0)
-    index = (torch.cumsum(kept, 0) * kept)[index]
-    return Shells(
-        k=edges[kept].to(device),
-        modes=modes[kept].to(device),
-        index=index.to(device),
-        weight=weight.flatten().to(device),
-        spatial=len(shape),
-    )
-
-
-def power_spectrum(u: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
-    """Returns k (bin,) and the isotropic power spectrum p(k) = <|F u|²> (*leading, bin).
-
-    F is the orthonormal discrete Fourier transform, <·> the mean over the modes of a bin.
-
-    Args:
-        u: States (*leading, *space).
-        spatial: Number of space axes.
-    """
-    bins, U = _shells(u, spatial), _modes(u, spatial)
-    return bins.k, bins.average(_product(U, U))
-
-
-def cross_spectrum(u: Tensor, v: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
-    """Returns k (bin,) and c(k) = <|F u · conj(F v)|> (*leading, bin), which no phase changes.
-
-    The official code's (1.1.0) cross-correlation: two independent noises score 0.78, not 0.
-
-    Args:
-        u: States (*leading, *space).
-        v: States of the same shape.
-        spatial: Number of space axes.
-    """
-    bins = _shells(u, spatial)
-    U, V = _modes(u, spatial), _modes(v, spatial)
-    return bins.k, bins.average(U.abs() * V.abs())
-
-
-def coherence(u: Tensor, v: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
-    """Returns k (bin,) and γ(k) = (Re<F u · conj(F v)> + ε) / (sqrt(p_u p_v) + ε) (*leading, bin).
-
-    The correlation of two states scale by scale: 1 for copies, 0 for independent noises, -1 for
-    opposites. ε = 1e-6.
-
-    Args:
-        u: States (*leading, *space).
-        v: States of the same shape.
-        spatial: Number of space axes.
-    """
-    bins = _shells(u, spatial)
-    U, V = _modes(u, spatial), _modes(v, spatial)
-    cross, *powers = (bins.average(_product(a, b)) for a, b in ((U, V), (U, U), (V, V)))
-    return bins.k, _coherence(cross, *powers)
-
-
-def bands(k: Tensor) -> dict[str, Tensor]:
-    """Returns which bins each band holds, bool (bin,); a band without bins is left out.
-
-    Low, mid and high are equal in log k from the first bin's k to 1/2, both ends included; beyond
-    is k >= 1/2, which only diagonal modes and the Nyquist frequencies reach (official code 1.1.0).
-
-    Args:
-        k: Upper edges of the bins, in cycles per pixel (bin,).
-    """
-    first = k[0].item()
-    edges = [first * (0.5 / first) ** (i / 3) for i in range(4)] + [math.inf]
-    found = {
-        name: (k >= low - _CLOSE) & (k <= high + _CLOSE)
-        for name, low, high in zip(BANDS, edges[:-1], edges[1:], strict=True)
-    }
-    return {name: inside for name, inside in found.items() if inside.any()}
-
-
-def _shells(u: Tensor, spatial: int) -> Shells:
-    return shells(tuple(u.shape[u.ndim - spatial :]), u.device)
-
-
-def _modes(u: Tensor, spatial: int) -> Tensor:
-    axes = tuple(range(-spatial, 0))
-    # The mean is in no bin, and beside a large one the other modes would drown in rounding.
-    return torch.fft.rfftn(u - u.mean(axes, keepdim=True), dim=axes, norm="ortho")
-
-
-def _product(U: Tensor, V: Tensor) -> Tensor:
-    # One expression for powers and cross spectrum, so that copies cohere to the last bit.
-    return (U * V.conj()).real
-
-
-def _coherence(cross: Tensor, power_u: Tensor, power_v: Tensor) -> Tensor:
-    return (cross + EPS_POWER) / (torch.sqrt(power_u * power_v) + EPS_POWER)
+EPS_VARIANCE, EPS_RATIO, EPS_TOTAL = 1e-6, 1e-3, 1e-6
 
 
 # --- The quantities that scores share ---------------------------------------------------------
@@ -185,7 +35,7 @@ class Spectra:
     """Spectra of a truth and an ensemble, float64 (*leading, bin) each.
 
     Attributes:
-        bands: As of `bands`.
+        bands: As of `spectra.bands`.
         power_u: Of the truth.
         power_v: Of the members, averaged.
         cross: Of truth and member, without phase, averaged over members.
@@ -211,73 +61,91 @@ class Comparison:
         LilasError: the shapes do not fit, or a value is not finite.
     """
 
-    def __init__(self, u: Tensor, v: Tensor, spatial: int) -> None:
-        if v.shape[1:] != u.shape or len(v) == 0 or not 0 < spatial <= u.ndim or u.numel() == 0:
+    def __init__(self, u: Tensor, v: Tensor | Ensemble, spatial: int) -> None:
+        ensemble = v if isinstance(v, Ensemble) else Ensemble(v, spatial)
+        if ensemble.v.shape[1:] != u.shape or ensemble.spatial != spatial:
             raise LilasError(
-                f"metrics: expected a truth (*leading, *space) with {spatial} space axes and an "
-                f"ensemble (member, *leading, *space), found {tuple(u.shape)} and {tuple(v.shape)}"
+                "metrics: expected a truth (*leading, *space) and an ensemble (member, *leading, "
+                f"*space), found {tuple(u.shape)} with {spatial} space axes and "
+                f"{tuple(ensemble.v.shape)} with {ensemble.spatial}"
             )
-        for name, x in (("the truth", u), *((f"member {i}", x) for i, x in enumerate(v))):
-            if not x.isfinite().all():
-                raise LilasError(f"metrics: {name} holds NaN or infinity; the rollout diverged")
-        self.u, self.v, self.spatial, self.members = u, v, spatial, len(v)
+        if not finite(u):
+            raise LilasError("metrics: the truth holds NaN or infinity")
+        self.u, self.ensemble, self.spatial = u, ensemble, spatial
+        self.axes = tuple(range(-spatial, 0))
 
     def average(self, x: Tensor) -> Tensor:
         """Returns the mean over space, float64 (*leading)."""
-        return x.mean(tuple(range(-self.spatial, 0)), dtype=torch.double)
+        return x.mean(self.axes, dtype=torch.double)
 
     @cached_property
-    def mean(self) -> Tensor:
-        """The ensemble mean (*leading, *space)."""
-        total = torch.zeros_like(self.u, dtype=torch.double)
-        for member in self.v:
-            total += member
-        return (total / self.members).to(self.u.dtype)
+    def error(self) -> Tensor:
+        """u - mean v (*leading, *space)."""
+        return self.u - self.ensemble.mean
 
     @cached_property
     def mse(self) -> Tensor:
         """<(u - mean v)²> (*leading)."""
-        return self.average((self.u - self.mean).square())
+        return self.average(self.error.square())
 
     @cached_property
     def variance(self) -> Tensor:
         """Unbiased variance of the truth over space (*leading)."""
-        axes = tuple(range(-self.spatial, 0))
-        points = math.prod(self.u.shape[-self.spatial :])
+        points = self.ensemble.points
         if points == 1:
             raise LilasError("metrics: a state of one point has no variance")
-        centred = self.u - self.u.mean(axes, keepdim=True)
+        centred = self.u - self.u.mean(self.axes, keepdim=True)
         return self.average(centred.square()) * points / (points - 1)
 
     @cached_property
-    def spread(self) -> Tensor | None:
-        """sqrt((K+1)/(K-1) <(1/K) Σ (v_k - mean v)²>) (*leading), undefined for one member."""
-        if self.members == 1:
+    def member_errors(self) -> tuple[Tensor, Tensor]:
+        """<|v_k - u|> and sqrt(<(v_k - u)²>), both averaged over members (*leading)."""
+        absolute, rms = [], []
+        for members, truth in self.ensemble.blocks(self.u):
+            error = (members - truth).flatten(2)
+            for norms, order in ((absolute, 1), (rms, 2)):
+                norm = torch.linalg.vector_norm(error, order, dim=-1, dtype=torch.double)
+                norms.append(norm.mean(0) / self.ensemble.points ** (1 / order))
+        return self.ensemble.unflatten(absolute), self.ensemble.unflatten(rms)
+
+    @cached_property
+    def ranks(self) -> tuple[Tensor, Tensor]:
+        """How many members lie below the truth, and how many not above it (*leading, *space)."""
+        below, not_above = [], []
+        for members, truth in self.ensemble.blocks(self.u):
+            below.append((members < truth).sum(0, dtype=torch.int16))
+            not_above.append((members <= truth).sum(0, dtype=torch.int16))
+        return self.ensemble.unflatten(below), self.ensemble.unflatten(not_above)
+
+    @cached_property
+    def rank_histogram(self) -> Tensor | None:
+        """The fraction of points where the truth has each rank among the members, 0 to K.
+
+        Equal values share the middle of the ranks that they could have, rounded down. Float64
+        (*leading, rank); undefined for one member.
+        """
+        ranks = self.ensemble.members + 1
+        if ranks == 2:
             return None
-        total = sum(self.average((member - self.mean).square()) for member in self.v)
-        return torch.sqrt((self.members + 1) / (self.members - 1) * total / self.members)
+        rank = (sum(self.ranks) // 2).reshape(-1, self.ensemble.points).long()
+        state = torch.arange(len(rank), device=rank.device)[:, None]
+        count = torch.bincount((rank + ranks * state).flatten(), minlength=ranks * len(rank))
+        leading = self.u.shape[: self.u.ndim - self.spatial]
+        return count.reshape(*leading, ranks).double() / self.ensemble.points
 
     @cached_property
     def spectra(self) -> Spectra:
         """Spectra of truth and members."""
-        bins = _shells(self.u, self.spatial)
-        U = _modes(self.u, self.spatial)
-        modes_u = _product(U, U)
-        power_u = bins.average(modes_u)
-        power_v, cross = torch.zeros_like(power_u), torch.zeros_like(power_u)
-        for member in self.v:
-            V = _modes(member, self.spatial)
-            modes_v = _product(V, V)
-            power_v += bins.average(modes_v) / self.members
-            cross += bins.average(modes_u.sqrt() * modes_v.sqrt()) / self.members
-        # Linear in the members, so that their mean stands for all.
-        coherent = bins.average(_product(U, _modes(self.mean, self.spatial)))
+        bins, modes = spectra.shells_of(self.u, self.spatial), self.ensemble.modes
+        U = spectra.transform(self.u, self.spatial)
+        power = spectra.product(U, U)
         return Spectra(
-            bands=bands(bins.k),
-            power_u=power_u,
-            power_v=power_v,
-            cross=cross,
-            coherent=coherent,
+            bands=spectra.bands(bins.k),
+            power_u=bins.average(power),
+            power_v=modes.power,
+            # Both are linear in what the members have been averaged to.
+            cross=bins.average(power.sqrt() * modes.amplitude),
+            coherent=bins.average(spectra.product(U, modes.transform)),
         )
 
 
@@ -290,44 +158,48 @@ class Metric:
 
     Attributes:
         name: Its name in tables and files.
-        function: Returns the score (*leading), or None where it is undefined.
+        function: Returns the score (*leading), or None where it is undefined; of `METRICS`, from
+            a `Comparison`.
         formula: What it computes, in LaTeX: truth u, members v_k, K members, <·> over space.
-        units: `1`, or `field` for the field's unit.
-        orientation: Which values are better: `lower`, `higher`, or the closer to `one`.
+        units: `1`, `field` for the field's unit, or `steps` of the solver.
+        orientation: Which values are better: `lower`, `higher`, the closer to `one`, or `none`.
         reference: Where it comes from.
+        fields: The only fields that it is defined for; None is all.
     """
 
     name: str
-    function: Callable[[Comparison], Tensor | None]
+    function: Callable[..., Tensor | None]
     formula: str
-    units: Literal["1", "field"]
-    orientation: Literal["lower", "higher", "one"]
+    units: Literal["1", "field", "steps"]
+    orientation: Literal["lower", "higher", "one", "none"]
     reference: str
+    fields: tuple[str, ...] | None = None
 
 
 def evaluate(
-    u: Tensor, v: Tensor, *, spatial: int, names: Sequence[str] | None = None
+    u: Tensor, v: Tensor | Ensemble, *, spatial: int, names: Sequence[str] | None = None
 ) -> dict[str, Tensor]:
     """Returns scores by name, float64 (*leading) each.
 
-    An undefined score is left out, never NaN: `spread` and `spread_skill` of a single member, and
+    An undefined score is left out, never NaN: of a single member those of its spread and ranks, and
     the bands in which the grid has no modes.
 
     Args:
         u: Truth (*leading, *space), physical units.
         v: Ensemble (member, *leading, *space), physical units.
         spatial: Number of space axes.
-        names: Which of `METRICS`; None is all of them.
+        names: Which of `METRICS`; None is all that every field has.
 
     Raises:
-        LilasError: the shapes do not fit, a value is not finite, or a name is unknown.
+        LilasError: the shapes do not fit, a value is not finite, a name is unknown, or a score is
+            not defined for such states.
     """
     if unknown := [name for name in names or () if name not in METRICS]:
         raise LilasError(f"metrics: unknown {unknown[0]!r}; allowed: {', '.join(METRICS)}")
+    if names is None:
+        names = [name for name, metric in METRICS.items() if metric.fields is None]
     comparison = Comparison(u, v, spatial)
-    scores = {
-        name: METRICS[name].function(comparison) for name in (METRICS if names is None else names)
-    }
+    scores = {name: METRICS[name].function(comparison) for name in names}
     return {name: score for name, score in scores.items() if score is not None}
 
 
@@ -344,15 +216,30 @@ def _vrmse(c: Comparison) -> Tensor:
 
 
 def _mae(c: Comparison) -> Tensor:
-    return c.average((c.u - c.mean).abs())
+    return c.average(c.error.abs())
+
+
+def _correlation(c: Comparison) -> Tensor:
+    """Returns the correlation over space; 0 where a state is constant but for rounding."""
+    states, variances, constant = [], [], []
+    for x in (c.u.double(), c.ensemble.mean.double()):
+        centred = x - x.mean(c.axes, keepdim=True)
+        variance = c.average(centred.square())
+        rounding = torch.finfo(c.u.dtype).eps ** 2 * c.average(x.square())
+        states.append(centred)
+        variances.append(variance)
+        constant.append(variance <= rounding)
+    score = c.average(states[0] * states[1]) / torch.sqrt(variances[0] * variances[1])
+    return torch.where(constant[0] | constant[1], 0.0, score)
 
 
 def _spread(c: Comparison) -> Tensor | None:
-    return c.spread
+    return c.ensemble.spread
 
 
 def _spread_skill(c: Comparison) -> Tensor | None:
-    return None if c.spread is None else (c.spread + EPS_RATIO) / (c.mse.sqrt() + EPS_RATIO)
+    spread = c.ensemble.spread
+    return None if spread is None else (spread + EPS_RATIO) / (c.mse.sqrt() + EPS_RATIO)
 
 
 def _power_ratio(s: Spectra) -> Tensor:
@@ -364,7 +251,7 @@ def _cross_ratio(s: Spectra) -> Tensor:
 
 
 def _coherence_ratio(s: Spectra) -> Tensor:
-    return _coherence(s.coherent, s.power_u, s.power_v)
+    return spectra.coherence_of(s.coherent, s.power_u, s.power_v)
 
 
 def _band_error(ratio: Callable[[Spectra], Tensor], band: str, c: Comparison) -> Tensor | None:
@@ -373,6 +260,44 @@ def _band_error(ratio: Callable[[Spectra], Tensor], band: str, c: Comparison) ->
     if inside is None:
         return None
     return (1 - ratio(c.spectra))[..., inside].square().mean(-1).sqrt()
+
+
+def _total(c: Comparison) -> Tensor:
+    u, mean = (x.sum(c.axes, dtype=torch.double) for x in (c.u, c.ensemble.mean))
+    return (u - mean).abs() / (c.u.abs().sum(c.axes, dtype=torch.double) + EPS_TOTAL)
+
+
+def _wasserstein(c: Comparison) -> Tensor:
+    return quantile_distance(pooled(c.u[None], c.spatial), c.ensemble.values)
+
+
+def _sliced_emd(c: Comparison) -> Tensor:
+    return sliced_emd(c.u, c.ensemble.mean[None], c.spatial)
+
+
+def _crps(c: Comparison) -> Tensor:
+    return c.member_errors[0] - c.ensemble.absolute_difference / 2
+
+
+def _energy_score(c: Comparison) -> Tensor:
+    return c.member_errors[1] - c.ensemble.distance / 2
+
+
+def _coverage(quarter: bool, c: Comparison) -> Tensor | None:
+    """Returns the coverage of the ensemble's range, or of all but about a quarter on each side."""
+    members = c.ensemble.members
+    if members == 1:
+        return None
+    below, not_above = c.ranks
+    r = (members + 3) // 4 if quarter else 1
+    inside = (not_above >= r) & (below <= members - r)
+    return c.average(inside) * (members + 1) / (members + 1 - 2 * r)
+
+
+def _rank_deviation(c: Comparison) -> Tensor | None:
+    if c.rank_histogram is None:
+        return None
+    return (c.rank_histogram - 1 / (c.ensemble.members + 1)).abs().sum(-1)
 
 
 _PAPER = "paper, Section 4 and Appendix B; official code 1.1.0"
@@ -425,11 +350,21 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("mae", _mae, r"\langle |u - \bar{v}| \rangle", "field", "lower", "mean error"),
         Metric(
+            "correlation",
+            _correlation,
+            r"\frac{\langle u' \bar{v}' \rangle}"
+            r"{\sqrt{\langle u'^2 \rangle \langle \bar{v}'^2 \rangle}},"
+            r"\ u' = u - \langle u \rangle",
+            "1",
+            "higher",
+            "pattern correlation; 0 if a state is constant",
+        ),
+        Metric(
             "spread",
             _spread,
             r"\sqrt{\frac{K + 1}{K - 1} \langle \frac{1}{K} \sum_k (v_k - \bar{v})^2 \rangle}",
             "field",
-            "lower",
+            "none",
             _PAPER,
         ),
         Metric("skill", _rmse, r"\sqrt{\langle (u - \bar{v})^2 \rangle}", "field", "lower", _PAPER),
@@ -447,6 +382,163 @@ METRICS: dict[str, Metric] = {
             )
             for name, (ratio, formula, source) in _SPECTRAL.items()
             for band in BANDS
+        ),
+        Metric(
+            "total",
+            _total,
+            r"\frac{|\sum (u - \bar{v})|}{\sum |u| + 10^{-6}}",
+            "1",
+            "lower",
+            f"{_PAPER}, for fields of both signs too",
+        ),
+        Metric(
+            "wasserstein",
+            _wasserstein,
+            r"\int_0^1 |Q_u(q) - Q_v(q)| \, dq,\ Q_v \textrm{ of all members' values}",
+            "field",
+            "lower",
+            "paper, Tables 12 and 13; official code 1.1.0",
+        ),
+        Metric(
+            "sliced_emd",
+            _sliced_emd,
+            r"\frac{1}{16} \sum_\theta \int |F_u - F_{\bar{v}}| \, ds,\ s = \theta \cdot x,"
+            r"\ F \textrm{ of masses } u / \sum u,\ \bar{v} / \sum \bar{v}",
+            "1",
+            "lower",
+            "paper, Table 11; official code 1.1.0",
+            fields=("density",),
+        ),
+        Metric(
+            "crps",
+            _crps,
+            r"\langle \frac{1}{K} \sum_k |v_k - u|"
+            r" - \frac{1}{2 K (K - 1)} \sum_{i j} |v_i - v_j| \rangle",
+            "field",
+            "lower",
+            "Ferro (2014), fair for a finite ensemble; of one member the mean absolute error",
+        ),
+        Metric(
+            "energy_score",
+            _energy_score,
+            r"\frac{1}{K} \sum_k \|v_k - u\|"
+            r" - \frac{1}{2 K (K - 1)} \sum_{i j} \|v_i - v_j\|,"
+            r"\ \|x\| = \sqrt{\langle x^2 \rangle}",
+            "field",
+            "lower",
+            "Gneiting and Raftery (2007), fair as the CRPS; of one member the RMSE",
+        ),
+        *(
+            Metric(
+                f"coverage_{name}",
+                partial(_coverage, quarter),
+                r"\frac{K + 1}{K + 1 - 2 r}"
+                r" \langle \mathbf{1}[v_{(r)} \leq u \leq v_{(K + 1 - r)}] \rangle,"
+                rf"\ r = {r}",
+                "1",
+                "one",
+                "coverage of an interval of order statistics, over its nominal probability",
+            )
+            for name, quarter, r in (
+                ("range", False, "1"),
+                ("half", True, r"\lfloor (K + 3) / 4 \rfloor"),
+            )
+        ),
+        Metric(
+            "rank_deviation",
+            _rank_deviation,
+            r"\sum_{i = 0}^K |f_i - \frac{1}{K + 1}|,\ f \textrm{ of the rank of } u",
+            "1",
+            "lower",
+            "Hamill (2001), distance of the rank histogram from a flat one",
+        ),
+    )
+}
+
+
+# --- Curves -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A score that is a function.
+
+    Attributes:
+        name: Its name in files.
+        function: Returns where (n,) and the values there (*leading, n), or None where undefined.
+        formula: What it computes, as of a `Metric`.
+        at: What it is a function of, and the unit.
+        units: Of the values: `1`, or `field^2` for the field's unit squared.
+        reference: Where it comes from.
+    """
+
+    name: str
+    function: Callable[[Comparison], tuple[Tensor, Tensor] | None]
+    formula: str
+    at: str
+    units: Literal["1", "field^2"]
+    reference: str
+
+
+def curves(u: Tensor, v: Tensor | Ensemble, *, spatial: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Returns `CURVES` by name: where (n,) and the values there (*leading, n), float64.
+
+    The rank histogram is undefined for one member, and left out.
+
+    Args:
+        u: Truth (*leading, *space), physical units.
+        v: Ensemble (member, *leading, *space), physical units.
+        spatial: Number of space axes.
+
+    Raises:
+        LilasError: the shapes do not fit, or a value is not finite.
+    """
+    comparison = Comparison(u, v, spatial)
+    found = {name: curve.function(comparison) for name, curve in CURVES.items()}
+    return {name: curve for name, curve in found.items() if curve is not None}
+
+
+def _power_spectrum(c: Comparison) -> tuple[Tensor, Tensor]:
+    return spectra.shells_of(c.u, c.spatial).k, c.ensemble.modes.power
+
+
+def _power_spectrum_truth(c: Comparison) -> tuple[Tensor, Tensor]:
+    return spectra.power_spectrum(c.u, c.spatial)
+
+
+def _rank_histogram(c: Comparison) -> tuple[Tensor, Tensor] | None:
+    if c.rank_histogram is None:
+        return None
+    ranks = torch.arange(c.ensemble.members + 1, dtype=torch.double, device=c.u.device)
+    return ranks, c.rank_histogram
+
+
+CURVES: dict[str, Curve] = {
+    curve.name: curve
+    for curve in (
+        Curve(
+            "power_spectrum",
+            _power_spectrum,
+            r"p_v(k) = \frac{1}{K} \sum_k \langle |V_k|^2 \rangle_k",
+            "wavenumber (cycles per pixel)",
+            "field^2",
+            _PAPER,
+        ),
+        Curve(
+            "power_spectrum_truth",
+            _power_spectrum_truth,
+            r"p_u(k) = \langle |U|^2 \rangle_k",
+            "wavenumber (cycles per pixel)",
+            "field^2",
+            _PAPER,
+        ),
+        Curve(
+            "rank_histogram",
+            _rank_histogram,
+            r"f_i,\ i = 0, \dots, K",
+            "rank",
+            "1",
+            "Hamill (2001)",
         ),
     )
 }

@@ -20,12 +20,13 @@ from lilas.diffusion import Inpainting
 from lilas.distances import sliced_emd, total_error, wasserstein
 from lilas.errors import LilasError, broken
 from lilas.masks import draw_masks
-from lilas.metrics import BANDS, Comparison, cross_spectrum, evaluate, power_spectrum
+from lilas.metrics import Comparison, evaluate
 from lilas.official.entries import preprocessing_statistics
 from lilas.official.folders import CONFIG, STATE, OfficialRun, open_run
 from lilas.official.models import load_run_autoencoder, load_run_emulator, official_state
 from lilas.rollout import rollout
 from lilas.sampling import make_sampler
+from lilas.spectra import BANDS, cross_spectrum, power_spectrum
 
 # Relative errors that rounding explains: of one evaluation, and of many in a row.
 SINGLE, MANY = 1e-5, 1e-4
