@@ -275,6 +275,7 @@ def test_weights_are_as_registered(artifacts):  # noqa: F811
         ("Manifest of latents", FLOW / "c6-s0/latents/train.json", {"files", "statistics"}),
         ("Manifest of latents", FLOW / "pixel-s0/latents/train.json", {"store"}),
         ("Manifest of rollouts", FLOW / "c6-s0/solver-s0/direct/rollouts.json", set()),
+        ("Manifest of frames", FLOW / "c6-s0/solver-s0/direct/frames.json", set()),
     ],
 )
 def test_manifests_are_as_registered(artifacts, name, path, absent):  # noqa: F811
@@ -288,7 +289,8 @@ def test_manifests_are_as_registered(artifacts, name, path, absent):  # noqa: F8
 )
 def test_metrics_are_as_registered(artifacts, path):  # noqa: F811
     schema = pq.read_schema(artifacts / path)
-    names = {pa.float64(): "float64", pa.int32(): "int32", pa.string(): "string"}
+    text = pa.dictionary(pa.int32(), pa.string())
+    names = {pa.float64(): "float64", pa.int32(): "int32", text: "string"}
     artifact = registered("Metrics")
     assert [(field.name, names[field.type]) for field in schema] == [
         (variable.name, variable.dtype) for variable in artifact.variables

@@ -172,6 +172,7 @@ def make_artifacts() -> None:
         output=FLOW / "baselines.parquet",
     )
     names |= {"autoencoder": "c6-s0", "emulator": "solver-s0", "sampler": "direct"}
+    names["method"] = "solver"
     stage(
         "evaluate",
         "rollouts",
@@ -182,10 +183,17 @@ def make_artifacts() -> None:
         output=rollouts / "metrics.parquet",
     )
     metrics = [FLOW / "baselines.parquet", rollouts / "metrics.parquet"]
-    tables = {"csv": ROOT / "tables/horizons.csv", "markdown": ROOT / "tables/horizons.md"}
     stage(
-        "tables", config={"horizons": {"flow": EVALUATION["horizons"]}}, metrics=metrics, **tables
+        "frames",
+        config={"states": STATES, "figures": {"trajectories": 1}, "names": names},
+        **data,
+        autoencoder=weights,
+        rollouts=rollouts / "rollouts.json",
+        store=rollouts / "frames.zarr",
+        manifest=rollouts / "frames.json",
     )
+    config = {"horizons": {"flow": EVALUATION["horizons"]}, "sources": {"flow": "known"}}
+    stage("tables", config=config, metrics=metrics, output=ROOT / "tables")
 
 
 @pytest.fixture(scope="session")
@@ -376,12 +384,12 @@ def test_rollouts_show_members_and_lead_times(inspected, name):
 def test_metrics_show_means_by_horizon(inspected):
     path = FLOW / "baselines.parquet"
     rows = pd.read_parquet(path)
-    rows = rows[(rows["metric"] == "rmse") & (rows["emulator"] == "persistence")]
+    rows = rows[(rows["metric"] == "vrmse") & (rows["emulator"] == "persistence")]
     near = rows[rows["lead_time"] <= 2]["value"].mean()
     far = rows[rows["lead_time"] >= 3]["value"].mean()
     text = inspected(path)
-    part = text.split("persistence: means")[1].split("climatology: means")[0]
-    assert line(part, "rmse").split()[-2:] == [f"{near:.4g}", f"{far:.4g}"]
+    part = text.split("persistence, relative to the truth")[1].split("climatology, rel")[0]
+    assert line(part, "vrmse").split()[-2:] == [f"{near:.4g}", f"{far:.4g}"]
     assert line(text, "fields") == "fields buoyancy, velocity_x, velocity_y"
 
 

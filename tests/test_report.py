@@ -543,7 +543,7 @@ def test_an_answer_says_what_it_rests_on():
     ],
 )
 def test_the_answer_follows_the_test_against_the_baselines(persistence, p, word):
-    differences = make_differences(p, "/persistence/")
+    differences = make_differences(p, "persistence")
     assert answered(make_cells(persistence=persistence), differences).answer == word
 
 

@@ -230,9 +230,16 @@ def test_differences_are_paired():
         scores(second, trajectories=6, metric="correlation"),
     ]
     found = differences(summed(*frames, horizons=[(1, 6)]))
-    assert len(found) == 1
+    diffusion, solver = "c-s0/diffusion-s0/ab16", "c-s0/solver-s0/direct"
+    # Emulators of one context with each other, and every one with the baseline.
+    assert found[["context", "first", "second"]].to_numpy().tolist() == [
+        [1, diffusion, solver],
+        [1, diffusion, "persistence"],
+        [1, solver, "persistence"],
+        [2, "c-s0/solver-s0/direct_c2", "persistence"],
+    ]
+    assert found["p"].tolist() == [2 / 2**6, 2 / 2**6, 1, 1]
     row = found.iloc[0]
-    assert (row["first"], row["second"]) == ("c-s0/diffusion-s0/ab16", "c-s0/solver-s0/direct")
     assert row["difference"] == pytest.approx(0.035)
     assert row["p"] == 2 / 2**6
     low, high = bootstrap_interval(np.arange(1, 7)[:, None] / 100)

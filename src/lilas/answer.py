@@ -141,7 +141,8 @@ def _contest(run: pd.Series, other: pd.Series, differences: pd.DataFrame) -> _Co
 
 def _p(run: pd.Series, other: pd.Series, differences: pd.DataFrame) -> float | None:
     """Returns the p-value of the paired test of two runs, None where there is none."""
-    names = ["/".join((r["autoencoder"], r["emulator"], r["sampler"])) for r in (run, other)]
+    parts = [(r["autoencoder"], r["emulator"], r["sampler"]) for r in (run, other)]
+    names = ["/".join(filter(None, part)) for part in parts]
     rows = differences[
         (differences["horizon"] == run["horizon"])
         & differences["first"].isin(names)

@@ -306,7 +306,7 @@ ARTIFACTS = (
         "Frames",
         (f"{ROLLOUT}/frames.zarr",),
         "Zarr 3",
-        "Decoded states of the first rollouts beside the truth, in physical units, for figures, "
+        "Decoded states of a few rollouts beside the truth, in physical units, for figures, "
         "videos and the report's viewer; at most 41 lead times, and of three space axes the middle "
         "plane of the last.",
         (
@@ -405,32 +405,79 @@ ARTIFACTS = (
         "Tables",
         (STUDY + "/tables/horizons.csv", STUDY + "/tables/horizons.md"),
         "CSV, and Markdown to be read",
-        "Means of each metric over trajectories, fields and the lead times of a horizon.",
+        "Means of each metric over trajectories, fields and the lead times of a horizon. Metrics "
+        "in a field's unit have a row per field.",
         (
             Variable("dataset", _ROW, "string", "", "As in the metrics."),
             Variable("autoencoder", _ROW, "string", "", "As in the metrics."),
             Variable("compression", _ROW, "float64", "1", "As in the metrics."),
             Variable("emulator", _ROW, "string", "", "As in the metrics."),
+            Variable("method", _ROW, "string", "", "As in the metrics."),
             Variable("sampler", _ROW, "string", "", "As in the metrics."),
             Variable("context", _ROW, "int32", "1", "As in the metrics."),
             Variable("members", _ROW, "int32", "1", "As in the metrics."),
+            Variable("relative_to", _ROW, "string", "", "As in the metrics."),
             Variable("metric", _ROW, "string", "", "As in the metrics."),
-            Variable("value", _ROW, "float64", "the metric's", "The mean."),
+            Variable("field", _ROW, "string", "", "As in the metrics; empty: mean over fields."),
             Variable("horizon", _ROW, "string", "solver steps", "First and last lead time."),
+            Variable("value", _ROW, "float64", "the metric's", "The mean."),
+            Variable("low", _ROW, "float64", "the metric's", "95 % bootstrap interval over"),
+            Variable("high", _ROW, "float64", "the metric's", "trajectories; empty of one."),
+            Variable("trajectories", _ROW, "int32", "1", "How many."),
+            Variable("cell", _ROW, "string", "", "What `lilas trace` takes."),
+        ),
+    ),
+    Artifact(
+        "Comparisons and paper tables",
+        (
+            STUDY + "/tables/differences.csv",
+            STUDY + "/tables/valid_time.csv",
+            STUDY + "/tables/table6_vrmse.csv",
+            STUDY + "/tables/table7_vrmse_by_context.csv",
+            STUDY + "/tables/tables8_10_power_spectrum_rmse.csv",
+            STUDY + "/tables/table11_sliced_emd_density.csv",
+            STUDY + "/tables/table12_wasserstein_vertical_velocity.csv",
+            STUDY + "/tables/table13_wasserstein_density.csv",
+        ),
+        "CSV, Markdown to be read and, but for differences, LaTeX",
+        "Paired differences of emulators with a sign-flip test; the lead time up to which a "
+        "forecast is valid; and the paper's tables in its layout, each where the data have its "
+        "metric and field, with the paper's value where the data are the paper's.",
+    ),
+    Artifact(
+        "Claims",
+        (STUDY + "/claims.json",),
+        "JSON",
+        "What this run says of the paper's six claims: `claims` lists, in its order,",
+        (
+            Variable("number", ("claim",), "integer", "", "The claim's number."),
+            Variable("claim", ("claim",), "string", "", "The claim."),
+            Variable(
+                "verdict", ("claim",), "string", "", "supported, not supported or not tested."
+            ),
+            Variable("evidence", ("claim",), "list", "", "The numbers, a line each."),
+            Variable("reason", ("claim",), "string", "", "Why, in a sentence."),
         ),
     ),
     Artifact(
         "Figures",
-        (STUDY + "/figures/{figure}.png", STUDY + "/figures/{figure}.pdf"),
-        "PNG and PDF",
-        "`rollout_{dataset}_{trajectory}`: rollouts beside the truth; `metrics_{dataset}`: metrics "
-        "against lead time; `training`: losses.",
+        (
+            STUDY + "/figures/{figure}.png",
+            STUDY + "/figures/{figure}.pdf",
+            STUDY + "/figures/{video}.gif",
+        ),
+        "PNG, PDF and GIF",
+        "`rollout_{dataset}_{trajectory}_{field}`: rollouts beside the truth; `video_{dataset}_"
+        "{trajectory}`: the same through lead time; `metrics_{dataset}`: metrics against lead "
+        "time; `compression_{dataset}`: error against compression; `spectra_{dataset}`: power "
+        "spectra; `ranks_{dataset}`: rank histograms; `training`: losses.",
     ),
     Artifact(
         "Report",
         (STUDY + "/report.html",),
         "HTML",
-        "Figures, tables, time and memory by stage, and the study itself, in one file.",
+        "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory by "
+        "stage, and the study itself, in one file that works offline.",
     ),
     Artifact(
         "Owner",

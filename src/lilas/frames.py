@@ -20,7 +20,7 @@ def make_frames(
     trajectories: int,
     device: torch.device,
 ) -> xr.Dataset:
-    """Returns the states of the first rollouts, in physical units, float32.
+    """Returns the states of some rollouts, spread over the test split, in physical units, float32.
 
     Of three space axes it keeps the middle plane of the last.
 
@@ -41,9 +41,10 @@ def make_frames(
     """
     leads = dataset["lead_time"].values
     after = np.flatnonzero(leads >= 0)
-    places = after[_spaced(len(after))]
+    places = after[_spaced(len(after), LEAD_TIMES)]
+    chosen = _spaced(dataset.sizes["trajectory"], trajectories)
     parts = []
-    for i in range(min(trajectories, dataset.sizes["trajectory"])):
+    for i in chosen.tolist():
         row = paired_row(dataset, i, pixels)
         kept: dict[str, list[np.ndarray]] = {}
         # One lead time after another: an ensemble of all of them may not fit memory.
@@ -71,7 +72,7 @@ def make_frames(
     return xr.Dataset(
         {name: (axis, np.stack([part[name] for part in parts])) for name, axis in dims.items()},
         coords={
-            "trajectory": dataset["trajectory"].values[: len(parts)],
+            "trajectory": dataset["trajectory"].values[chosen],
             "lead_time": ("time", leads[places], {"units": "solver steps"}),
             "channel": text([channel.name for channel in file.channels]),
             **{axis: (axis, file.coordinates[axis], units) for axis in axes},
@@ -79,9 +80,9 @@ def make_frames(
     )
 
 
-def _spaced(count: int) -> np.ndarray:
-    """Returns at most LEAD_TIMES places of `count`, evenly spaced, first and last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, LEAD_TIMES)).round().astype(int))
+def _spaced(count: int, most: int) -> np.ndarray:
+    """Returns at most so many places of `count`, evenly spaced, the first and last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def _plane(state: torch.Tensor, pixels: Pixels) -> torch.Tensor:

@@ -34,9 +34,8 @@ from lilas.errors import LilasError, broken
 from lilas.evaluation import decode
 from lilas.files import read_json, sha256
 from lilas.latents import STORED
-from lilas.metrics import METRICS
 from lilas.models import load_autoencoder
-from lilas.physics import LAWS
+from lilas.physics import SCORES
 from lilas.progress import progress
 from lilas.provenance import differences
 from lilas.scores import read_curves, read_scores, scores_record
@@ -650,13 +649,15 @@ def _metrics(path: Path) -> Inspection:
     facts["curves"] = ", ".join(curves["metric"].unique())
     lines = [f"{path}: metrics, {len(metrics)} rows, and {len(curves)} of curves", ""]
     lines += _facts({name: text for name, text in facts.items() if text})
-    known = METRICS | {law.name: law for laws in LAWS.values() for law in laws}
     groups = table.groupby(["emulator", "relative_to"], sort=False, observed=True)
     for (emulator, reference), part in groups:
         rows = [
-            [name, known[name].orientation if name in known else "", *map(_interval, cells)]
-            for name, rows in part.groupby("metric", sort=False, observed=True)
-            for cells in [[row for _, row in rows.iterrows()]]
+            [
+                f"{name}, {field}" if field else name,
+                SCORES[name].orientation if name in SCORES else "",
+                *map(_interval, cells.to_dict("records")),
+            ]
+            for (name, field), cells in part.groupby(["metric", "field"], sort=False, observed=True)
         ]
         lines += ["", f"{emulator}, relative to the {reference}: means over trajectories, fields"]
         lines += ["and lead times, and their 95 % intervals over trajectories"]
@@ -664,7 +665,7 @@ def _metrics(path: Path) -> Inspection:
     return Inspection([*lines, *_origin(record)], partial(pictures.curves, metrics))
 
 
-def _interval(cell: pd.Series) -> str:
+def _interval(cell: dict[str, Any]) -> str:
     if not np.isfinite(cell["low"]):
         return f"{cell['value']:.4g}"
     return f"{cell['value']:.4g} [{cell['low']:.4g}, {cell['high']:.4g}]"

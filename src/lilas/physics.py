@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lilas.data.well import BOUNDARIES, WellFile
 from lilas.errors import LilasError
-from lilas.metrics import Metric
+from lilas.metrics import METRICS, Metric
 
 # Fields that nature keeps above zero.
 POSITIVE = ("density", "pressure", "temperature", "energy")
@@ -241,3 +241,5 @@ LAWS: dict[str, tuple[Metric, ...]] = {
 }
 # Residuals are of one state alone, so that the data themselves have a value to compare with.
 RESIDUALS = ("divergence", "energy_residual", "negative")
+# Every score of a metrics file by name.
+SCORES = METRICS | {law.name: law for laws in LAWS.values() for law in laws}

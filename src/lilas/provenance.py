@@ -32,7 +32,7 @@ VERSIONS = {
     "report": 2,
 }
 
-METRICS = ("lilas.distances", "lilas.metrics", "lilas.physics", "lilas.spectra")
+METRICS = ("lilas.distances", "lilas.ensembles", "lilas.metrics", "lilas.physics", "lilas.spectra")
 
 LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")
 

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError
-from lilas.metrics import METRICS
+from lilas.physics import SCORES
 from lilas.scores import KEYS
 from lilas.typeset import Cell, Row, Table
 from lilas.uncertainty import bootstrap_interval, sign_flip_test
 
 EMULATORS = ("diffusion", "solver")
+BASELINES = ("persistence", "climatology")
 # Bounds on what an emulator can reach, not contenders.
 BOUNDS = ("reconstruction", "truth")
 # What two emulators are compared by; every metric would be thousands of rows.
@@ -293,7 +294,7 @@ def _plain(cells: pd.DataFrame) -> list[str]:
 
 def _by_run(matrix: Matrix) -> Matrix:
     """Returns a matrix with the fields pooled, but those of metrics in the field's unit."""
-    apart = [name for name, metric in METRICS.items() if metric.units == "field"]
+    apart = [name for name, metric in SCORES.items() if metric.units == "field"]
     field = matrix.cells["field"].where(matrix.cells["metric"].isin(apart), "")
     return Matrix(matrix.cells.assign(field=field), matrix.values).pool(_CELL)
 
@@ -322,20 +323,20 @@ def by_horizon(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(summary: pd.DataFrame) -> pd.DataFrame:
-    """Returns how much every two emulators differ, trajectory by trajectory, and if by chance.
+    """Returns how much emulators differ, trajectory by trajectory, and if by chance.
 
-    Pairs are of one dataset and begin from as many context states. The interval is the bootstrap's
-    over trajectories, p the sign-flip test's (`lilas.uncertainty`), not corrected for the number of
-    pairs and metrics.
+    Every two of one dataset that begin from as many context states are a pair, and each with
+    persistence and with climatology. The interval is the bootstrap's over trajectories, p the
+    sign-flip test's (`lilas.uncertainty`), not corrected for the number of pairs and metrics.
 
     Args:
         summary: Values per trajectory, of `by_trajectory`.
 
     Returns:
-        A row per dataset, context, first and second (autoencoder/emulator/sampler), relative_to,
-        metric (those of `COMPARED`), field and horizon: difference (first minus second), low, high,
-        p (empty for a single trajectory), trajectories. The two cells it compares are
-        {dataset}/{first or second}/{metric}/{horizon}. Empty where there is one emulator.
+        A row per dataset, context, first and second (autoencoder/emulator/sampler, or a baseline),
+        relative_to, metric (those of `COMPARED`), field and horizon: difference (first minus
+        second), low, high, p (empty for a single trajectory), trajectories. The two cells it
+        compares are {dataset}/{first or second}/{metric}/{horizon}. Empty without emulators.
 
     Raises:
         LilasError: as `matrices`.
@@ -344,15 +345,21 @@ def differences(summary: pd.DataFrame) -> pd.DataFrame:
     columns = ["dataset", "context", "first", "second", *what]
     parts = []
     for matrix in map(_by_run, matrices(summary)):
-        chosen = matrix.cells["method"].isin(EMULATORS) & matrix.cells["metric"].isin(COMPARED)
+        methods = (*EMULATORS, *BASELINES)
+        chosen = matrix.cells["method"].isin(methods) & matrix.cells["metric"].isin(COMPARED)
         matrix = matrix.select(chosen)
         cells = matrix.cells
         run = cells["autoencoder"] + "/" + cells["emulator"] + "/" + cells["sampler"]
-        cells = cells.assign(run=run, number=pd.factorize(run)[0], place=range(len(run)))
+        cells = cells.assign(run=run.str.strip("/"), place=range(len(run)))
+        # A baseline has no context of its own: it is compared with emulators of every context.
+        bare = cells["method"].isin(BASELINES)
+        contexts = cells["context"][~bare].unique()
+        cells = pd.concat([cells[~bare], *(cells[bare].assign(context=c) for c in contexts)])
+        cells["number"] = pd.factorize(cells["run"])[0]
         pairs = cells.merge(cells, on=["dataset", "context", *what], suffixes=("", "_second"))
-        pairs = pairs[pairs["number"] < pairs["number_second"]].sort_values(
-            ["number", "number_second"], kind="stable", ignore_index=True
-        )
+        pairs = pairs[
+            (pairs["number"] < pairs["number_second"]) & pairs["method"].isin(EMULATORS)
+        ].sort_values(["number", "number_second"], kind="stable", ignore_index=True)
         pairs = pairs.rename(columns={"run": "first", "run_second": "second"})
         if pairs.empty:
             continue
@@ -386,7 +393,7 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
         "lower": lambda value: value,
         "higher": lambda value: -value,
         "one": lambda value: (value - 1).abs(),
-    }.get(METRICS[metric].orientation if metric in METRICS else "none")
+    }.get(SCORES[metric].orientation if metric in SCORES else "none")
     best = pd.Series(False, chosen.index)
     if far is not None:
         far = far(chosen["value"].where(~chosen["method"].isin(BOUNDS)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lilas.files import atomic
-from lilas.metrics import METRICS
+from lilas.physics import SCORES
 from lilas.published import paper_tables
 from lilas.scores import read_scores
 from lilas.stages import add_paths, parser, run
@@ -67,7 +67,7 @@ def _sections(rows: pd.DataFrame, tables: Callable[..., list[Table]]) -> list[st
         markdown(
             metric
             + {"truth": "", "autoencoder": ", against the auto-encoded truth"}[relative_to]
-            + (f" (better: {METRICS[metric].orientation})" if metric in METRICS else ""),
+            + (f" (better: {SCORES[metric].orientation})" if metric in SCORES else ""),
             tables(rows, metric, relative_to),
         )
         for metric, relative_to in sorted(
@@ -77,7 +77,7 @@ def _sections(rows: pd.DataFrame, tables: Callable[..., list[Table]]) -> list[st
 
 
 def _rank(metric: str) -> int:
-    order = [*FIRST, *METRICS]
+    order = [*FIRST, *SCORES]
     return order.index(metric) if metric in order else len(order)
 
 
