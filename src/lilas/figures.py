@@ -176,14 +176,17 @@ def mean_metrics(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
             )
             if "crps" in wide:
                 wide["crps"] = _relative_crps(wide, "/".join(str(name) for name in run))
-            metrics = wide[[name for name in SHOWN if name in wide]]
-            means = metrics.groupby(["trajectory", "lead_time"]).mean().groupby("lead_time")
-            count = means.size().rename("trajectories")
-            error = (1.96 * means.std() / np.sqrt(count.to_numpy()[:, None])).fillna(0.0)
-            tidy = pd.concat({"value": means.mean().stack(), "error": error.stack()}, axis=1)
-            tidy = tidy.join(count).reset_index()
-            parts.append(tidy.assign(**dict(zip(KEYS, run, strict=True))))
+            tidy = wide[[name for name in SHOWN if name in wide]].melt(ignore_index=False).dropna()
+            by_trajectory = tidy.groupby(["trajectory", "lead_time", "metric"])["value"].mean()
+            tidy = by_trajectory.groupby(["lead_time", "metric"]).agg(
+                value="mean", error=_error, trajectories="size"
+            )
+            parts.append(tidy.reset_index().assign(**dict(zip(KEYS, run, strict=True))))
     return pd.concat(parts, ignore_index=True)
+
+
+def _error(values: pd.Series) -> float:
+    return 1.96 * float(values.std()) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def _relative_crps(wide: pd.DataFrame, run: str) -> pd.Series:
@@ -200,17 +203,17 @@ def mean_curves(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         frames: Rows of curves, of whole runs each (`lilas.scores.read_curves`).
 
     Returns:
-        Columns: KEYS, metric, field, lead_time, at, value.
+        Columns: KEYS, metric, field, lead_time, at, value. No rows where no file has curves.
     """
-    parts = []
+    place = ["metric", "field", "lead_time", "at"]
+    parts = [pd.DataFrame(columns=[*KEYS, *place, "value"])]
     for frame in frames:
         rows = frame[frame["relative_to"] == "truth"]
         for run, part in rows.groupby(KEYS, observed=True, sort=False):
-            place = ["metric", "field", "lead_time", "at"]
             part = part.astype({"metric": str, "field": str})
             mean = part.groupby(place, sort=False)["value"].mean().reset_index()
             parts.append(mean.assign(**dict(zip(KEYS, run, strict=True))))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 # --- Figures of numbers -----------------------------------------------------------------------
@@ -230,7 +233,7 @@ def metric_curves(means: pd.DataFrame, study: Looks) -> plt.Figure:
             part = part.sort_values("lead_time")
             value, error = part["value"], part["error"]
             # Markers of different runs do not hide each other.
-            every = (0.02 + 0.04 * (place % 4), 0.17)
+            every = (0.02 + 0.06 * (place % 4), 0.25)
             _line(ax, look, part["lead_time"], value, markevery=every)
             ax.fill_between(
                 part["lead_time"], value - error, value + error, color=look.colour, alpha=0.18, lw=0
@@ -269,7 +272,8 @@ def compression_curves(table: pd.DataFrame, study: Looks) -> plt.Figure:
             part = part.sort_values("compression")
             style = [study[run] for run in _keys(part)]
             # Side by side, so that intervals at one compression do not hide each other.
-            x = part["compression"] * 1.03 ** (place - (len(lines) - 1) / 2)
+            aside = 0.02 * (place - (len(lines) - 1) / 2)
+            x = part["compression"] * (compressions[-1] / compressions[0]) ** aside
             ax.plot(x, part["value"], color="#888888", linestyle=style[0].line, lw=1)
             reach = [part["value"] - part["low"], part["high"] - part["value"]]
             for point, look in enumerate(style):
@@ -314,7 +318,7 @@ def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
         inside = rows[(rows["field"] == field) & (rows["lead_time"] == lead)]
         for look, part in _runs(inside, study):
             _line(ax, look, part["at"], part["value"], lw=1.1)
-        # Any run's truth: all of a dataset's runs forecast the same trajectories.
+        # The first run's truth stands for all: they forecast the same trajectories.
         true = truth[(truth["field"] == field) & (truth["lead_time"] == lead)]
         true = true.drop_duplicates("at").sort_values("at")
         ax.plot(true["at"], true["value"], color=FIXED["truth"], lw=2.6, zorder=1)
@@ -447,5 +451,7 @@ def training_curves(histories: Mapping[str, pd.DataFrame]) -> plt.Figure:
 def save(figure: plt.Figure, path: Path, dpi: int) -> None:
     """Writes a figure as PNG to look at and PDF to print, the same bytes each time."""
     figure.savefig(path.with_name(f"{path.name}.png"), dpi=dpi)
+    # What has been laid out once stays: the layout takes longer than the drawing.
+    figure.set_layout_engine("none")
     figure.savefig(path.with_name(f"{path.name}.pdf"), dpi=dpi, metadata={"CreationDate": None})
     plt.close(figure)

@@ -52,6 +52,9 @@ def rollout_states(
 
     Returns:
         (lead time, x, y) each.
+
+    Raises:
+        LilasError: a state is not finite.
     """
 
     def states(store: xr.Dataset, variable: str) -> np.ndarray:
@@ -60,17 +63,24 @@ def rollout_states(
         return store[variable].isel(trajectory=index, time=places, channel=channel).values
 
     ordered = {run: runs[run] for run in study if run in set(chosen)}
-    rows = {"truth": states(next(iter(ordered.values())), "truth")}
+    truth = states(next(iter(ordered.values())), "truth")
+    rows = {"truth": truth}
     if reconstructed:
         stores = {run[0]: store for run, store in ordered.items() if store.compression > 1}
         for (autoencoder, emulator, _), look in study.items():
             if emulator == "reconstruction" and autoencoder in stores:
                 rows[look.label] = states(stores[autoencoder], "autoencoder")
     for run, store in ordered.items():
+        # Where a longer context leaves less room, a run begins later, and has a truth of its own.
+        own = states(store, "truth")
+        if not np.array_equal(own, truth):
+            rows[f"truth of {study[run].label}"] = own
         members = states(store, "member")
         for number, member in enumerate(members, 1):
             suffix = f", member {number}" if len(members) > 1 else ""
             rows[study[run].label + suffix] = member
+    if bad := [name for name, drawn in rows.items() if not np.isfinite(drawn).all()]:
+        raise LilasError(f"figures: the frames of {bad[0]} hold values that are not finite")
     return rows
 
 
@@ -105,7 +115,7 @@ def rollout_panels(
     field: str,
     x: np.ndarray,
     y: np.ndarray,
-    labels: Sequence[str] = ("x", "y"),
+    axis: str,
 ) -> plt.Figure:
     """Draws states of a field, a row per run and a column per lead time, y upward.
 
@@ -115,7 +125,7 @@ def rollout_panels(
         field: What the colour bar is called.
         x: Coordinates (x,), evenly spaced or not.
         y: Coordinates (y,), in the unit of `x`: both axes are drawn to one scale.
-        labels: Of the axes.
+        axis: What the two axes are called, with their unit.
     """
     cmap, norm = colour_scale(next(iter(rows.values())))
     x_edges, y_edges = edges(x), edges(y)
@@ -135,12 +145,12 @@ def rollout_panels(
             image = ax.pcolorfast(x_edges, y_edges, state.T, cmap=cmap, norm=norm)
             ax.set_aspect("equal")
             ax.spines[:].set_visible(False)
-            ax.tick_params(length=2, labelsize=7)
+            ax.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
     figure.colorbar(image, ax=axes, label=field, extend="both", aspect=30, pad=0.02)
-    axes[-1, 0].set_xlabel(labels[0])
-    axes[-1, -1].yaxis.set_label_position("right")
-    axes[-1, -1].set_ylabel(labels[1])
+    # All panels show one domain: its axes are told once.
+    axes[-1, 0].tick_params(left=True, bottom=True, labelleft=True, labelbottom=True, labelsize=7)
+    axes[-1, 0].set_xlabel(axis)
     return figure

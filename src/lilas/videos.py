@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lilas.panels import colour_scale, edges
 
-# Colours of the map; three more are for letters and what is around the tiles.
-SHADES = 250
+# Steps of the colour map: as many as the eye tells apart in motion. With 250 a GIF, which only
+# finds repetitions, is twice as large.
+SHADES = 40
 WHITE, BLACK = 254, 255
 # Points of the longer side of a tile, at most; smaller grids are enlarged towards it.
 LONGEST = 256
@@ -61,7 +62,8 @@ def sampled(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     places = []
     for axis, span in zip((x, y), spans, strict=True):
         count = max(1, round(longer * span / max(spans)))
-        at = edges(axis)[0] + (np.arange(count) + 0.5) * span / count
+        # Halfway between two points the lower one, whatever the rounding: evenly thinned.
+        at = edges(axis)[0] + (np.arange(count) + 0.5 - 1e-6) * span / count
         places.append(np.searchsorted((axis[1:] + axis[:-1]) / 2, at))
     return places[0], places[1][::-1]
 

@@ -32,9 +32,7 @@ def main() -> None:
     looks = figures.looks(means)
     drawn = _numbers(means, args.metrics, args.table, looks)
     if args.histories:
-        names = [str(path.parent.relative_to(output.parent)) for path in args.histories]
-        histories = [pd.read_json(path, lines=True) for path in args.histories]
-        curves = figures.training_curves(dict(zip(names, histories, strict=True)))
+        curves = _training(args.histories, output.parent)
         figures.save(curves, output / "training", settings.dpi)
     for name, figure in drawn:
         figures.save(figure, output / name, settings.dpi)
@@ -74,6 +72,13 @@ def _numbers(
             yield f"ranks_{dataset}", figures.rank_histograms(found, looks)
 
 
+def _training(histories: Sequence[Path], root: Path) -> figures.plt.Figure:
+    """Draws the losses of trainings, named as their folders in the study's."""
+    names = [str(path.parent.relative_to(root)) for path in histories]
+    entries = [pd.read_json(path, lines=True) for path in histories]
+    return figures.training_curves(dict(zip(names, entries, strict=True)))
+
+
 def _panels(
     runs: Runs, looks: figures.Looks, index: int, field: str, wanted: list[int] | None
 ) -> figures.plt.Figure:
@@ -84,14 +89,14 @@ def _panels(
     chosen = {run[:2]: run for run in reversed(runs)}.values()
     rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=True)
     first, *_ = runs.values()
-    axes = [(axis, first[axis].attrs.get("units", "")) for axis in ("x", "y")]
+    units = first["x"].attrs.get("units", "")
     return panels.rollout_panels(
         rows,
         [f"lead time {lead}" for lead in leads],
         field,
         first["x"].values,
         first["y"].values,
-        [f"{axis} ({unit})" if unit else axis for axis, unit in axes],
+        f"x, y ({units})" if units else "x, y",
     )
 
 
