@@ -75,6 +75,9 @@ def test_values_beyond_the_truth_have_the_colour_of_its_end() -> None:
     found = videos.indices(np.array([-9, 2, 2.5, 3, 99]), truth)
     last = videos.SHADES - 1
     np.testing.assert_array_equal(found, [0, 0, videos.SHADES // 2, last, last])
+    # In powers of ten the middle of 1 and 10,000 is 100, and what is negative is lowest.
+    found = videos.indices(np.array([[[-1.0, 1.0]], [[100.0, 1e5]]]), np.array([1.0, 1e4]))
+    np.testing.assert_array_equal(found, [[[0, 0]], [[videos.SHADES // 2, last]]])
     colours = videos.palette(truth)
     assert (colours[videos.BLACK] == 0).all()
     assert (colours[videos.WHITE] == 255).all()

@@ -130,7 +130,9 @@ def rollout_panels(
     cmap, norm = colour_scale(next(iter(rows.values())))
     x_edges, y_edges = edges(x), edges(y)
     wide, high = np.ptp(x_edges), np.ptp(y_edges)
-    width, height = 2.0 * wide / max(wide, high), 2.0 * high / max(wide, high)
+    # Titles need an inch.
+    inches = max(2.0 / max(wide, high), 1.0 / wide)
+    width, height = inches * wide, inches * high
     figure, axes = plt.subplots(
         len(rows),
         len(titles),
@@ -149,7 +151,8 @@ def rollout_panels(
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
-    figure.colorbar(image, ax=axes, label=field, extend="both", aspect=30, pad=0.02)
+    bar = {"aspect": 30, "pad": 0.02, "extendfrac": 0.03}
+    figure.colorbar(image, ax=axes, label=field, extend="both", **bar)
     # All panels show one domain: its axes are told once.
     axes[-1, 0].tick_params(left=True, bottom=True, labelleft=True, labelbottom=True, labelsize=7)
     axes[-1, 0].set_xlabel(axis)

@@ -41,7 +41,8 @@ def indices(states: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Values beyond the truth's scale have the colour of its end.
     """
     _, norm = colour_scale(truth)
-    part = np.asarray(norm(states.astype(np.float64)))
+    # A scale in powers of ten takes one axis alone.
+    part = np.asarray(norm(states.astype(np.float64).ravel())).reshape(states.shape)
     return np.clip(np.floor(part * SHADES), 0, SHADES - 1).astype(np.uint8)
 
 
@@ -88,7 +89,9 @@ def rollout_video(
     colours = palette(truth)
     columns, lines = sampled(x, y)
     # Wide tiles are stacked, tall ones stand side by side, so that the whole is about square.
-    wide, high = len(columns) + GAP, len(lines) + TEXT + GAP
+    font = ImageFont.load_default(11)
+    letters = max(int(np.ceil(font.getlength(name))) for name in rows)
+    wide, high = max(len(columns), letters) + GAP, len(lines) + TEXT + GAP
     across = max(1, round(np.sqrt(len(rows) * high / wide)))
     down = -(-len(rows) // across)
     canvas = np.full((down * high + TEXT + GAP, across * wide + GAP), WHITE, dtype=np.uint8)
@@ -105,7 +108,6 @@ def rollout_video(
         draw = ImageDraw.Draw(frame)
         # Letters without grey edges: the palette has none.
         draw.fontmode = "1"
-        font = ImageFont.load_default(11)
         draw.text((GAP, 1), f"{field}, lead time {lead}", fill=BLACK, font=font)
         for place, name in enumerate(pictures):
             corner = (place % across * wide + GAP, place // across * high + TEXT + GAP)
