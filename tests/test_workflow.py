@@ -36,11 +36,19 @@ def test_miniature_makes_every_artifact(miniature):
         "c16-s0/diffusion-s0/ab4/metrics.parquet",
         "c16-s0/solver-s0/direct/metrics.parquet",
         "pixel-s0/pixel_solver-s0/direct/metrics.parquet",
+        "pixel-s0/pixel_solver-s0/direct/frames.zarr/zarr.json",
     ):
         assert (dataset / path).is_file(), path
     # Pixel space writes no copy of the data.
     assert not (dataset / "pixel-s0/latents/train.zarr").exists()
-    for path in ("tables/horizons.csv", "tables/horizons.md", "report.html"):
+    for path in (
+        "tables/horizons.csv",
+        "tables/table6_vrmse.tex",
+        "claims.json",
+        "figures/rollout_convection_0_buoyancy.pdf",
+        "figures/video_convection_0.gif",
+        "report.html",
+    ):
         assert (miniature.results / path).is_file(), path
     assert list(miniature.folder.rglob("*.part")) == []
     assert list((dataset / "c16-s0/latents").glob(".*")) == []
@@ -107,23 +115,20 @@ def test_test_files_in_another_order_are_refused(miniature, tmp_path):
 
     def evaluate(test: list[str]) -> list[str]:
         names = {"dataset": "a", "autoencoder": "b", "emulator": "c", "sampler": "d"}
+        names["method"] = "solver"
         line = ["evaluate", "rollouts", "--config", json.dumps(config | {"names": names})]
         line += ["--test", *test, "--statistics", str(dataset / "statistics.json")]
         line += ["--autoencoder", str(weights)]
         return [*line, "--rollouts", str(rollouts), "--output", str(tmp_path / "metrics.parquet")]
 
-    def figures(test: list[str]) -> list[str]:
-        line = ["figures", "--config", json.dumps({"figures": {"dpi": 40}})]
-        line += ["--metrics", str(dataset / RUNS[0] / "metrics.parquet")]
-        line += ["--histories", str(dataset / "c16-s0/history.jsonl")]
-        line += ["--rollouts", str(rollouts), "--autoencoders", str(weights)]
-        line += ["--statistics", str(dataset / "statistics.json"), "--output", str(tmp_path)]
-        keys = ("dataset", "autoencoder", "emulator", "sampler")
-        names = dict(zip(keys, ("convection", *RUNS[0].split("/")), strict=True))
-        given = {"convection": {"files": test, "fields": fields}}
-        return [*line, "--runs", json.dumps([names]), "--test", json.dumps(given)]
+    def frames(test: list[str]) -> list[str]:
+        config = {"states": {"fields": fields}, "figures": {"trajectories": 1}}
+        line = ["frames", "--config", json.dumps(config), "--test", *test]
+        line += ["--statistics", str(dataset / "statistics.json"), "--rollouts", str(rollouts)]
+        line += ["--autoencoder", str(weights), "--store", str(tmp_path / "frames.zarr")]
+        return [*line, "--manifest", str(tmp_path / "frames.json")]
 
-    for stage in (evaluate, figures):
+    for stage in (evaluate, frames):
         for test in (files, files[::-1]):
             name, *arguments = stage(test)
             done = subprocess.run(

@@ -430,14 +430,14 @@ ARTIFACTS = (
     Artifact(
         "Comparisons and paper tables",
         (
-            STUDY + "/tables/differences.csv",
-            STUDY + "/tables/valid_time.csv",
-            STUDY + "/tables/table6_vrmse.csv",
-            STUDY + "/tables/table7_vrmse_by_context.csv",
-            STUDY + "/tables/tables8_10_power_spectrum_rmse.csv",
-            STUDY + "/tables/table11_sliced_emd_density.csv",
-            STUDY + "/tables/table12_wasserstein_vertical_velocity.csv",
-            STUDY + "/tables/table13_wasserstein_density.csv",
+            STUDY + "/tables/differences.{format}",
+            STUDY + "/tables/valid_time.{format}",
+            STUDY + "/tables/table6_vrmse.{format}",
+            STUDY + "/tables/table7_vrmse_by_context.{format}",
+            STUDY + "/tables/tables8_10_power_spectrum_rmse.{format}",
+            STUDY + "/tables/table11_sliced_emd_density.{format}",
+            STUDY + "/tables/table12_wasserstein_vertical_velocity.{format}",
+            STUDY + "/tables/table13_wasserstein_density.{format}",
         ),
         "CSV, Markdown to be read and, but for differences, LaTeX",
         "Paired differences of emulators with a sign-flip test; the lead time up to which a "
@@ -476,8 +476,8 @@ ARTIFACTS = (
         "Report",
         (STUDY + "/report.html",),
         "HTML",
-        "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory by "
-        "stage, and the study itself, in one file that works offline.",
+        "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory "
+        "by stage, and the study itself, in one file that works offline.",
     ),
     Artifact(
         "Owner",

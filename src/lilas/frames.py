@@ -68,14 +68,13 @@ def make_frames(
     plain = ("trajectory", "time", "channel", *axes)
     dims = {name: plain for name in ("truth", "autoencoder", "mean", "spread")}
     dims["member"] = ("trajectory", "member", *plain[1:])
-    units = {"units": "unspecified"}
     return xr.Dataset(
         {name: (axis, np.stack([part[name] for part in parts])) for name, axis in dims.items()},
         coords={
             "trajectory": dataset["trajectory"].values[chosen],
             "lead_time": ("time", leads[places], {"units": "solver steps"}),
             "channel": text([channel.name for channel in file.channels]),
-            **{axis: (axis, file.coordinates[axis], units) for axis in axes},
+            **{axis: (axis, file.coordinates[axis]) for axis in axes},
         },
     )
 

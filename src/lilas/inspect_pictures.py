@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from lilas.figures import PALETTE, SHOWN, plt, training_curves
 
 STYLES = ("-", "--", ":", "-.")
+# The scores that tell most at a glance.
+CURVES = ("vrmse", "spread_skill", "power_spectrum_low", "power_spectrum_high")
 
 
 def spaced(count: int, most: int) -> list[int]:
@@ -70,7 +72,7 @@ def losses(history: pd.DataFrame, name: str) -> Figure:
 
 def curves(metrics: pd.DataFrame) -> Figure:
     """Draws metrics against lead time, averaged over trajectories, a line per field."""
-    names = [name for name in SHOWN if name in set(metrics["metric"])]
+    names = [name for name in CURVES if name in set(metrics["metric"])]
     fields = list(metrics["field"].unique())
     emulators = list(metrics["emulator"].unique())
     figure, axes = plt.subplots(

@@ -33,8 +33,6 @@ VIEWER_BUDGET = 12_000_000
 IMAGE_BUDGET = 7_000_000
 # By the first word of a figure's name, in the order of the page.
 CAPTIONS = {
-    "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
-    "from its first states, on the truth's colour scale.",
     "metrics": "Metrics against lead time, averaged over test trajectories. Persistence, "
     "climatology and the autoencoder's own reconstruction are dashed.",
     "compression": "Error of the reconstruction and of the emulators against the compression rate.",
@@ -42,8 +40,12 @@ CAPTIONS = {
     "ranks": "Rank histograms of the truth within the ensemble: flat where the ensemble is "
     "calibrated, a valley where it is too narrow, a hill where it is too wide.",
     "training": "Losses while training.",
+    "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
+    "from its first states, on the truth's colour scale.",
     "video": "The truth beside members of the ensemble, through lead time.",
 }
+# Figures of single trajectories, which the viewer shows too: there are many.
+FOLDED = {"rollout": "Rollouts, picture by picture", "video": "Videos"}
 # Of files with many tables; the others are called by their first heading.
 TITLES = {
     "horizons": "All metrics by horizon",
@@ -261,6 +263,7 @@ def _images(figures: Path) -> tuple[list[dict[str, str]], list[str]]:
         {
             "name": path.name,
             "type": path.suffix[1:],
+            "folder": FOLDED.get(path.stem.split("_")[0], ""),
             "caption": CAPTIONS.get(path.stem.split("_")[0], ""),
             "data": chosen[path],
         }
