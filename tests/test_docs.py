@@ -17,7 +17,14 @@ import zarr
 from safetensors import safe_open
 
 from lilas import config
-from lilas.artifacts import ARTIFACTS, INSPECTED, Artifact, artifacts_page, configuration_page
+from lilas.artifacts import (
+    ARTIFACTS,
+    INSPECTED,
+    Artifact,
+    artifacts_page,
+    configuration_page,
+    metrics_page,
+)
 from lilas.config import Study
 from lilas.files import read_json
 from test_inspect import DATA, FLOW, ROOT, artifacts  # noqa: F401
@@ -69,8 +76,12 @@ def described(artifact: Artifact, space: tuple[str, ...], fill: dict[str, str]) 
 
 @pytest.mark.parametrize(
     ("page", "text"),
-    [("artifacts.md", artifacts_page()), ("configuration.md", configuration_page())],
-    ids=["artifacts", "configuration"],
+    [
+        ("artifacts.md", artifacts_page()),
+        ("configuration.md", configuration_page()),
+        ("metrics.md", metrics_page()),
+    ],
+    ids=["artifacts", "configuration", "metrics"],
 )
 def test_pages_are_those_that_the_code_generates(page, text):
     assert (REPOSITORY / "docs" / page).read_text() == text, "run `python -m lilas.artifacts`"

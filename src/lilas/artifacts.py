@@ -615,8 +615,56 @@ def _values(entry: dict[str, Any]) -> str:
     return " ".join([kind, ", ".join(bounds)]).strip()
 
 
+# --- Metrics ----------------------------------------------------------------------------------
+
+
+def metrics_page() -> str:
+    """Returns `docs/metrics.md`: every score and curve, its formula and where it comes from."""
+    # Torch takes seconds to import; the rest of this module does without.
+    from lilas.metrics import CURVES
+    from lilas.physics import LAWS, SCORES
+
+    lines = [
+        "# Metrics",
+        "",
+        "Truth $u$, ensemble members $v_k$ of $K$, their mean $\\bar{v}$, mean over space "
+        "$\\langle \\cdot \\rangle$. Every metric is of one field at one lead time of one "
+        "trajectory, in physical units, against the truth and, for rollouts, against the "
+        "auto-encoded truth; those of laws are of whole states. What is undefined has no row: the "
+        "spread of one member, a band without modes.",
+        "",
+        "This page is generated from the registries in `src/lilas/metrics.py` and "
+        "`src/lilas/physics.py` by `python -m lilas.artifacts`.",
+        "",
+        "| metric | formula | unit | better | source |",
+        "|---|---|---|---|---|",
+    ]
+    fields = {name: f", of {', '.join(m.fields)}" for name, m in SCORES.items() if m.fields}
+    of = {law.name: f", of {system}" for system, laws in LAWS.items() for law in laws}
+    for name, metric in SCORES.items():
+        unit = "the field's" if metric.units == "field" else metric.units
+        limits = fields.get(name, "") + of.get(name, "")
+        lines.append(
+            f"| `{name}`{limits} | {_formula(metric.formula)} | {unit} | {metric.orientation} "
+            f"| {metric.reference} |"
+        )
+    lines += ["", "Curves, kept at lead times that double, against the truth:", ""]
+    lines += ["| curve | formula | unit | along | source |", "|---|---|---|---|---|"]
+    for name, curve in CURVES.items():
+        unit = "1" if curve.units == "1" else "the field's, squared"
+        lines.append(
+            f"| `{name}` | {_formula(curve.formula)} | {unit} | {curve.at} | {curve.reference} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _formula(latex: str) -> str:
+    return f"${latex}$".replace("|", "\\|")
+
+
 def main() -> None:
-    """Writes both pages into `docs/` of the current folder."""
+    """Writes the pages into `docs/` of the current folder."""
+    Path("docs/metrics.md").write_text(metrics_page())
     Path("docs/artifacts.md").write_text(artifacts_page())
     Path("docs/configuration.md").write_text(configuration_page())
 
