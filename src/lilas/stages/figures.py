@@ -47,7 +47,9 @@ def main() -> None:
         for index in range(
             min(settings.trajectories, *(s.sizes["trajectory"] for s in runs.values()))
         ):
-            for field in first["channel"].values:
+            # Every field of the first trajectory; the viewer shows those of the others.
+            fields = first["channel"].values if index == 0 else first["channel"].values[:1]
+            for field in fields:
                 picture = _panels(runs, looks, index, field, settings.lead_times)
                 figures.save(picture, output / f"rollout_{dataset}_{index}_{field}", settings.dpi)
             videos.save(_video(runs, looks, index), output / f"video_{dataset}_{index}.gif")
