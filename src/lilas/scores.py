@@ -5,7 +5,7 @@ spectra, have a row per place along the curve, in `at`; the others leave it empt
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ KEYS = [
     "members",
 ]
 _ACTION = "Delete it and run again."
+# Rows of a Parquet row group, and in memory while they are written.
+GROUP = 100_000
 
 
 def write_scores(
@@ -66,11 +68,23 @@ def write_scores(
     """
     schema = SCHEMA.with_metadata({"lilas": as_json(record)})
     with atomic(path) as part, pq.ParquetWriter(part, schema) as writer:
-        for frame in frames:
-            whole = frame.assign(**{k: v for k, v in names.items() if k not in frame})
+        for group in _grouped(frames):
+            whole = group.assign(**{k: v for k, v in names.items() if k not in group})
             if "at" not in whole:
                 whole["at"] = np.nan
             writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], schema, safe=True))
+
+
+def _grouped(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yields the frames joined to about GROUP rows: many small row groups read slowly."""
+    waiting: list[pd.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= GROUP:
+            yield pd.concat(waiting, ignore_index=True)
+            waiting = []
+    if waiting:
+        yield pd.concat(waiting, ignore_index=True)
 
 
 def read_scores(path: Path) -> pd.DataFrame:
