@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from matplotlib.colors import LogNorm, to_hex, to_rgb
 
-from lilas import figures, metrics, panels
+from lilas import figures, panels, spectra
 from lilas.errors import LilasError
 from lilas.files import write_json
 from lilas.provenance import as_json
@@ -267,7 +267,7 @@ def test_spectra_are_means_over_trajectories_beside_the_truth() -> None:
     true = next(line for line in ax.lines if line.get_color() == figures.FIXED["truth"])
     np.testing.assert_allclose(true.get_xydata(), np.stack([k, 1.5 * power], 1))
     # The dotted lines part the bands of the metrics.
-    inside = metrics.bands(torch.from_numpy(k))
+    inside = spectra.bands(torch.from_numpy(k))
     edges = sorted(line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":")
     assert len(edges) == 3
     for edge, (name, after) in zip(edges, itertools.pairwise(inside), strict=True):

@@ -303,7 +303,7 @@ def compression_curves(table: pd.DataFrame, study: Looks) -> plt.Figure:
 def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
     """Draws isotropic power spectra of one dataset, a row per field, a column per lead time.
 
-    Dotted lines part the low, mid and high bands (`lilas.metrics.bands`).
+    Dotted lines part the low, mid and high bands (`lilas.spectra.bands`).
 
     Args:
         curves: Of `mean_curves`.
