@@ -384,10 +384,10 @@ def test_tables_and_figures_are_in_reading_order(inputs):
     found = [
         text.index(part)
         for part in (
-            'alt="rollout_rayleigh_benard_0_buoyancy.png"',
             'alt="training.png"',
-            'alt="video_rayleigh_benard_0.gif"',
             'alt="other.png"',
+            'alt="rollout_rayleigh_benard_0_buoyancy.png"',
+            'alt="video_rayleigh_benard_0.gif"',
             "<summary>table9",
             "<summary>Ten &lt;i&gt;x&lt;/i&gt;</summary>",
             "<summary>All metrics by horizon",
