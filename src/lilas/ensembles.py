@@ -80,8 +80,13 @@ class Ensemble:
     @cached_property
     def mean(self) -> Tensor:
         """v̄ = (1/K) Σ v_k (*leading, *space), in the members' precision."""
-        means = [members.mean(0, dtype=torch.double) for (members,) in self.blocks()]
-        return self.unflatten([mean.to(self.v.dtype) for mean in means])
+        found = []
+        for (members,) in self.blocks():
+            total = torch.zeros_like(members[0], dtype=torch.double)
+            for member in members:
+                total += member
+            found.append((total / self.members).to(self.v.dtype))
+        return self.unflatten(found)
 
     @cached_property
     def products(self) -> Tensor:

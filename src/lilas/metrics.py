@@ -100,21 +100,25 @@ class Comparison:
     @cached_property
     def member_errors(self) -> tuple[Tensor, Tensor]:
         """<|v_k - u|> and sqrt(<(v_k - u)²>), both averaged over members (*leading)."""
-        absolute, rms = [], []
+        found = []
         for members, truth in self.ensemble.blocks(self.u):
-            error = (members - truth).flatten(2)
-            for norms, order in ((absolute, 1), (rms, 2)):
-                norm = torch.linalg.vector_norm(error, order, dim=-1, dtype=torch.double)
-                norms.append(norm.mean(0) / self.ensemble.points ** (1 / order))
-        return self.ensemble.unflatten(absolute), self.ensemble.unflatten(rms)
+            # One member's error fits a cache where all of them do not.
+            errors = ((member - truth).flatten(1).double() for member in members)
+            norms = [torch.stack([e.abs().mean(-1), e.square().mean(-1).sqrt()]) for e in errors]
+            found.append(torch.stack(norms).mean(0).T)
+        absolute, rms = self.ensemble.unflatten(found).unbind(-1)
+        return absolute, rms
 
     @cached_property
     def ranks(self) -> tuple[Tensor, Tensor]:
         """How many members lie below the truth, and how many not above it (*leading, *space)."""
         below, not_above = [], []
         for members, truth in self.ensemble.blocks(self.u):
-            below.append((members < truth).sum(0, dtype=torch.int16))
-            not_above.append((members <= truth).sum(0, dtype=torch.int16))
+            for counts in (below, not_above):
+                counts.append(torch.zeros_like(truth, dtype=torch.int16))
+            for member in members:
+                below[-1] += member < truth
+                not_above[-1] += member <= truth
         return self.ensemble.unflatten(below), self.ensemble.unflatten(not_above)
 
     @cached_property
