@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 from lilas import cli
 from lilas.data.well import write_well
-from lilas.inspect import Ranges
+from lilas.inspect import Ranges, _array_ranges
 from lilas.inspect_pictures import plane
 from lilas.weights import write_weights
 
@@ -249,6 +249,16 @@ def test_ranges_of_blocks_are_those_of_the_whole():
         assert ranges.low[i] == values[:, i].min()
         assert ranges.high[i] == values[:, i].max()
         assert ranges.sum[i] / ranges.count[i] == pytest.approx(values[:, i].mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("chunks", [(3, 2, 4), (2, 3, 4), (5, 4, 3)])
+def test_ranges_of_a_store_hold_however_it_is_chunked(tmp_path, chunks):
+    values = np.random.default_rng(0).normal(size=(5, 4, 6))
+    array = zarr.create_array(tmp_path / "a.zarr", data=values, chunks=chunks)
+    ranges = _array_ranges(array, ("time", "channel", "x"))
+    np.testing.assert_array_equal(ranges.low, values.min((0, 2)))
+    np.testing.assert_array_equal(ranges.high, values.max((0, 2)))
+    np.testing.assert_allclose(ranges.sum / ranges.count, values.mean((0, 2)), rtol=1e-12)
 
 
 def test_ranges_count_what_is_not_finite_and_leave_it_out():

@@ -89,7 +89,7 @@ def inspect(path: Path) -> Inspection:
 def _unknown(path: Path) -> LilasError:
     found = "a folder" if path.is_dir() else "something else"
     known = "; ".join(f"{name} ({what})" for name, what in INSPECTED.items())
-    return broken(path, "an artifact of LILAS", found, f"Kinds: {known}.")
+    return broken(path, "a file of a kind that inspect knows", found, f"They are: {known}.")
 
 
 # --- Ranges -----------------------------------------------------------------------------------
@@ -135,21 +135,15 @@ def _state_ranges(
     return ranges
 
 
-def _array_ranges(path: Path, array: zarr.Array, dims: tuple[str, ...]) -> Ranges:
-    """Returns the ranges of a store's array, read a chunk at a time.
-
-    Raises:
-        LilasError: its chunks split the channels.
-    """
+def _array_ranges(array: zarr.Array, dims: tuple[str, ...]) -> Ranges:
+    """Returns the ranges of a store's array, read a chunk of all channels at a time."""
     axis = dims.index("channel")
-    if array.chunks[axis] != array.shape[axis]:
-        found = f"chunks of {array.chunks[axis]}"
-        raise broken(path, f"chunks of all {array.shape[axis]} channels", found, ELSEWHERE)
     ranges = Ranges(array.shape[axis])
-    counts = [-(-size // chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)]
+    chunks = [*array.chunks[:axis], array.shape[axis], *array.chunks[axis + 1 :]]
+    counts = [-(-size // chunk) for size, chunk in zip(array.shape, chunks, strict=True)]
     for place in _shown(list(np.ndindex(*counts))):
         block = tuple(
-            slice(i * chunk, (i + 1) * chunk) for i, chunk in zip(place, array.chunks, strict=True)
+            slice(i * chunk, (i + 1) * chunk) for i, chunk in zip(place, chunks, strict=True)
         )
         ranges.add(array[block], axis)
     return ranges
@@ -486,7 +480,7 @@ def _latents(path: Path, dataset: xr.Dataset) -> Inspection:
         facts["features"] = ", ".join(dataset["feature"].values)
         what = f"latents of {dataset.dataset}"
     facts["files"] = ", ".join(dict.fromkeys(dataset["file"].values))
-    ranges = _array_ranges(path, array, latent.dims)
+    ranges = _array_ranges(array, latent.dims)
     channels = [f"latent {i}" for i in range(latent.sizes["channel"])]
     lines = [f"{path}: {what}", "", *_facts(facts), "", "Channels", *ranges.lines(channels)]
     lines += _origin(record)
@@ -571,7 +565,7 @@ def _frames(path: Path, dataset: xr.Dataset) -> Inspection:
     facts["trajectories"] = _plain(dataset["trajectory"].values.tolist())
     lines = [f"{path}: frames, decoded rollouts beside the truth", "", *_facts(facts)]
     for name in ("truth", "mean", "spread"):
-        ranges = _array_ranges(path, zarr.open_array(path, path=name, mode="r"), truth.dims)
+        ranges = _array_ranges(zarr.open_array(path, path=name, mode="r"), truth.dims)
         lines += ["", f"Channels of {name}", *ranges.lines(dataset["channel"].values.tolist())]
 
     def draw() -> Figure:
