@@ -179,6 +179,15 @@ def test_a_constant_correlates_with_nothing(level: float) -> None:
             assert score["correlation"].item() == 0.0
 
 
+def test_what_varies_by_rounding_correlates_with_nothing() -> None:
+    u = torch.full((8, 8), 0.1)
+    u[::2] = torch.nextafter(u[0, 0], torch.tensor(1.0))
+    assert evaluate(u, u[None], spatial=2, names=["correlation"])["correlation"].item() == 0.0
+    u[::2] = 0.1 + 1e-6
+    found = evaluate(u, u[None], spatial=2, names=["correlation"])["correlation"].item()
+    assert found == pytest.approx(1.0, rel=1e-12)
+
+
 def test_sliced_emd_is_of_density_alone() -> None:
     u, v = noise(8, 6).abs(), noise(3, 8, 6, seed=1).abs()
     assert METRICS["sliced_emd"].fields == ("density",)
