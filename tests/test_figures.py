@@ -369,6 +369,7 @@ def frames(run: tuple[str, str, str], leads: list[int], value: float = 0.0) -> x
             "member": (("trajectory", "member", *dims[1:]), member),
         },
         {
+            "trajectory": [3, 8],
             "lead_time": ("time", leads),
             "channel": np.array(["u", "pressure"], dtype=object),
             "x": ("x", np.arange(8.0), {"units": "m"}),
@@ -473,9 +474,9 @@ def test_the_stage_draws_what_a_study_has(tmp_path, monkeypatch) -> None:
     inputs = ["--metrics", *files, "--histories", history, "--frames", *manifests]
     # One trajectory is there, of the five asked for.
     numbers = {f"{kind}_flow" for kind in ("metrics", "compression", "spectra", "ranks")}
-    pictures = {"training", "rollout_flow_0_u", "rollout_flow_0_pressure"}
+    pictures = {"training", "rollout_flow_3_u", "rollout_flow_3_pressure"}
     both = {f"{name}.{kind}" for name in numbers | pictures for kind in ("png", "pdf")}
-    assert draw("all", *inputs) == both | {"video_flow_0.gif"}
+    assert draw("all", *inputs) == both | {"video_flow_3.gif"}
     # Baselines alone have one compression, no curves, no training and no rollout.
     cells.head(0).to_csv(root / "horizons.csv", index=False)
     assert draw("few", "--metrics", files[-1]) == {"metrics_flow.png", "metrics_flow.pdf"}

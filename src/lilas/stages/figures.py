@@ -49,10 +49,11 @@ def main() -> None:
         ):
             # Every field of the first trajectory; the viewer shows those of the others.
             fields = first["channel"].values if index == 0 else first["channel"].values[:1]
+            name = f"{dataset}_{first['trajectory'].values[index]}"
             for field in fields:
                 picture = _panels(runs, looks, index, field, settings.lead_times)
-                figures.save(picture, output / f"rollout_{dataset}_{index}_{field}", settings.dpi)
-            videos.save(_video(runs, looks, index), output / f"video_{dataset}_{index}.gif")
+                figures.save(picture, output / f"rollout_{name}_{field}", settings.dpi)
+            videos.save(_video(runs, looks, index), output / f"video_{name}.gif")
 
 
 def _numbers(
