@@ -218,7 +218,7 @@ def test_changed_data_are_reported(results):
     now = path.stat()
     os.utime(path, ns=(now.st_atime_ns, now.st_mtime_ns + 1))
     found = trace(f"{CELL}/ab/vrmse/1-2", results)
-    assert found.problems == ["train: data/b.hdf5 has another size or time now"]
+    assert found.problems == ["data/b.hdf5 has another size or time now"]
     assert "train: data files (2) in data, 8 bytes, 1 CHANGED" in "\n".join(found.lines)
 
 
@@ -243,6 +243,9 @@ def test_a_stale_table_is_reported(results, number, stale):
 def test_unknown_cells_and_missing_files_are_errors(results):
     with pytest.raises(LilasError, match=f"Did you mean.* {CELL}/ab/vrmse/1-2"):
         trace(f"{CELL}/ab/vrmse/1-20", results)
+    fields = f"Did you mean {CELL}/ab/wasserstein:velocity_y/3-4[?]"
+    with pytest.raises(LilasError, match=fields):
+        trace(f"{CELL}/ab/wasserstein/3-4", results)
     with pytest.raises(LilasError, match=r"no cell 'x'. One is"):
         trace("x", results)
     with pytest.raises(LilasError, match="elsewhere/tables: expected tables with cells"):

@@ -132,7 +132,14 @@ def _find(folder: Path, cell: str) -> dict[Path, dict[str, str]]:
         action = "Name the results with --results, or run snakemake to make them."
         raise broken(folder / "tables", "tables with cells (*.csv)", "none", action)
     if not found:
-        near = difflib.get_close_matches(cell, dict.fromkeys(known), n=3)
+        # Of a metric that has a row per field, a cell without one is short of no more than that.
+        head, _, horizon = cell.rpartition("/")
+        near = [
+            name for name in known if name.startswith(f"{head}:") and name.endswith(f"/{horizon}")
+        ]
+        near = list(dict.fromkeys(near)) or difflib.get_close_matches(
+            cell, dict.fromkeys(known), n=3
+        )
         hint = f"Did you mean {' or '.join(near)}?" if near else f"One is {known[0]}."
         raise LilasError(f"{folder / 'tables'}: no cell {cell!r}. {hint}")
     return found
@@ -187,8 +194,8 @@ def _rows(found: Trace, path: Path, name: Name) -> float:
     found.lines += [
         f"Rows   {path}",
         f"       {len(rows)} of {len(scores)}: {filters}, lead_time {leads.min()} to {leads.max()}",
-        f"       {rows['trajectory'].nunique()} trajectories x {rows['field'].nunique()} fields x "
-        f"{leads.nunique()} lead times: {name.metric} {mean:.6g}",
+        f"       trajectories {rows['trajectory'].nunique()} x fields {rows['field'].nunique()} x "
+        f"lead times {leads.nunique()}: {name.metric} {mean:.6g}",
     ]
     return float(mean)
 
@@ -237,7 +244,9 @@ def _data(found: Trace, record: dict[str, Any], name: str, indent: str) -> None:
     found.lines.append(
         f"{indent}{name}: data files ({len(entries)}) in {folders}, {total:,} bytes, {state}"
     )
-    found.problems += [line for line in changed if line not in found.problems]
+    # A data file is an input of several stages, under several names: one line says that it changed.
+    problems = (line.removeprefix(f"{name}: ") for line in changed)
+    found.problems += [line for line in problems if line not in found.problems]
 
 
 def _input(
