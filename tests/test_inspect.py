@@ -513,9 +513,9 @@ def refused(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
-        ("notes.txt", "hello", "Kinds: data file"),
+        ("notes.txt", "hello", "They are: data file"),
         ("folder", None, "found a folder"),
-        ("other.json", '{"a": 1}', "Kinds: data file"),
+        ("other.json", '{"a": 1}', "They are: data file"),
         ("broken.json", "{", "text that breaks"),
         ("foreign.zarr", None, "expected a Zarr store"),
         ("foreign.pt", "no", "expected a checkpoint"),
