@@ -400,7 +400,7 @@ def test_figures_beyond_the_budget_are_named_instead(inputs, monkeypatch):
     monkeypatch.setattr(report, "IMAGE_BUDGET", 1000)
     text = render(**inputs | {"frames": []})
     assert 'alt="training.png"' in text
-    assert "too large for this page: video_rayleigh_benard_0.gif." in text
+    assert "left out to keep this page small: video_rayleigh_benard_0.gif." in text
 
 
 def test_the_budgets_and_plotly_stay_under_25_megabytes():
@@ -521,11 +521,11 @@ def test_an_answer_says_what_it_rests_on():
     assert found.sentence == (
         "Latent diffusion has a lower error than persistence and climatology, by more than chance "
         "at every horizon. It is better than the best neural solver at every horizon. Its ensemble "
-        "is surer than it should be (spread/skill below 1) at every horizon."
+        "is overconfident (spread/skill below 1) at every horizon."
     )
     assert found.horizons == [
-        "Lead times 1-9: diffusion (c32) 0.200 [0.160, 0.240]; better than persistence 0.500 "
-        "(intervals apart); better than climatology 1.000 (intervals apart); better than "
+        "Lead times 1-9: diffusion (c32) has VRMSE 0.200 [0.160, 0.240]; better than persistence "
+        "0.500 (intervals apart); better than climatology 1.000 (intervals apart); better than "
         "solver (c32) 0.300 (p = 0.004); spread/skill 0.500 [0.460, 0.540]"
     ]
 

@@ -76,7 +76,7 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
             contest = _contest(best, solvers.iloc[solvers["value"].argmin()], differences)
             contests.append(contest)
             solver.setdefault(contest.word, []).append(horizon)
-        text = f"Lead times {horizon}: {best['run']} {estimate(best)}; "
+        text = f"Lead times {horizon}: {best['run']} has VRMSE {estimate(best)}; "
         text += "; ".join(f"{contest.word} {contest.other}" for contest in contests)
         for _, cell in ratio[
             (ratio["horizon"] == horizon) & (ratio["run"] == best["run"])
@@ -154,7 +154,7 @@ def _p(run: pd.Series, other: pd.Series, differences: pd.DataFrame) -> float | N
 def _calibration(ratio: float) -> str:
     low, high = CALIBRATED
     if ratio < low:
-        return "surer than it should be (spread/skill below 1)"
+        return "overconfident (spread/skill below 1)"
     if ratio > high:
-        return "less sure than it could be (spread/skill above 1)"
+        return "underconfident (spread/skill above 1)"
     return "about as wide as its error (spread/skill near 1)"

@@ -33,16 +33,20 @@ VIEWER_BUDGET = 12_000_000
 IMAGE_BUDGET = 7_000_000
 # By the first word of a figure's name, in the order of the page.
 CAPTIONS = {
-    "metrics": "Metrics against lead time, averaged over test trajectories. Persistence, "
-    "climatology and the autoencoder's own reconstruction are dashed.",
-    "compression": "Error of the reconstruction and of the emulators against the compression rate.",
-    "spectra": "Power spectra of the truth and of the rollouts at several lead times.",
+    "metrics": "Metrics against lead time, averaged over test trajectories and fields; bands are "
+    "95 % normal intervals of the mean over trajectories. Persistence, climatology and the "
+    "autoencoder's own reconstruction are for comparison.",
+    "compression": "Error of the emulators and of the autoencoder's own reconstruction against the "
+    "compression rate, by horizon; bars are 95 % bootstrap intervals over trajectories.",
+    "spectra": "Power spectra of the truth, of the rollouts and of the autoencoder's own "
+    "reconstruction at several lead times; dotted lines part the bands of the spectral errors.",
     "ranks": "Rank histograms of the truth within the ensemble: flat where the ensemble is "
     "calibrated, a valley where it is too narrow, a hill where it is too wide.",
-    "training": "Losses while training.",
+    "training": "Losses on the training and the validation split, by training step.",
     "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
     "from its first states, on the truth's colour scale.",
-    "video": "The truth beside members of the ensemble, through lead time.",
+    "video": "The truth beside two members of the ensemble and the solver, where there are such, "
+    "through lead time.",
 }
 # Figures of single trajectories, which the viewer shows too: there are many.
 FOLDED = {"rollout": "Rollouts, picture by picture", "video": "Videos"}
