@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -28,6 +29,14 @@ SMALLER = ("c128-s0", "diffusion-s0", "ab_c1")
 BOUND = ("c32-s0", "reconstruction", "")
 KEPT = ("", "persistence", "")
 RUNS = [SOLVER, ENSEMBLE, AGAIN, SMALLER, BOUND, KEPT]
+
+
+@pytest.fixture(autouse=True)
+def no_figures() -> Iterator[None]:
+    """Figures that other tests left open are not this one's."""
+    figures.plt.close("all")
+    yield
+    figures.plt.close("all")
 
 
 def names(run: tuple[str, str, str], dataset: str = "flow") -> dict[str, object]:
@@ -121,21 +130,21 @@ def known() -> pd.DataFrame:
     return scalars(ENSEMBLE, first | second | later)
 
 
-def test_means_over_trajectories_and_fields_with_their_standard_error() -> None:
+def test_means_over_trajectories_and_fields_with_their_interval() -> None:
     misleading = known().assign(relative_to="autoencoder", value=99.0)
     frame = pd.concat([known(), misleading]).astype({"relative_to": "category"})
     means = figures.mean_metrics([frame]).set_index("lead_time")
-    # Trajectories are 2 and 4: mean 3, standard deviation sqrt(2), of the mean 1.
-    assert means.loc[1, "value"] == 3
-    assert means.loc[1, "error"] == pytest.approx(1.96)
-    assert (means.loc[5, ["value", "error", "trajectories"]] == [2, 0, 2]).all()
+    # Trajectories are 2 and 4: a quarter of the resamples holds only the one, or the other.
+    assert (means.loc[1, ["value", "low", "high", "trajectories"]] == [3, 2, 4, 2]).all()
+    assert (means.loc[5, ["value", "low", "high", "trajectories"]] == [2, 2, 2, 2]).all()
     assert means.loc[1, KEYS].to_dict() == names(ENSEMBLE)
 
 
-def test_a_single_trajectory_has_no_error() -> None:
+def test_a_single_trajectory_has_no_interval() -> None:
     rows = known()
     means = figures.mean_metrics([rows[rows["trajectory"] == 0]])
-    assert (means["error"] == 0).all()
+    assert (means["low"] == means["value"]).all()
+    assert (means["high"] == means["value"]).all()
     assert (means["trajectories"] == 1).all()
 
 
@@ -172,8 +181,8 @@ def test_metric_curves_draw_means_and_bands_of_every_file() -> None:
     np.testing.assert_allclose(line.get_xydata(), [[1, 3], [5, 2]])
     assert line.get_color() == looks[ENSEMBLE].colour
     band = ax.collections[0].get_paths()[0].vertices
-    assert band[band[:, 0] == 1, 1].min() == pytest.approx(3 - 1.96)
-    assert band[band[:, 0] == 1, 1].max() == pytest.approx(3 + 1.96)
+    assert band[band[:, 0] == 1, 1].min() == 2
+    assert band[band[:, 0] == 1, 1].max() == 4
     assert to_hex(ax.collections[0].get_facecolor()[0]).upper() == looks[ENSEMBLE].colour
     np.testing.assert_array_equal(shown(ax, "persistence").get_ydata(), 1.5)
     assert shown(ax, "persistence").is_dashed()

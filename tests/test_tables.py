@@ -291,7 +291,7 @@ def test_valid_times_by_hand():
     assert vrmse["censored"].tolist() == [False, False, True, False]
     table = csv(valid_time_tables(times), "criterion").set_index("criterion")
     assert table.loc["VRMSE > 0.5", "value"] == pytest.approx((2 + 0 + 12 + 10) / 4)
-    assert table.loc["VRMSE > 0.5", "never"] == pytest.approx(1 / 4)
+    assert table.loc["VRMSE > 0.5", "valid_to_end"] == pytest.approx(1 / 4)
     # The other field is lost one lead time later: 4, 2 and twice never.
     assert table.loc["correlation < 0.8", "value"] == pytest.approx((3 + 1 + 12 + 11) / 4)
     low, high = bootstrap_interval(np.array([[3.0], [1.0], [12.0], [11.0]]))
@@ -438,7 +438,7 @@ def test_contexts_are_pooled_and_the_papers_numbers_stand_beside():
     found = paper_tables(paper_study(), {"mine": "The Well"}, {"mine": "rayleigh_benard"})
     assert list(found) == ["table6_vrmse", "table7_vrmse_by_context"]
     title, (table,) = found["table6_vrmse"]
-    assert title == "VRMSE (Table 6)"
+    assert title == "VRMSE, as in the paper's Table 6"
     assert (table.heads, table.columns) == (["method", "compression"], ["60-180"])
     assert [row.heads for row in table.rows] == [
         ("persistence", "-"),
@@ -575,7 +575,7 @@ def test_markdown(table):
 def test_latex_is_escaped_and_balanced(table):
     text = latex("Title #1", [table, table])
     lines = text.splitlines()
-    assert r"a\_b \& 50\% & x & 0.500 [0.250, 0.750], paper 0.146 & - \\" in lines
+    assert r"a\_b \& 50\% & x & 0.500 [0.250, 0.750], paper 0.146 & -- \\" in lines
     special = r"\{c\} & \#\textasciitilde{}\textasciicircum{}\textbackslash{}$<$\$"
     assert rf"{special} & \textbf{{0.125}} & 2.000 [1.000, 3.000] \\" in lines
     assert r"\caption{Title \#1}" in lines

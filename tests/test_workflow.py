@@ -195,7 +195,7 @@ def test_nothing_is_left_to_do_after_a_run(miniature):
             },
         ),
         ("loss: vmse", "loss: mse", {"emulator", "rollout", *DOWNSTREAM}),
-        ("# The miniature", "# A comment in the study", {"claims", "report"}),
+        ("# The miniature", "# A comment in the study", {"report"}),
     ],
     ids=["plot", "sampler", "horizons", "learning-rate", "one-emulator", "comment"],
 )
@@ -270,6 +270,7 @@ def test_a_new_metric_is_one_function_and_samples_nothing(miniature, tmp_path):
         ("method: direct", "method: ab", ["emulators.solver.samplers", "direct"]),
         ("{optimizer: soap", "{optimiser: soap", ["per_dataset.convection", "optimizer"]),
         ("roll: [x]", "rol: [x]", ["datasets.convection.augment", "rol"]),
+        ("samplers:\n  ab4", "figures: {}\nfigures: {}\nsamplers:\n  ab4", ["'figures'", "second"]),
     ],
 )
 def test_a_bad_study_is_refused_before_the_dag(pipeline, old, new, words):

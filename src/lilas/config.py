@@ -865,15 +865,32 @@ def read_study(path: str | Path) -> Study:
         LilasError: the file is not YAML, a key is unknown, or a value is not allowed.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        text = Path(path).read_text()
+        values = yaml.safe_load(text)
     except (OSError, yaml.YAMLError) as error:
         raise LilasError(f"{path}: cannot be read as YAML: {error}") from None
+    _refuse_repeated(path, yaml.compose(text, yaml.SafeLoader))
     if not isinstance(values, dict):
         raise LilasError(f"{path}: a study is a mapping with keys {', '.join(Study.model_fields)}")
     try:
         return Study(**_numbers(values))
     except ValidationError as error:
         raise LilasError(f"{path}: {describe(error, Study)}") from None
+
+
+def _refuse_repeated(path: str | Path, node: yaml.Node | None) -> None:
+    """Refuses a mapping that has a key twice, of which YAML would keep the last without a word."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise LilasError(f"{path}: line {line} has the key {key.value!r} a second time")
+            seen.add(key.value)
+            _refuse_repeated(path, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated(path, item)
 
 
 def _numbers(value: Any) -> Any:

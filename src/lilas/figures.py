@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from lilas.errors import LilasError
 from lilas.scores import KEYS
 from lilas.tables import label_runs
+from lilas.uncertainty import bootstrap_interval
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -159,8 +160,8 @@ def mean_metrics(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         frames: Rows of scalar metrics, of whole runs each (`lilas.scores.read_scores`).
 
     Returns:
-        Columns: KEYS, metric, lead_time, value, error (1.96 standard errors of the mean over
-        trajectories; 0 for a single one), trajectories.
+        Columns: KEYS, metric, lead_time, value, low, high (95 % bootstrap interval of the mean over
+        trajectories; the value itself for a single one), trajectories.
 
     Raises:
         LilasError: a run has CRPS without an RMSE to scale it.
@@ -178,15 +179,13 @@ def mean_metrics(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
                 wide["crps"] = _relative_crps(wide, "/".join(str(name) for name in run))
             tidy = wide[[name for name in SHOWN if name in wide]].melt(ignore_index=False).dropna()
             by_trajectory = tidy.groupby(["trajectory", "lead_time", "metric"])["value"].mean()
-            tidy = by_trajectory.groupby(["lead_time", "metric"]).agg(
-                value="mean", error=_error, trajectories="size"
-            )
-            parts.append(tidy.reset_index().assign(**dict(zip(KEYS, run, strict=True))))
+            cells = by_trajectory.unstack("trajectory")
+            value = cells.mean(axis=1)
+            low, high = bootstrap_interval(cells.to_numpy().T) or (value, value)
+            tidy = pd.DataFrame({"value": value, "low": low, "high": high}).reset_index()
+            own = dict(zip(KEYS, run, strict=True)) | {"trajectories": cells.shape[1]}
+            parts.append(tidy.assign(**own))
     return pd.concat(parts, ignore_index=True)
-
-
-def _error(values: pd.Series) -> float:
-    return 1.96 * float(values.std()) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def _relative_crps(wide: pd.DataFrame, run: str) -> pd.Series:
@@ -223,7 +222,7 @@ def metric_curves(means: pd.DataFrame, study: Looks) -> plt.Figure:
     """Draws metrics of one dataset against lead time (paper, Figures 5, 8 and 9).
 
     Args:
-        means: Of `mean_metrics`; bands are its errors.
+        means: Of `mean_metrics`; bands are its intervals.
         study: The looks of its runs.
     """
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 6.0), sharex=True, layout="constrained")
@@ -231,12 +230,11 @@ def metric_curves(means: pd.DataFrame, study: Looks) -> plt.Figure:
         rows = means[means["metric"] == name]
         for place, (look, part) in enumerate(_runs(rows, study)):
             part = part.sort_values("lead_time")
-            value, error = part["value"], part["error"]
             # Markers of different runs do not hide each other.
             every = (0.02 + 0.06 * (place % 4), 0.25)
-            _line(ax, look, part["lead_time"], value, markevery=every)
+            _line(ax, look, part["lead_time"], part["value"], markevery=every)
             ax.fill_between(
-                part["lead_time"], value - error, value + error, color=look.colour, alpha=0.18, lw=0
+                part["lead_time"], part["low"], part["high"], color=look.colour, alpha=0.18, lw=0
             )
         if name == "spread_skill":
             ax.axhline(1, color="grey", linewidth=0.8)

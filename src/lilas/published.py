@@ -70,37 +70,37 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout("table6_vrmse", "VRMSE (Table 6)", {"": "vrmse"}, "vrmse"),
+    Layout("table6_vrmse", "VRMSE, as in the paper's Table 6", {"": "vrmse"}, "vrmse"),
     Layout(
         "table7_vrmse_by_context",
-        "VRMSE by context (Table 7)",
+        "VRMSE by context, as in the paper's Table 7",
         {"": "vrmse"},
         "vrmse",
         contexts=True,
     ),
     Layout(
         "tables8_10_power_spectrum_rmse",
-        "Relative RMSE of the power spectrum (Tables 8 to 10)",
+        "Relative RMSE of the power spectrum, as in the paper's Tables 8 to 10",
         {band: f"power_spectrum_{band}" for band in ("low", "mid", "high")},
         "power_spectrum_rmse",
     ),
     Layout(
         "table11_sliced_emd_density",
-        "Sliced earth mover's distance of density (Table 11)",
+        "Sliced earth mover's distance of density, as in the paper's Table 11",
         {"": "sliced_emd"},
         "distance",
         "density",
     ),
     Layout(
         "table12_wasserstein_vertical_velocity",
-        "Wasserstein distance of the vertical velocity (Table 12)",
+        "Wasserstein distance of the vertical velocity, as in the paper's Table 12",
         {"": "wasserstein"},
         "distance",
         "vertical velocity",
     ),
     Layout(
         "table13_wasserstein_density",
-        "Wasserstein distance of density (Table 13)",
+        "Wasserstein distance of density, as in the paper's Table 13",
         {"": "wasserstein"},
         "distance",
         "density",
@@ -300,7 +300,7 @@ def _note(layout: Layout, chosen: Matrix, source: str, shown: bool) -> str:
     )
     parts.append(
         f"In brackets: {LEVEL * 100:.0f} % bootstrap interval of the mean over trajectories "
-        f"({RESAMPLES:,} resamples), blind to how trainings differ."
+        f"({RESAMPLES:,} resamples), which does not cover how trainings differ."
         if trajectories > 1
         else "One trajectory has no interval."
     )

@@ -23,18 +23,18 @@ from lilas.answer import answer, estimate
 from lilas.errors import broken
 from lilas.figures import METHODS, looks
 from lilas.files import read_json
-from lilas.provenance import LIBRARIES, PACKAGE
+from lilas.provenance import LIBRARIES, PACKAGE, VERSIONS
 from lilas.scores import scores_record
 from lilas.viewer import Viewer, embed
 
 PAGE = PACKAGE / "page"
 # Bytes of base64. With 5 MB of Plotly and the text, the page stays under 25 MB.
-VIEWER_BUDGET = 12_000_000
-IMAGE_BUDGET = 7_000_000
+VIEWER_BUDGET = 11_000_000
+IMAGE_BUDGET = 8_000_000
 # By the first word of a figure's name, in the order of the page.
 CAPTIONS = {
     "metrics": "Metrics against lead time, averaged over test trajectories and fields; bands are "
-    "95 % normal intervals of the mean over trajectories. Persistence, climatology and the "
+    "95 % bootstrap intervals over trajectories. Persistence, climatology and the "
     "autoencoder's own reconstruction are for comparison.",
     "compression": "Error of the emulators and of the autoencoder's own reconstruction against the "
     "compression rate, by horizon; bars are 95 % bootstrap intervals over trajectories.",
@@ -127,10 +127,13 @@ def stage_costs(root: Path, data: Path) -> pd.DataFrame:
     paths = [*sorted(data.glob("*/*/benchmarks/*.tsv")), *sorted(root.rglob("benchmarks/**/*.tsv"))]
     for path in paths:
         table = pd.read_csv(path, sep="\t")
-        stage = re.sub(r"_(train|valid|test)(_\w+)?$", "", path.stem)
+        stage = path.stem.partition("_")[0]
         rows.append({"stage": stage, "s": table["s"].sum(), "MB": table["max_rss"].max()})
     if not rows:
         return pd.DataFrame(columns=["stage", "jobs", "seconds", "peak memory (MB)"])
+    stages = list(VERSIONS)
+    order = stages.index("evaluate")
+    rows.sort(key=lambda row: stages.index(row["stage"]) if row["stage"] in stages else order)
     grouped = pd.DataFrame(rows).groupby("stage", sort=False)
     return (
         grouped.agg(jobs=("s", "size"), seconds=("s", "sum"), peak=("MB", "max"))

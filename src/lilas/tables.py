@@ -41,8 +41,8 @@ VALID = {
 _VALID = (
     "Solver steps until a field is first further off than the criterion, against the truth; mean "
     "over test trajectories and fields. In brackets: 95 % bootstrap interval over trajectories. "
-    "never: share of forecasts that are valid to the end of their rollouts and count with its "
-    "length; the mean is that much too short."
+    "valid to end: share of forecasts that are valid to the end of their rollouts and count with "
+    "its length; the mean is that much too short."
 )
 _CELL = [*KEYS, "relative_to", "metric", "field", "horizon"]
 _NAMES = ("dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric")
@@ -408,14 +408,14 @@ def valid_time_tables(times: pd.DataFrame) -> list[Table]:
 
     Args:
         times: Of `valid_times`. Beside the mean over trajectories and fields stands the share of
-            them, "never", that stayed valid to the end: the larger, the more the mean is too short.
+            them that stayed valid to the end: the larger, the more the mean is too short.
     """
     means = by_horizon(times)
     never = by_horizon(times.assign(value=times["censored"].astype(float)))["value"]
     criterion = means["metric"].str.removeprefix("valid_time_")
     means["criterion"] = criterion.map({name: text for name, (_, text) in VALID.items()})
-    means = means.assign(run=label_runs(means), never=never, best=False)
-    return [replace(t, note=_VALID) for t in _run_tables(means, "criterion", ("never",))]
+    means = means.assign(run=label_runs(means), valid_to_end=never, best=False)
+    return [replace(t, note=_VALID) for t in _run_tables(means, "criterion", ("valid_to_end",))]
 
 
 def _run_tables(rows: pd.DataFrame, column: str, beside: tuple[str, ...] = ()) -> list[Table]:

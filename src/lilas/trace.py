@@ -22,6 +22,7 @@ from lilas.weights import read_record
 ROUNDING = 1e-5
 BASELINES = ("persistence", "climatology", "truth")
 VALID_TIME = "valid_time_"
+_TABLES_AGAIN = "Run snakemake -R tables."
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def trace(cell: str, results: Path) -> Trace:
     found.lines.append(f"Value  {value:.6g}, {'NOT as' if stale else 'as'} the table has it")
     found.problems += [
         f"{path}: has {number}, the rows of metrics give {value:.6g}: the table is stale. Run "
-        "snakemake again."
+        "snakemake -R tables."
         for path, number in stale.items()
     ]
     found.lines += ["", "Made by (each stage, then its inputs)"]
@@ -121,10 +122,10 @@ def _find(folder: Path, cell: str) -> dict[Path, dict[str, str]]:
             continue
         if missing := [name for name in ("value", "low", "high") if name not in table]:
             columns = ", ".join(missing)
-            raise broken(path, f"columns with {columns}", "none", "Run snakemake again.")
+            raise broken(path, f"columns with {columns}", "none", _TABLES_AGAIN)
         rows = table[table["cell"] == cell]
         if len(rows) > 1:
-            raise broken(path, f"one cell {cell}", f"{len(rows)}", "Run snakemake again.")
+            raise broken(path, f"one cell {cell}", f"{len(rows)}", _TABLES_AGAIN)
         if len(rows):
             found[path] = rows.iloc[0].to_dict()
         known += [name for name in table["cell"] if name]

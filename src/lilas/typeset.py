@@ -83,7 +83,9 @@ def _text(cell: Cell | None, number: Callable[[float], str]) -> str:
     text = number(cell.value)
     if cell.low is not None and cell.high is not None:
         text += f" [{number(cell.low)}, {number(cell.high)}]"
-    return text + "".join(f", {name} {value:.3g}" for name, value in cell.beside.items())
+    return text + "".join(
+        f", {name.replace('_', ' ')} {value:.3g}" for name, value in cell.beside.items()
+    )
 
 
 def markdown(title: str, tables: Sequence[Table]) -> str:
@@ -191,4 +193,5 @@ _SPECIAL = {
 
 
 def _escape(text: str) -> str:
+    text = re.sub(r"(?<=\d)-(?=\d)|^-$", "--", text)
     return re.sub(r"[\\~^<>&%$#_{}]", lambda found: _SPECIAL[found[0]], text)

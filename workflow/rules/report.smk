@@ -55,7 +55,6 @@ rule claims:
     input:
         metrics=METRICS,
         histories=HISTORIES,
-        study=STUDY_FILE,
     output:
         f"{ROOT}/claims.json",
     log:
@@ -66,12 +65,15 @@ rule claims:
         ENVIRONMENT
     params:
         config=task(horizons=HORIZONS),
+        study=STUDY_FILE,
+        # The file may change in what no claim depends on: comments, figures.
+        runs=STUDY.model_dump_json(exclude={"figures"}),
         version=VERSIONS["claims"],
         root=ROOT,
         data=CONFIG.data,
     shell:
         RUN + "claims --config {params.config:q} --metrics {input.metrics:q} "
-        "--study {input.study:q} --root {params.root:q} --data {params.data:q} "
+        "--study {params.study:q} --root {params.root:q} --data {params.data:q} "
         "--output {output:q}" + LOG
 
 

@@ -28,6 +28,12 @@ INTRO = (
     "brackets: 95 % bootstrap interval over trajectories. In bold: the best but for "
     "reconstructions."
 )
+BETTER = {
+    "lower": " (better: lower)",
+    "higher": " (better: higher)",
+    "one": " (better: closer to 1)",
+    "none": "",
+}
 PAIRED = (
     "First minus second, mean over test trajectories. In brackets: 95 % bootstrap interval over "
     "trajectories. p: two-sided sign-flip test over trajectories that the mean is 0, not "
@@ -67,7 +73,7 @@ def _sections(rows: pd.DataFrame, tables: Callable[..., list[Table]]) -> list[st
         markdown(
             metric
             + {"truth": "", "autoencoder": ", against the auto-encoded truth"}[relative_to]
-            + (f" (better: {SCORES[metric].orientation})" if metric in SCORES else ""),
+            + (BETTER[SCORES[metric].orientation] if metric in SCORES else ""),
             tables(rows, metric, relative_to),
         )
         for metric, relative_to in sorted(
