@@ -27,12 +27,10 @@ class MeanModes:
     Attributes:
         power: Isotropic power spectrum (*leading, bin), float64.
         amplitude: <|F v_k|> over members (*leading, *modes), float64.
-        transform: F v̄, complex (*leading, *modes).
     """
 
     power: Tensor
     amplitude: Tensor
-    transform: Tensor
 
 
 class Ensemble:
@@ -80,13 +78,7 @@ class Ensemble:
     @cached_property
     def mean(self) -> Tensor:
         """v̄ = (1/K) Σ v_k (*leading, *space), in the members' precision."""
-        found = []
-        for (members,) in self.blocks():
-            total = torch.zeros_like(members[0], dtype=torch.double)
-            for member in members:
-                total += member
-            found.append((total / self.members).to(self.v.dtype))
-        return self.unflatten(found)
+        return self.unflatten([_mean(members).to(self.v.dtype) for (members,) in self.blocks()])
 
     @cached_property
     def products(self) -> Tensor:
@@ -136,19 +128,32 @@ class Ensemble:
         return self.unflatten([pooled(members, self.spatial) for (members,) in self.blocks()])
 
     @cached_property
+    def transform(self) -> Tensor:
+        """F v̄, complex (*leading, *modes)."""
+        return spectra.transform(self.mean, self.spatial)
+
+    @cached_property
     def modes(self) -> MeanModes:
         """The members' Fourier modes, averaged."""
         powers, amplitudes = [], []
         for (members,) in self.blocks():
             V = spectra.transform(members, self.spatial)
             power = spectra.product(V, V)
-            powers.append(power.mean(0, dtype=torch.double))
-            amplitudes.append(power.sqrt_().mean(0, dtype=torch.double))
+            powers.append(_mean(power))
+            amplitudes.append(_mean(power.sqrt_()))
         return MeanModes(
             power=spectra.shells_of(self.v, self.spatial).average(self.unflatten(powers)),
             amplitude=self.unflatten(amplitudes),
-            transform=spectra.transform(self.mean, self.spatial),
         )
+
+
+def _mean(members: Tensor) -> Tensor:
+    """Returns the mean over members (member, …), float64."""
+    total = torch.zeros_like(members[0], dtype=torch.double)
+    # One after another: nothing as large as the members is made in double precision.
+    for member in members:
+        total += member
+    return total / len(members)
 
 
 def finite(x: Tensor) -> bool:

@@ -39,14 +39,12 @@ class Spectra:
         power_u: Of the truth.
         power_v: Of the members, averaged.
         cross: Of truth and member, without phase, averaged over members.
-        coherent: Of truth and member, with phase, averaged over members: <Re F u conj(F v)>.
     """
 
     bands: dict[str, Tensor]
     power_u: Tensor
     power_v: Tensor
     cross: Tensor
-    coherent: Tensor
 
 
 class Comparison:
@@ -138,19 +136,28 @@ class Comparison:
         return count.reshape(*leading, ranks).double() / self.ensemble.points
 
     @cached_property
+    def transform(self) -> Tensor:
+        """F u, complex (*leading, *modes)."""
+        return spectra.transform(self.u, self.spatial)
+
+    @cached_property
     def spectra(self) -> Spectra:
         """Spectra of truth and members."""
         bins, modes = spectra.shells_of(self.u, self.spatial), self.ensemble.modes
-        U = spectra.transform(self.u, self.spatial)
-        power = spectra.product(U, U)
+        power = spectra.product(self.transform, self.transform)
         return Spectra(
             bands=spectra.bands(bins.k),
             power_u=bins.average(power),
             power_v=modes.power,
-            # Both are linear in what the members have been averaged to.
+            # Linear in |F v_k|, so that its mean over members stands for all.
             cross=bins.average(power.sqrt() * modes.amplitude),
-            coherent=bins.average(spectra.product(U, modes.transform)),
         )
+
+    @cached_property
+    def coherent(self) -> Tensor:
+        """<Re F u conj(F v_k)> averaged over members, which is that of v̄ (*leading, bin)."""
+        bins = spectra.shells_of(self.u, self.spatial)
+        return bins.average(spectra.product(self.transform, self.ensemble.transform))
 
 
 # --- Metrics ----------------------------------------------------------------------------------
@@ -246,24 +253,25 @@ def _spread_skill(c: Comparison) -> Tensor | None:
     return None if spread is None else (spread + EPS_RATIO) / (c.mse.sqrt() + EPS_RATIO)
 
 
-def _power_ratio(s: Spectra) -> Tensor:
-    return (s.power_v + EPS_POWER) / (s.power_u + EPS_POWER)
+def _power_ratio(c: Comparison) -> Tensor:
+    return (c.spectra.power_v + EPS_POWER) / (c.spectra.power_u + EPS_POWER)
 
 
-def _cross_ratio(s: Spectra) -> Tensor:
-    return (s.cross + EPS_POWER) / torch.sqrt(s.power_u * s.power_v + EPS_POWER**2)
+def _cross_ratio(c: Comparison) -> Tensor:
+    powers = c.spectra.power_u * c.spectra.power_v
+    return (c.spectra.cross + EPS_POWER) / torch.sqrt(powers + EPS_POWER**2)
 
 
-def _coherence_ratio(s: Spectra) -> Tensor:
-    return spectra.coherence_of(s.coherent, s.power_u, s.power_v)
+def _coherence_ratio(c: Comparison) -> Tensor:
+    return spectra.coherence_of(c.coherent, c.spectra.power_u, c.spectra.power_v)
 
 
-def _band_error(ratio: Callable[[Spectra], Tensor], band: str, c: Comparison) -> Tensor | None:
+def _band_error(ratio: Callable[[Comparison], Tensor], band: str, c: Comparison) -> Tensor | None:
     """Returns the RMS over a band of 1 - ratio."""
     inside = c.spectra.bands.get(band)
     if inside is None:
         return None
-    return (1 - ratio(c.spectra))[..., inside].square().mean(-1).sqrt()
+    return (1 - ratio(c))[..., inside].square().mean(-1).sqrt()
 
 
 def _total(c: Comparison) -> Tensor:
