@@ -262,6 +262,27 @@ def test_every_two_emulators_are_compared_once():
     assert (found["p"] == 1).all()
 
 
+def test_emulators_with_truths_of_their_own_are_not_compared():
+    runs = [
+        {"autoencoder": autoencoder, "sampler": sampler, "relative_to": to}
+        for autoencoder in ("c4-s0", "c8-s0")
+        for sampler in "ab"
+        for to in ("truth", "autoencoder")
+    ]
+    summary = summed(*(constant(i, **run) for i, run in enumerate(runs)), horizons=[(1, 6)])
+    found = differences(summary)
+    pairs = {
+        to: {(row.first[:4] + row.first[-1], row.second[:4] + row.second[-1]) for row in part}
+        for to, part in ((to, list(rows.itertuples())) for to, rows in found.groupby("relative_to"))
+    }
+    assert pairs["autoencoder"] == {("c4-sa", "c4-sb"), ("c8-sa", "c8-sb")}
+    assert len(pairs["truth"]) == 6
+    # Nor is one the best of the other's table.
+    for to, best in (("truth", 1), ("autoencoder", 2)):
+        text = markdown("VRMSE", metric_tables(by_horizon(summary), "vrmse", to))
+        assert text.count("**") == 2 * best
+
+
 def test_a_single_emulator_has_no_differences():
     assert differences(summed(constant(1), constant(1, **REBUILT))).empty
 

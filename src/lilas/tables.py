@@ -326,8 +326,9 @@ def differences(summary: pd.DataFrame) -> pd.DataFrame:
     """Returns how much emulators differ, trajectory by trajectory, and if by chance.
 
     Every two of one dataset that begin from as many context states are a pair, and each with
-    persistence and with climatology. The interval is the bootstrap's over trajectories, p the
-    sign-flip test's (`lilas.uncertainty`), not corrected for the number of pairs and metrics.
+    persistence and with climatology. Against the auto-encoded truth, only emulators of one
+    autoencoder are: others have another truth. The interval is the bootstrap's over trajectories,
+    p the sign-flip test's (`lilas.uncertainty`), not corrected for the number of pairs and metrics.
 
     Args:
         summary: Values per trajectory, of `by_trajectory`.
@@ -357,8 +358,11 @@ def differences(summary: pd.DataFrame) -> pd.DataFrame:
         cells = pd.concat([cells[~bare], *(cells[bare].assign(context=c) for c in contexts)])
         cells["number"] = pd.factorize(cells["run"])[0]
         pairs = cells.merge(cells, on=["dataset", "context", *what], suffixes=("", "_second"))
+        one_truth = (pairs["relative_to"] == "truth") | (
+            pairs["autoencoder"] == pairs["autoencoder_second"]
+        )
         pairs = pairs[
-            (pairs["number"] < pairs["number_second"]) & pairs["method"].isin(EMULATORS)
+            (pairs["number"] < pairs["number_second"]) & pairs["method"].isin(EMULATORS) & one_truth
         ].sort_values(["number", "number_second"], kind="stable", ignore_index=True)
         pairs = pairs.rename(columns={"run": "first", "run_second": "second"})
         if pairs.empty:
@@ -380,7 +384,8 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
     """Returns one metric, a table per dataset: a row per run and field, a column per horizon.
 
     The best of each field and horizon is marked: the lowest, the highest, or the closest to one.
-    Reconstructions and the truth are bounds and never the best.
+    Reconstructions and the truth are bounds and never the best. Against the auto-encoded truth
+    there is a best of each autoencoder, for each has a truth of its own.
 
     Args:
         means: Of `by_horizon`.
@@ -397,7 +402,9 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
     best = pd.Series(False, chosen.index)
     if far is not None:
         far = far(chosen["value"].where(~chosen["method"].isin(BOUNDS)))
-        least = far.groupby([chosen[name] for name in ("dataset", "field", "horizon")])
+        among = ["dataset", "field", "horizon"]
+        among += ["autoencoder"] * (relative_to == "autoencoder")
+        least = far.groupby([chosen[name] for name in among])
         best = far == least.transform("min")
     labels = label_runs(means)[chosen.index]
     return _run_tables(chosen.assign(run=labels, best=best), "horizon")

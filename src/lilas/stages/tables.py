@@ -26,7 +26,7 @@ FIRST = ("vrmse", "spread_skill", "crps")
 INTRO = (
     "Mean over test trajectories, fields and the lead times of a horizon (solver steps). In "
     "brackets: 95 % bootstrap interval over trajectories. In bold: the best but for "
-    "reconstructions."
+    "reconstructions; against the auto-encoded truth, of each autoencoder."
 )
 BETTER = {
     "lower": " (better: lower)",
