@@ -559,10 +559,10 @@ def test_the_answer_can_differ_by_horizon():
     assert "worse than the best neural solver at lead times 10-19" in found.sentence
 
 
-def test_without_latent_diffusion_there_is_no_answer():
+def test_diffusion_in_pixel_space_is_no_latent_diffusion():
     cells = make_cells()
     pixels = cells["emulator"] == "diffusion-s0"
-    cells.loc[pixels, ["autoencoder", "compression"]] = "", 1.0
+    cells.loc[pixels, ["autoencoder", "compression"]] = "pixel-s0", 1.0
     assert answered(cells, make_differences()).answer == "Not tested."
 
 
