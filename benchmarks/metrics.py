@@ -98,7 +98,7 @@ def plain_coherence(u: Tensor, v: Tensor) -> Scores:
     k, p_u = power(u)
     p_v = power(v)[1].mean(0)
     cross = isotropic((modes(u) * modes(v).conj()).real)[1].mean(0)
-    return by_band("coherence", k, (cross + 1e-6) / (torch.sqrt(p_u * p_v) + 1e-6))
+    return by_band("coherence", k, (cross + 1e-6) / torch.sqrt((p_u + 1e-6) * (p_v + 1e-6)))
 
 
 def plain_wasserstein(u: Tensor, v: Tensor) -> Scores:

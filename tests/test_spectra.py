@@ -51,7 +51,7 @@ def test_spectra_equal_brute_force(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(found_power, power, rtol=1e-9)
     np.testing.assert_allclose(cross_spectrum(u, v, len(shape))[1], cross, rtol=1e-9)
     power_v = brute_force(v.numpy(), v.numpy())[1]
-    expected = (coherent + 1e-6) / (np.sqrt(power * power_v) + 1e-6)
+    expected = (coherent + 1e-6) / np.sqrt((power + 1e-6) * (power_v + 1e-6))
     np.testing.assert_allclose(coherence(u, v, len(shape))[1], expected, rtol=1e-9)
 
 
@@ -140,6 +140,10 @@ def test_coherence_sees_the_phase_that_the_cross_spectrum_does_not() -> None:
     torch.testing.assert_close(
         coherence(u, -u, 2)[1], -torch.ones_like(coherent), rtol=1e-3, atol=0
     )
+    # A constant knows nothing of a state that varies, and all of another constant.
+    flat = torch.ones_like(u)
+    assert coherence(u, flat, 2)[1].max() < 0.01
+    assert torch.equal(coherence(flat, flat, 2)[1], torch.ones_like(coherent))
     # Shifted by a quarter of its wave, a cosine is orthogonal to itself.
     wave = torch.cos(2 * math.pi * torch.arange(64, dtype=torch.double) / 16).expand(64, 64)
     k, shifted = coherence(wave, wave.roll(4, -1), 2)
@@ -161,7 +165,7 @@ def test_band_errors_equal_brute_force(shape: tuple[int, ...]) -> None:
         "cross_spectrum": (np.mean([m[2] for m in members], 0) + 1e-6)
         / np.sqrt(power_u * power_v + 1e-12),
         "coherence": (np.mean([m[3] for m in members], 0) + 1e-6)
-        / (np.sqrt(power_u * power_v) + 1e-6),
+        / np.sqrt((power_u + 1e-6) * (power_v + 1e-6)),
     }
     edges = [*np.geomspace(k[0], 0.5, 4), np.inf]
     scores = evaluate(u, v, spatial=len(shape))

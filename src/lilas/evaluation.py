@@ -92,9 +92,10 @@ def score(
             values = evaluate(truth[:, i : i + 1], one, spatial=spatial, names=[metric.name])
             parts.append(_rows(values, lead_times, flow.channels[i : i + 1]))
     if wanted := [i for i, lead in enumerate(lead_times) if lead in curved]:
-        one = Ensemble(ensemble.v[:, wanted], spatial)
-        for name, (at, values) in curves(truth[wanted], one, spatial=spatial).items():
-            parts.append(_curve_rows(name, at, values, [lead_times[i] for i in wanted], flow))
+        # Of all lead times: what the ensemble has computed for the scores serves here too.
+        for name, (at, values) in curves(truth, ensemble, spatial=spatial).items():
+            kept = values[wanted]
+            parts.append(_curve_rows(name, at, kept, [lead_times[i] for i in wanted], flow))
     laws = [law.name for law in LAWS[physics]] if physics else []
     if relative_to != "truth":
         laws = [name for name in laws if name not in RESIDUALS]

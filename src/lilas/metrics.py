@@ -323,11 +323,12 @@ _SPECTRAL = {
         _cross_ratio,
         r"\sqrt{\langle (1 - \frac{c + \epsilon}{\sqrt{p_u p_v + \epsilon^2}})^2 \rangle_k},"
         r"\ c = \langle |U \bar{V}| \rangle",
-        f"{_PAPER}; no phase error changes it, use coherence",
+        f"{_PAPER}; no phase error changes it, and a state without power has none: use coherence",
     ),
     "coherence": (
         _coherence_ratio,
-        r"\sqrt{\langle (1 - \frac{c + \epsilon}{\sqrt{p_u p_v} + \epsilon})^2 \rangle_k},"
+        r"\sqrt{\langle (1 - \frac{c + \epsilon}{\sqrt{(p_u + \epsilon)(p_v + \epsilon)}})^2"
+        r" \rangle_k},"
         r"\ c = \mathrm{Re} \langle U \bar{V} \rangle",
         "spectral coherence; not in the official code",
     ),
@@ -390,7 +391,13 @@ METRICS: dict[str, Metric] = {
         ),
         *(
             Metric(
-                f"{name}_{band}", partial(_band_error, ratio, band), formula, "1", "lower", source
+                f"{name}_{band}",
+                partial(_band_error, ratio, band),
+                formula,
+                "1",
+                # The best of the official one would often be a constant.
+                "none" if name == "cross_spectrum" else "lower",
+                source,
             )
             for name, (ratio, formula, source) in _SPECTRAL.items()
             for band in BANDS

@@ -116,10 +116,11 @@ def cross_spectrum(u: Tensor, v: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
 
 
 def coherence(u: Tensor, v: Tensor, spatial: int) -> tuple[Tensor, Tensor]:
-    """Returns k (bin,) and γ(k) = (Re<F u · conj(F v)> + ε) / (sqrt(p_u p_v) + ε) (*leading, bin).
+    """Returns k (bin,) and γ(k) = (Re<F u · conj(F v)> + ε) / sqrt((p_u + ε)(p_v + ε)).
 
-    The correlation of two states scale by scale: 1 for copies, 0 for independent noises, -1 for
-    opposites. ε = 1e-6.
+    The correlation of two states scale by scale (*leading, bin): 1 for copies, 0 for independent
+    noises, -1 for opposites; of a state without power, 1 with another such and 0 with one that has
+    some. ε = 1e-6.
 
     Args:
         u: States (*leading, *space).
@@ -175,5 +176,5 @@ def amplitude(U: Tensor) -> Tensor:
 
 
 def coherence_of(cross: Tensor, power_u: Tensor, power_v: Tensor) -> Tensor:
-    """Returns (c + ε) / (sqrt(p_u p_v) + ε), of each bin."""
-    return (cross + EPS_POWER) / (torch.sqrt(power_u * power_v) + EPS_POWER)
+    """Returns (c + ε) / sqrt((p_u + ε)(p_v + ε)), of each bin."""
+    return (cross + EPS_POWER) / torch.sqrt((power_u + EPS_POWER) * (power_v + EPS_POWER))
