@@ -1,14 +1,18 @@
 """From scores to tables: averages by hand, what is refused, the paper's numbers and layout."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lilas.config import read_study
 from lilas.errors import LilasError
+from lilas.layout import origins
 from lilas.published import LAYOUTS, paper_tables, published_horizon, read_published
 from lilas.scores import SCHEMA, read_scores, write_scores
 from lilas.tables import (
@@ -22,6 +26,8 @@ from lilas.tables import (
 )
 from lilas.typeset import Cell, Row, Table, csv, latex, markdown, terminal
 from lilas.uncertainty import bootstrap_interval
+
+STUDIES = Path(__file__).parents[1] / "workflow" / "studies"
 
 RUN = {
     "dataset": "flow",
@@ -427,6 +433,28 @@ def test_the_papers_horizons_are_those_of_the_official_code(dataset, ours, their
     assert published_horizon(dataset, ours) == theirs
 
 
+@pytest.mark.parametrize(
+    ("change", "papers"),
+    [
+        ({}, True),
+        ({"evaluation": {"start": 15}}, False),
+        ({"stride": 4}, False),
+        ({"states": {"fields": ["velocity"]}}, False),
+        ({"states": {"fields": ["velocity", "buoyancy", "pressure"]}}, True),
+        ({"source": {"include": ["Rayleigh_1e6"]}}, False),
+        ({"source": {"name": "shear_flow"}}, False),
+    ],
+)
+def test_the_papers_data_are_asked_the_papers_questions(tmp_path, change, papers):
+    values = yaml.safe_load((STUDIES / "paper.yaml").read_text())
+    entry = values["datasets"]["rayleigh_benard"]
+    for key, value in change.items():
+        entry[key] = entry[key] | value if isinstance(value, dict) else value
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    found = origins(read_study(tmp_path / "study.yaml"))["published"]
+    assert found == ({"rayleigh_benard": "rayleigh_benard"} if papers else {})
+
+
 def paper_study(rates=(64, 256, 1024), contexts=(1, 2, 3), pixel=True):
     """A study like the paper's: value 10 * context + place of the rate (pixel 0), by method."""
     frames = [
@@ -482,6 +510,7 @@ def test_contexts_are_pooled_and_the_papers_numbers_stand_beside():
         "Members: 16 (diffusion); 1 (solver). Contexts: 1, 2, 3.",
         "bootstrap interval",
         "paper: the number that Rozet et al. 2025",
+        "64 test trajectories, averaged over contexts 1 to 3.",
     ):
         assert words in table.note
 

@@ -24,8 +24,12 @@ from lilas.config import (
 from lilas.errors import LilasError, broken
 from lilas.official.released import Released, autoencoder_of, find_released, released
 
-# Datasets of The Well that the paper's tables are of, each as a whole.
-PUBLISHED = ("rayleigh_benard", "turbulence_gravity_cooling")
+# Datasets of The Well that the paper's tables are of, each as a whole: start step and stride of its
+# rollouts, and the fields that its averages are over.
+PUBLISHED = {
+    "rayleigh_benard": (16, 1, {"buoyancy", "pressure", "velocity"}),
+    "turbulence_gravity_cooling": (4, 1, {"density", "pressure", "temperature", "velocity"}),
+}
 
 
 def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
@@ -195,15 +199,17 @@ def rollouts(study: Study) -> list[dict[str, str]]:
 def origins(study: Study) -> dict[str, dict[str, str]]:
     """Returns what tables say of datasets: `sources` in words, and `published` by the paper's name.
 
-    Only whole datasets of The Well are the paper's; its Euler dataset joins two of them, which a
-    study cannot, and is none.
+    Only whole datasets of The Well are the paper's, rolled out from its start step by its stride in
+    all of its fields: an error depends on where in a flow a forecast begins. Its Euler dataset
+    joins two of them, which a study cannot, and is none.
     """
     sources, published = {}, {}
     for name, dataset in study.datasets.items():
         source = dataset.source
         if isinstance(source, Well):
             sources[name] = f"{source.name} of The Well"
-            if source.name in PUBLISHED and not source.include:
+            asked = dataset.evaluation.start, dataset.stride, set(dataset.states.fields)
+            if asked == PUBLISHED.get(source.name) and not source.include:
                 published[name] = source.name
         elif isinstance(source, Simulate):
             sources[name] = f"{source.system}, simulated"

@@ -307,7 +307,8 @@ def _note(layout: Layout, chosen: Matrix, source: str, shown: bool) -> str:
     if shown:
         parts.append(
             "paper: the number that Rozet et al. 2025 (arXiv 2507.02608) published of their own "
-            "training and test trajectories."
+            "training and 64 test trajectories"
+            + ("." if layout.contexts else ", averaged over contexts 1 to 3.")
         )
     return " ".join(parts)
 
