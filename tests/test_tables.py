@@ -672,9 +672,29 @@ def test_the_terminal_has_aligned_columns(table):
         ([3e-9, 4e-9], ["3.00e-09", "4.00e-09"]),
         ([23.456, 7.0], ["23.46", "7.00"]),
         ([152.0, 1234.5], ["152", "1234"]),
+        # Of a field with another unit, or of a reconstruction that is almost perfect.
+        ([15234.0, 20345.0, 0.0123, 1.7], ["15234", "20345", "0.0123", "1.700"]),
+        ([0.31, 0.52, 0.00017], ["0.310", "0.520", "0.000170"]),
+        ([0.31, 0.52, 3e-9], ["0.310", "0.520", "3.00e-09"]),
     ],
 )
-def test_numbers_have_the_digits_of_a_typical_one(values, texts):
+def test_numbers_have_the_digits_of_a_typical_one_or_their_own(values, texts):
     rows = [Row([str(i)], [Cell(value)]) for i, value in enumerate(values)]
     table = Table("data", ["run"], ["1-9"], rows)
     assert [row[1] for row in table.grid("{}")[1:]] == texts
+
+
+def test_an_interval_has_the_digits_of_its_larger_end():
+    cells = [
+        Cell(0.5, 0.4, 0.6),
+        Cell(0.5),
+        Cell(0.00002, -0.03, 0.04),
+        Cell(0.0002, 0.0001, 0.0003),
+    ]
+    table = Table("data", ["run"], ["1-9"], [Row([""], [cell]) for cell in cells])
+    assert [row[1] for row in table.grid("{}")[1:]] == [
+        "0.500 [0.400, 0.600]",
+        "0.500",
+        "0.000 [-0.030, 0.040]",
+        "0.000200 [0.000100, 0.000300]",
+    ]

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+# A number that its table's digits change by more than this part is written with digits of its own.
+ROUNDING = 0.05
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -80,9 +83,14 @@ def _number(values: Sequence[float]) -> Callable[[float], str]:
 def _text(cell: Cell | None, number: Callable[[float], str]) -> str:
     if cell is None:
         return "-"
+    ends = [] if cell.low is None or cell.high is None else [cell.low, cell.high]
+    largest = max([cell.value, *ends], key=abs)
+    # Beside a temperature, a density would be rounded to nothing.
+    if abs(float(number(largest)) - largest) > ROUNDING * abs(largest):
+        number = _number([cell.value, *ends])
     text = number(cell.value)
-    if cell.low is not None and cell.high is not None:
-        text += f" [{number(cell.low)}, {number(cell.high)}]"
+    if ends:
+        text += f" [{', '.join(map(number, ends))}]"
     return text + "".join(
         f", {name.replace('_', ' ')} {value:.3g}" for name, value in cell.beside.items()
     )
