@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from lilas import stores
 from lilas.claims import (
     CLAIMS,
-    COSTS,
     NOT_SUPPORTED,
     NOT_TESTED,
     SUPPORTED,
@@ -27,11 +26,10 @@ from lilas.claims import (
     Verdict,
     _estimate,
     check,
-    costs,
-    validation_losses,
     write_claims,
 )
 from lilas.config import Study, read_study
+from lilas.costs import COSTS, costs, validation_losses
 from lilas.errors import LilasError
 from lilas.files import read_json
 from lilas.provenance import provenance

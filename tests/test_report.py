@@ -164,6 +164,7 @@ def inputs(tmp_path_factory):
         "claim": "Latents <b>suffice</b>.",
         "verdict": "not supported",
         "evidence": ["1.2 [1.1, 1.3]"],
+        "criterion": "Supported if so.",
         "reason": "So it is.",
     }
     (folder / "claims.json").write_text(json.dumps({"claims": [claim]}))
@@ -342,7 +343,7 @@ def test_names_are_text_not_html(page):
     assert page.run("document.querySelector('h1').textContent") == "LILAS, study a<b>"
     assert "<script>study</script>" in page.run("document.querySelector('pre').textContent")
     cells = page.run("[...document.querySelectorAll('td')].map(each => each.textContent)")
-    assert "Latents <b>suffice</b>." in cells
+    assert "Latents <b>suffice</b>. Supported if so." in cells
     assert "<i>a</i>" in cells
     options = page.run("[...document.getElementById('choose-field').options].map(o => o.text)")
     assert options == FIELDS

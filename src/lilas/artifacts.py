@@ -452,6 +452,7 @@ ARTIFACTS = (
         (
             Variable("number", ("claim",), "integer", "", "The claim's number."),
             Variable("claim", ("claim",), "string", "", "The claim."),
+            Variable("criterion", ("claim",), "string", "", "When it is supported."),
             Variable(
                 "verdict", ("claim",), "string", "", "supported, not supported or not tested."
             ),

@@ -6,8 +6,6 @@ about which this run says nothing is not tested. Thresholds are the constants be
 bootstrapped over test trajectories, the same resamples for whatever is compared.
 """
 
-import json
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
-from lilas.config import Autoencoder, Simulate, Study
-from lilas.errors import LilasError, broken
+from lilas.config import Autoencoder, Study
+from lilas.errors import LilasError
 from lilas.files import write_json
-from lilas.layout import exponent, rollouts, run_name, split_run_name
-from lilas.stores import open_store
+from lilas.layout import split_run_name
 from lilas.uncertainty import LEVEL, RESAMPLES
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested"
@@ -54,16 +50,16 @@ OF_OPTIMIZER = {
 }
 # What an autoencoder's entry says of its runs, not of the training itself.
 OF_RUNS = {"seeds", "datasets", "per_dataset", "weights"}
-COSTS = ["kind", "dataset", "autoencoder", "emulator", "sampler", "quantity", "value"]
 JOBS = "Seconds are of whole jobs, start-up included, and of a resumed job's last part alone."
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run says of a claim: the verdict, the numbers behind it, and why in a sentence."""
+    """What a run says of a claim: the verdict, by which criterion, the numbers, and why."""
 
     number: int
     claim: str
+    criterion: str
     verdict: str
     evidence: list[str]
     reason: str
@@ -468,6 +464,7 @@ def context(results: Results) -> Verdict:
     return Verdict(
         6,
         TEXTS[6],
+        CRITERIA[6],
         NOT_TESTED,
         [*evidence, "Guidance with partial observations is not run."],
         f"Context: {lengths}. Guidance: {NOT_TESTED}. The claim is tested only where both are.",
@@ -507,6 +504,22 @@ TEXTS = {
 }
 
 
+CRITERIA = {
+    1: f"Supported if the VRMSE's ratio, highest to lowest compression, has an interval below "
+    f"{ROBUST:g}, and the reconstruction's grows by more.",
+    2: f"Supported if the VRMSE's difference has an interval below {MATCH:.0%} of the VRMSE in "
+    "pixel space, with fewer parameters and training seconds.",
+    3: "Supported if the differences of VRMSE and of the spectral errors have intervals below 0, "
+    f"and spread / skill one within {NEAR_ONE[0]:g} to {NEAR_ONE[1]:g} that falls by at most "
+    f"{FALL:g}.",
+    4: "Supported if both trainings end with the lower validation loss, and reach the other's last "
+    f"one within {FAR_FASTER:.0%} of its steps.",
+    5: "Supported if a state takes fewer seconds, with and without its decoding.",
+    6: f"Supported if the VRMSE's ratio has an interval within {MATCH:.0%} of 1, and a guided "
+    "rollout stays near the truth.",
+}
+
+
 # --- Verdicts ---------------------------------------------------------------------------------
 
 
@@ -531,7 +544,7 @@ def _conclude(
         if names:
             sentences.append(f"{verdict.capitalize()}: {'; '.join(names)}.")
     reason = " ".join(filter(None, [*(sentences or [missing]), note]))
-    return Verdict(number, TEXTS[number], _together(parts), evidence, reason)
+    return Verdict(number, TEXTS[number], CRITERIA[number], _together(parts), evidence, reason)
 
 
 # --- Samples of trajectories ------------------------------------------------------------------
@@ -632,93 +645,6 @@ def _estimate(statistic: Callable[..., Any], *samples: pd.Series) -> _Estimate:
     return _Estimate(float(value), float(low), float(high))
 
 
-# --- Costs and losses -------------------------------------------------------------------------
-
-
-def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
-    """Returns what the study's jobs took, from benchmark files, weights and stores.
-
-    A simulated state is one `interval` of simulated time, the spin-up included; a generated one is
-    one state of one member. Parameters are the numbers that a weights file stores. A job that did
-    not run here, such as the training of an official model, has no row.
-
-    Args:
-        study: The study.
-        root: Its results folder.
-        data: Folder of the data.
-
-    Returns:
-        Columns: kind (simulation, autoencoder, emulator, rollout, evaluation), dataset,
-        autoencoder, emulator, sampler (empty where there is none), quantity (seconds, states,
-        parameters), value.
-    """
-    root, rows = Path(root), []
-
-    def add(kind: str, run: tuple[str, ...], quantity: str, value: float | None) -> None:
-        if value is not None:
-            rows.append((kind, *run, *[""] * (4 - len(run)), quantity, float(value)))
-
-    for dataset, entry in study.datasets.items():
-        source = entry.source
-        if isinstance(source, Simulate):
-            folder = Path(data, source.folder, source.system, "benchmarks")
-            jobs = [_seconds(folder / f"simulate_{exponent(r)}.tsv") for r in source.rayleigh]
-            if None not in jobs:
-                counts = source.trajectories
-                each = len(source.prandtl) * (counts.train + counts.valid + counts.test)
-                long = source.start / source.interval + source.steps - 1
-                add("simulation", (dataset,), "seconds", sum(jobs))
-                add("simulation", (dataset,), "states", len(jobs) * each * long)
-        for name, seed in study.runs("autoencoders", dataset):
-            run = (dataset, run_name(name, seed))
-            add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
-            add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
-    emulators = set()
-    for rollout in rollouts(study):
-        run = tuple(rollout.values())
-        emulators.add(run[:3])
-        add("rollout", run, "seconds", _benchmark(root, *run, "rollout"))
-        add("rollout", run, "states", _generated(root.joinpath(*run)))
-        add("evaluation", run, "seconds", _benchmark(root, *run, "evaluate"))
-    for run in sorted(emulators):
-        add("emulator", run, "seconds", _benchmark(root, *run, "emulator"))
-        add("emulator", run, "parameters", _parameters(root.joinpath(*run)))
-    return pd.DataFrame(rows, columns=COSTS)
-
-
-def _benchmark(root: Path, *names: str) -> float | None:
-    return _seconds(root.joinpath("benchmarks", *names).with_suffix(".tsv"))
-
-
-def _seconds(path: Path) -> float | None:
-    """Returns the wall time in a benchmark file of the workflow; None where the job never ran."""
-    if not path.is_file():
-        return None
-    table = pd.read_csv(path, sep="\t")
-    if "s" not in table or not len(table) or not np.isfinite(table["s"].iloc[-1]):
-        raise broken(path, "a benchmark with seconds in column s", "another", "Run the job again.")
-    return float(table["s"].iloc[-1])
-
-
-def _parameters(folder: Path) -> int | None:
-    """Returns how many numbers the weights in a folder store, from their header alone."""
-    for name in ("weights.safetensors", "weights_best.safetensors"):
-        if (folder / name).is_file():
-            with safe_open(folder / name, "np") as file:
-                shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
-            return sum(math.prod(shape) for shape in shapes)
-    return None
-
-
-def _generated(folder: Path) -> int | None:
-    """Returns how many states the rollouts in a folder generated, the context not counted."""
-    if not (folder / "rollouts.json").is_file():
-        return None
-    sizes = (dataset := open_store(folder / "rollouts.json")).sizes
-    new = sizes["time"] - dataset.attrs["context"]
-    return sizes["trajectory"] * sizes["member"] * new
-
-
 def _mean_cost(costs: pd.DataFrame, kind: str, quantity: str, rows: pd.DataFrame) -> float | None:
     """Returns the mean of a quantity over the trainings behind some rows; None if one lacks it."""
     keys = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
@@ -726,29 +652,3 @@ def _mean_cost(costs: pd.DataFrame, kind: str, quantity: str, rows: pd.DataFrame
     own = costs[(costs["kind"] == kind) & (costs["quantity"] == quantity)]
     values = runs.merge(own, on=keys)["value"]
     return float(values.mean()) if len(values) == len(runs) else None
-
-
-def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
-    """Returns the validation losses of the study's autoencoders as they were trained.
-
-    Returns:
-        Columns: dataset, autoencoder ("c32-s0"), step, valid_loss.
-
-    Raises:
-        LilasError: a history is damaged.
-    """
-    rows = []
-    for dataset in study.datasets:
-        for name, seed in study.runs("autoencoders", dataset):
-            run = run_name(name, seed)
-            path = Path(root, dataset, run, "history.jsonl")
-            for number, line in enumerate(path.read_text().splitlines() if path.is_file() else []):
-                try:
-                    entry = json.loads(line)
-                    if "valid_loss" in entry:
-                        rows.append((dataset, run, entry["step"], entry["valid_loss"]))
-                except (json.JSONDecodeError, KeyError):
-                    action = "Delete it and run the training again."
-                    where = f"another in line {number + 1}"
-                    raise broken(path, "a JSON object a line", where, action) from None
-    return pd.DataFrame(rows, columns=["dataset", "autoencoder", "step", "valid_loss"])

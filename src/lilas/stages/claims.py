@@ -1,7 +1,8 @@
 """Stage `claims`: what this run says of the paper's six claims, as JSON."""
 
-from lilas.claims import Results, check, costs, validation_losses, write_claims
+from lilas.claims import Results, check, write_claims
 from lilas.config import read_study
+from lilas.costs import costs, validation_losses
 from lilas.scores import read_scores
 from lilas.stages import add_paths, parser, run
 from lilas.tables import by_trajectory
