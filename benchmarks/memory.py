@@ -1,8 +1,8 @@
-"""Peak memory of the streaming stages with few and with many trajectories.
+"""Peak memory of the streaming stages with few, with many, and with long trajectories.
 
 Run `python benchmarks/memory.py`. Statistics, encoding and evaluation of one file of 128 x 64
-points and 50 steps, each stage in a process of its own, with 4 and with 32 trajectories: the
-file grows eightfold, the peak should not.
+points, each stage in a process of its own: 4 trajectories of 50 steps, 32 of 50, and 4 of 400. The
+file grows eightfold either way, the peak should not.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 
 from lilas.data.well import write_well
 
-SIZE, STEPS = (128, 64), 50
+SIZE = (128, 64)
 STATES = {"fields": ["buoyancy", "velocity"], "transform": {}}
 AUTOENCODER = {
     "architecture": "dcae",
@@ -33,9 +33,9 @@ AUTOENCODER = {
 }
 
 
-def write_file(path: Path, trajectories: int) -> None:
+def write_file(path: Path, trajectories: int, steps: int) -> None:
     rng = np.random.default_rng(0)
-    shape = (trajectories, STEPS, *SIZE)
+    shape = (trajectories, steps, *SIZE)
     write_well(
         path,
         dataset="noise",
@@ -43,7 +43,7 @@ def write_file(path: Path, trajectories: int) -> None:
             "buoyancy": rng.normal(size=shape).astype(np.float32),
             "velocity": rng.normal(size=(*shape, 2)).astype(np.float32),
         },
-        time=np.arange(STEPS, dtype=float),
+        time=np.arange(steps, dtype=float),
         coordinates={"x": np.linspace(0, 4, SIZE[0]), "y": np.linspace(0, 1, SIZE[1])},
         parameters={"Rayleigh": 1e5},
         boundaries={"x": "periodic", "y": "wall"},
@@ -60,9 +60,9 @@ def peak(*arguments: str | Path) -> float:
     return usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
 
 
-def measure(folder: Path, trajectories: int) -> dict[str, float]:
+def measure(folder: Path, trajectories: int, steps: int) -> dict[str, float]:
     file = folder / "file.hdf5"
-    write_file(file, trajectories)
+    write_file(file, trajectories, steps)
     statistics, weights = folder / "statistics.json", folder / "weights.safetensors"
 
     def config(**parts: object) -> str:
@@ -84,7 +84,7 @@ def measure(folder: Path, trajectories: int) -> dict[str, float]:
     latents = ("--config", config(augment=augment, label={}))
     peak("lilas.stages.latents", "create", *latents, *shared)
     found["latents"] = peak("lilas.stages.latents", "write", *latents, *shared, "--part", "0")
-    evaluation = {"start": 0, "horizons": [[1, STEPS - 1]]}
+    evaluation = {"start": 0, "horizons": [[1, steps - 1]]}
     names = {"dataset": "noise", "autoencoder": "c-s0"}
     found["evaluate"] = peak(
         *("lilas.stages.evaluate", "reconstruction", "--config"),
@@ -97,12 +97,13 @@ def measure(folder: Path, trajectories: int) -> dict[str, float]:
 
 def main() -> None:
     peaks = {}
-    for trajectories in (4, 32):
+    for sizes in ((4, 50), (32, 50), (4, 400)):
         with tempfile.TemporaryDirectory() as folder:
-            peaks[trajectories] = measure(Path(folder), trajectories)
-    for stage, few in peaks[4].items():
-        many = peaks[32][stage]
-        print(f"{stage:<11} {few:6.0f} MB with 4, {many:6.0f} MB with 32: {many / few:.2f} x")
+            peaks[sizes] = measure(Path(folder), *sizes)
+    for (trajectories, steps), found in peaks.items():
+        print(f"{trajectories} trajectories of {steps} steps")
+        for stage, now in found.items():
+            print(f"  {stage:<11} {now:6.0f} MB, {now / peaks[4, 50][stage]:.2f} x")
 
 
 if __name__ == "__main__":
