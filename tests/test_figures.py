@@ -186,6 +186,10 @@ def test_metric_curves_draw_means_and_bands_of_every_file() -> None:
     assert to_hex(ax.collections[0].get_facecolor()[0]).upper() == looks[ENSEMBLE].colour
     np.testing.assert_array_equal(shown(ax, "persistence").get_ydata(), 1.5)
     assert shown(ax, "persistence").is_dashed()
+    # Errors of 3 leave the panel, which says so.
+    assert ax.get_ylim()[1] == 2
+    assert ax.get_title().endswith("(up to 3, drawn to 2)")
+    assert spread.get_title() == "spread / skill"
     np.testing.assert_array_equal(shown(spread, "diffusion (c32)").get_ydata(), 0.5)
     # One to be well spread is in sight, and marked.
     assert spread.get_ylim()[1] > 1

@@ -164,8 +164,9 @@ def score_baselines(
 ) -> Iterator[pd.DataFrame]:
     """Yields the scores of persistence (the first state of `steps`, kept) and of climatology.
 
-    Climatology is each field's training mean, everywhere and always. The data's own residuals of
-    the laws are the rows of `truth`.
+    Climatology is each field's training mean, everywhere and always; of a field that models see in
+    logarithms, the mean of those, mapped back. The data's own residuals of the laws are the rows of
+    `truth`.
     """
     names = pixels.preprocessing.names
     mean = pixels.preprocessing.inverse(torch.zeros(1, len(names), 1), channel_axis=1)

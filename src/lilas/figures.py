@@ -240,7 +240,9 @@ def metric_curves(means: pd.DataFrame, study: Looks) -> plt.Figure:
             ax.axhline(1, color="grey", linewidth=0.8)
         largest = rows["value"].max() if len(rows) else 1.0
         ax.set_ylim(0, min(WORST, 1.05 * max(largest, 1.0 if name == "spread_skill" else 0.0)))
-        ax.set_title(title)
+        # A line that leaves the panel is not to be taken for one that is not there.
+        cut = f"\n(up to {largest:.3g}, drawn to {WORST:g})" if largest > WORST else ""
+        ax.set_title(title + cut)
         ax.grid(alpha=0.25)
     for ax in axes[-1]:
         ax.set_xlabel("lead time (solver steps)")
