@@ -180,6 +180,67 @@ def test_rollouts_are_scored_against_their_own_trajectories(split):
         assert rows["value"].tolist() == [0.0] * 6
 
 
+@pytest.mark.parametrize("together", [1, 3, 100], ids=lambda n: f"blocks of {n}")
+def test_lead_times_are_of_their_own_steps(tmp_path, monkeypatch, together):
+    """u = step + sin x: what is off by so many steps has so large an error, at every lead time."""
+    x = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    states = np.arange(20.0)[:, None, None] + np.sin(x)[:, None] * np.ones(8)
+    write_well(
+        tmp_path / "a.hdf5",
+        dataset="numbers",
+        fields={"u": states[None].astype(np.float32)},
+        time=np.arange(20.0),
+        coordinates={"x": x, "y": np.arange(8.0)},
+        parameters={"c": 1.0},
+        boundaries={"x": "periodic", "y": "periodic"},
+    )
+    pixels, identity, device = opened(tmp_path, "a"), make_identity(1, 2), torch.device("cpu")
+    # Two states of context and a stride of 3: lead time 0 is step 4, the last, 12, is step 16.
+    steps = np.arange(20)[evaluation.rollout_steps(4, 2, 3, 14)]
+    leads = steps - 4
+    error = leads / 10
+    members = np.stack([states[steps] + (error + sign)[:, None, None] for sign in (1, -1)])
+    dataset = xr.Dataset(
+        {
+            "latent": (
+                ("trajectory", "member", "time", "channel", "x", "y"),
+                members[None, :, :, None].astype(np.float32),
+            )
+        },
+        coords={
+            "trajectory": [0],
+            "step": ("time", steps),
+            "lead_time": ("time", leads),
+            "file": ("trajectory", ["a.hdf5"]),
+            "index_in_file": ("trajectory", [0]),
+        },
+        attrs={"context": 2, "stride": 3},
+    )
+    dataset.encoding["source"] = "rollouts.zarr"
+    monkeypatch.setattr(evaluation, "DECODED", 2 * 64 * together)
+    whole = evaluation.rollout_steps(4, 1, 3, 14)
+
+    def rmse(frames):
+        table = pd.concat(frames)
+        table = table[table["metric"] == "rmse"]
+        return {
+            name: dict(zip(g["lead_time"], g["value"], strict=True))
+            for name, g in table.groupby("emulator" if "emulator" in table else "relative_to")
+        }
+
+    found = rmse(evaluation.score_rollouts(dataset, pixels, identity, None, device))
+    found |= rmse(evaluation.score_reconstruction(pixels, [0], whole, identity, None, device))
+    found |= rmse(evaluation.score_baselines(pixels, [0], whole, None, device))
+    of_lead = {3: 3.0, 6: 6.0, 9: 9.0, 12: 12.0}
+    assert found["truth"] == pytest.approx({lead: lead / 10 for lead in of_lead}, abs=1e-5)
+    assert found["autoencoder"] == pytest.approx(found["truth"], abs=1e-5)
+    assert found["reconstruction"] == pytest.approx(dict.fromkeys(of_lead, 0.0), abs=1e-5)
+    assert found["persistence"] == pytest.approx(of_lead, abs=1e-5)
+    # The training mean is 0.
+    off = {lead: ((4 + lead) ** 2 + 0.5) ** 0.5 for lead in of_lead}
+    assert found["climatology"] == pytest.approx(off, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("order", "replaced", "words"),
     [
