@@ -162,28 +162,9 @@ def show(folder: Path) -> str:
     for path in (tables, report):
         if not path.is_file():
             raise broken(path, "the results of a study", "nothing", "Run snakemake to make them.")
+    from lilas.typeset import terminal
+
     intro, _, sections = tables.read_text().partition("### ")
-    title, *body = sections.partition("### ")[0].strip().splitlines()
-    lines = [title, intro.strip(), ""]
-    for table in "\n".join(body).strip().split("\n\n"):
-        lines += [*_aligned(table.splitlines()), ""]
-    return "\n".join([*lines, "* the best emulator of a horizon", f"Report: {report.resolve()}"])
-
-
-def _aligned(markdown: list[str]) -> list[str]:
-    """Returns a Markdown table as aligned columns, bold marked by a star."""
-    rows = [
-        [cell.strip().removeprefix("**").replace("**", "*") for cell in line.strip("|").split("|")]
-        for line in markdown
-        if not line.startswith("|---")
-    ]
-    for row in rows:
-        row[1:] = [cell if cell.endswith("*") else f"{cell} " for cell in row[1:]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in rows
-    ]
+    title, _, body = terminal(sections.partition("### ")[0]).partition("\n\n")
+    end = ["* the best emulator or baseline of a horizon", f"Report: {report.resolve()}"]
+    return "\n".join([title, intro.strip(), "", body, *end])
