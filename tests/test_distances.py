@@ -95,5 +95,5 @@ def test_sliced_emd_of_a_mean_that_is_negative_somewhere():
     moved = torch.tensor([3 / 4, 1 / 5], dtype=torch.double) @ directions
     expected = 1.5 / 30 * moved.abs().mean().item()
     assert sliced_emd(u, v[None], 2).item() == pytest.approx(expected, rel=1e-6)
-    with pytest.raises(LilasError, match="the truth is no mass: it must be negative nowhere"):
-        sliced_emd(v, u[None], 2)
+    # The auto-encoded truth may be negative in places too.
+    assert sliced_emd(v, u[None], 2).item() == pytest.approx(expected, rel=1e-6)

@@ -74,8 +74,8 @@ def test_frames_are_the_rollouts_in_physical_units(rolled_out):
     assert frames["truth"].dims == ("trajectory", "time", "channel", "x", "y")
     for name, values in (("truth", expected), ("autoencoder", expected), ("mean", expected)):
         np.testing.assert_allclose(frames[name].values, values, atol=1e-4)
-    # The standard deviation of ±1, unbiased.
-    np.testing.assert_allclose(frames["spread"].values, 2**0.5, atol=1e-4)
+    # Of ±1: (K + 1)/(K - 1) times the variance 1.
+    np.testing.assert_allclose(frames["spread"].values, 3**0.5, atol=1e-4)
     for member, sign in ((0, 1), (1, -1)):
         found = frames["member"].isel(member=member).values
         np.testing.assert_allclose(found, expected + sign, atol=1e-4)

@@ -313,7 +313,7 @@ ARTIFACTS = (
             Variable("truth", _FRAME, "float32", "the data's", "The truth."),
             Variable("autoencoder", _FRAME, "float32", "the data's", "Encoded and decoded."),
             Variable("mean", _FRAME, "float32", "the data's", "Mean of all members."),
-            Variable("spread", _FRAME, "float32", "the data's", "Their standard deviation."),
+            Variable("spread", _FRAME, "float32", "the data's", "Their spread."),
             Variable(
                 "member",
                 ("trajectory", "member", *_FRAME[1:]),

@@ -578,14 +578,14 @@ def _pixel(study: Study, dataset: str, autoencoder: str) -> bool:
 def _alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame]:
     """Returns of each group the runs whose likes are in all, by the first columns that find any.
 
-    What is compared should differ in one thing alone; where nothing is shared, all runs stay.
+    What is compared must differ in one thing alone; where nothing is shared, no run stays.
     """
     for columns in choices:
         keys = [set(map(tuple, group[columns].drop_duplicates().to_numpy())) for group in groups]
         if shared := set.intersection(*keys):
             frame = pd.DataFrame(sorted(shared), columns=columns)
             return [group.merge(frame, on=columns) for group in groups]
-    return groups
+    return [group.iloc[:0] for group in groups]
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -594,6 +594,8 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         LilasError: the runs lack a trajectory or a horizon, so that they would not weigh equally.
     """
+    if rows.empty:
+        return pd.DataFrame()
     groups = rows.groupby(["trajectory", "horizon"])["value"]
     table, counts = groups.mean().unstack(), groups.size().unstack()
     if counts.isna().any(axis=None) or len(np.unique(counts)) != 1:
@@ -614,6 +616,8 @@ def _check_paired(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def _few(table: pd.DataFrame) -> str | None:
+    if table.empty:
+        return "no two runs differ in this alone"
     if len(table) >= FEWEST_TRAJECTORIES:
         return None
     return f"{len(table)} test trajectories; an interval takes {FEWEST_TRAJECTORIES}"
@@ -651,4 +655,4 @@ def _mean_cost(costs: pd.DataFrame, kind: str, quantity: str, rows: pd.DataFrame
     runs = rows[keys].drop_duplicates()
     own = costs[(costs["kind"] == kind) & (costs["quantity"] == quantity)]
     values = runs.merge(own, on=keys)["value"]
-    return float(values.mean()) if len(values) == len(runs) else None
+    return float(values.mean()) if 0 < len(values) == len(runs) else None

@@ -21,7 +21,7 @@ from lilas.physics import LAWS, RESIDUALS, Flow
 from lilas.progress import progress
 
 # Numbers of an ensemble in memory at once, before what scores need besides.
-DECODED = 2**24
+DECODED = 2**22
 # States that an autoencoder sees at once.
 TOGETHER = 16
 

@@ -32,7 +32,7 @@ def make_frames(
         device: Where to decode.
 
     Returns:
-        truth, autoencoder (the auto-encoded truth), mean and spread (standard deviation, over
+        truth, autoencoder (the auto-encoded truth), mean and spread (as the metrics have it, over
         members), each (trajectory, time, channel, x, y), and member (trajectory, member, time,
         channel, x, y), at lead times from 0 to the last.
 
@@ -57,7 +57,7 @@ def make_frames(
                 "truth": truth[0],
                 "autoencoder": autoencode(truth, autoencoder, pixels.preprocessing)[0],
                 "mean": members.mean(0),
-                "spread": members.std(0, correction=1 if len(members) > 1 else 0),
+                "spread": _spread(members),
                 "member": members[:MEMBERS],
             }
             for name, state in states.items():
@@ -77,6 +77,14 @@ def make_frames(
             **{axis: (axis, file.coordinates[axis]) for axis in axes},
         },
     )
+
+
+def _spread(members: torch.Tensor) -> torch.Tensor:
+    """Returns sqrt((K + 1)/(K - 1) (1/K) Σ (v_k - mean v)²) by point, as the metrics have it."""
+    count = len(members)
+    if count == 1:
+        return torch.zeros_like(members[0])
+    return members.std(0, correction=0) * ((count + 1) / (count - 1)) ** 0.5
 
 
 def _spaced(count: int, most: int) -> np.ndarray:

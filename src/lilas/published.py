@@ -300,7 +300,8 @@ def _note(layout: Layout, chosen: Matrix, source: str, shown: bool) -> str:
     )
     parts.append(
         f"In brackets: {LEVEL * 100:.0f} % bootstrap interval of the mean over trajectories "
-        f"({RESAMPLES:,} resamples), which does not cover how trainings differ."
+        f"({RESAMPLES:,} resamples), which does not cover how trainings differ"
+        + (", and of so few is too narrow." if trajectories < 6 else ".")
         if trajectories > 1
         else "One trajectory has no interval."
     )

@@ -189,8 +189,7 @@ def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> di
     """Returns the panels of one trajectory and field, and its errors at every lead time.
 
     VRMSE is that of `lilas.metrics`, of three space axes in the plane that the frames keep. The
-    spread beside it is divided by the same deviation; that of `lilas.metrics` is sqrt((K + 1) / K)
-    times as large, for an ensemble of K to match its error.
+    spread beside it is divided by the same deviation.
     """
     whole = {name: store[name].values for name in VARIABLES}
     for name, values in whole.items():

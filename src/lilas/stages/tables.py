@@ -25,8 +25,8 @@ from lilas.typeset import Table, csv, latex, markdown, terminal
 FIRST = ("vrmse", "spread_skill", "crps")
 INTRO = (
     "Mean over test trajectories, fields and the lead times of a horizon (solver steps). In "
-    "brackets: 95 % bootstrap interval over trajectories. In bold: the best but for "
-    "reconstructions; against the auto-encoded truth, of each autoencoder."
+    "brackets: 95 % bootstrap interval over trajectories, too narrow where they are fewer than 6. "
+    "In bold: the best but for reconstructions; against the auto-encoded truth, of each autoencoder."
 )
 BETTER = {
     "lower": " (better: lower)",
