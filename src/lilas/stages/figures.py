@@ -92,14 +92,14 @@ def _panels(
     chosen = {run[:2]: run for run in reversed(runs)}.values()
     rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=True)
     first, *_ = runs.values()
-    units = first["x"].attrs.get("units", "")
+    x, y = first["truth"].dims[-2:]
     return panels.rollout_panels(
         rows,
         [f"lead time {lead}" for lead in leads],
         field,
-        first["x"].values,
-        first["y"].values,
-        f"x, y ({units})" if units else "x, y",
+        first[x].values,
+        first[y].values,
+        f"{x}, {y}",
     )
 
 
@@ -110,7 +110,8 @@ def _video(runs: Runs, looks: figures.Looks, index: int) -> list[videos.Image.Im
     leads = panels.common_lead_times(runs.values())
     chosen = {runs[run].attrs["method"]: run for run in reversed(runs)}.values()
     rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=False)
-    return videos.rollout_video(rows, leads, field, first["x"].values, first["y"].values)
+    x, y = first["truth"].dims[-2:]
+    return videos.rollout_video(rows, leads, field, first[x].values, first[y].values)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ FIRST = ("vrmse", "spread_skill", "crps")
 INTRO = (
     "Mean over test trajectories, fields and the lead times of a horizon (solver steps). In "
     "brackets: 95 % bootstrap interval over trajectories, too narrow where they are fewer than 6. "
-    "In bold: the best but for reconstructions; against the auto-encoded truth, of each autoencoder."
+    "In bold: the best but for reconstructions; against the auto-encoded truth, of each "
+    "autoencoder."
 )
 BETTER = {
     "lower": " (better: lower)",
