@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from lilas.claims import NEAR_ONE
+from lilas.tables import BASELINES
+
 SIGNIFICANT = 0.05
-# A spread-skill ratio of an ensemble that knows its error, within a fifth.
-CALIBRATED = (0.8, 1.2)
-BASELINES = ("persistence", "climatology")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _p(run: pd.Series, other: pd.Series, differences: pd.DataFrame) -> float | N
 
 
 def _calibration(ratio: float) -> str:
-    low, high = CALIBRATED
+    low, high = NEAR_ONE
     if ratio < low:
         return "overconfident (spread/skill below 1)"
     if ratio > high:

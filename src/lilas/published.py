@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError, broken
-from lilas.tables import EMULATORS, Matrix, cell, matrices
+from lilas.tables import BASELINES, EMULATORS, Matrix, cell, matrices
 from lilas.typeset import Cell, Row, Table
 from lilas.uncertainty import LEVEL, RESAMPLES
 
@@ -26,7 +26,6 @@ METHODS = {
     "diffusion": "diffusion",
     "solver": "neural_solver",
 }
-BASELINES = ("persistence", "climatology")
 
 # The paper's names of its horizons, and what they hold in the official code 1.1.0: lead times from
 # the first to below the second ([1, 20), [20, 60), ...), and the last goes on to the rollout's end,

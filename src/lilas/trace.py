@@ -15,12 +15,12 @@ from lilas.files import read_json, sha256
 from lilas.provenance import code_fingerprint, differences
 from lilas.scores import read_scores, scores_record
 from lilas.stores import open_store
-from lilas.tables import valid_times
+from lilas.tables import BASELINES, valid_times
 from lilas.weights import read_record
 
 # Tables keep six significant digits.
 ROUNDING = 1e-5
-BASELINES = ("persistence", "climatology", "truth")
+UNTRAINED = (*BASELINES, "truth")
 VALID_TIME = "valid_time_"
 _TABLES_AGAIN = "Run snakemake -R tables."
 
@@ -160,7 +160,7 @@ def _name(cell: str) -> Name:
 def _files(folder: Path, name: Name) -> list[Path]:
     """Returns the files of metrics behind a cell; of pooled runs, each that was made."""
     home = folder / name.dataset
-    if name.run[-1] in BASELINES:
+    if name.run[-1] in UNTRAINED:
         return [home / "baselines.parquet"]
     *runs, last = (part.split("+") for part in name.run)
     if last == ["reconstruction"]:
@@ -174,7 +174,7 @@ def _files(folder: Path, name: Name) -> list[Path]:
 def _rows(found: Trace, path: Path, name: Name) -> float:
     """Returns the mean of a cell's rows in a metrics file, and says which rows these are."""
     scores = read_scores(path)
-    single = name.run[-1] in (*BASELINES, "reconstruction")
+    single = name.run[-1] in (*UNTRAINED, "reconstruction")
     wanted = {
         "dataset": name.dataset,
         "emulator": name.run[-1] if single else path.parts[-3],
