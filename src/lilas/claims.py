@@ -541,7 +541,9 @@ def _conclude(
     sentences = []
     for verdict in (NOT_SUPPORTED, NOT_TESTED, SUPPORTED):
         names = [part.name for part in parts if part.verdict == verdict]
-        if names:
+        if len(names) == len(parts) > 2:
+            sentences.append(f"{verdict.capitalize()}: all {len(parts)} parts.")
+        elif names:
             sentences.append(f"{verdict.capitalize()}: {'; '.join(names)}.")
     reason = " ".join(filter(None, [*(sentences or [missing]), note]))
     return Verdict(number, TEXTS[number], CRITERIA[number], _together(parts), evidence, reason)
