@@ -11,15 +11,30 @@ from lilas import provenance
         ("# A comment\n{source}", True),
         ("{source}\n\n\n", True),
         ('"""Another docstring."""\n{body}', True),
+        ("from lilas.files import sha256\n{body}", True),
+        ("import numpy as np\n{body}", False),
         ("{source}\nextra = 1\n", False),
+        ("{twice}", False),
     ],
 )
 def test_the_fingerprint_sees_code_alone(change, same):
     source = '"""A docstring."""\n\ndef f(x):\n    """Doubles."""\n    return 2 * x\n'
     body = source.split("\n", 1)[1].replace("Doubles.", "Twice.")
-    changed = change.format(source=source, body=body)
-    equal = provenance._normalised(source) == provenance._normalised(changed)
-    assert equal == same
+    changed = change.format(source=source, body=body, twice=source.replace("2 * x", "3 * x"))
+    assert (provenance._statements(source) == provenance._statements(changed)) == same
+
+
+def test_the_fingerprint_is_blind_to_where_code_lies(tmp_path, monkeypatch):
+    """A function that moves to a module of its own leaves it, though both import what they need."""
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    f, g = "def f(x):\n    return np.sqrt(x)\n", "def g(x):\n    return f(np.abs(x))\n"
+    (tmp_path / "one.py").write_text(f"import numpy as np\n{f}{g}")
+    whole = provenance._fingerprint(["lilas.one"])
+    (tmp_path / "one.py").write_text(f"import numpy as np\nfrom lilas.two import f\n{g}")
+    (tmp_path / "two.py").write_text(f"import numpy as np\n{f}")
+    assert provenance._fingerprint(["lilas.one", "lilas.two"]) == whole
+    (tmp_path / "two.py").write_text(f"import numpy as np\n{f.replace('sqrt', 'exp')}")
+    assert provenance._fingerprint(["lilas.one", "lilas.two"]) != whole
 
 
 def test_a_stage_is_made_of_what_it_imports():

@@ -47,7 +47,7 @@ def rollout_steps(start: int, context: int, stride: int, last: int) -> slice:
     """Returns the steps of a rollout: its context, then every `stride` up to lead time `last`.
 
     The last context state lies at `start`, or as soon after it as the context has room
-    (official_formulas, "Rollout and evaluation"); lead times count from there.
+    (official code 1.1.0); lead times count from there.
     """
     first = max(0, start - (context - 1) * stride)
     states = context + last // stride

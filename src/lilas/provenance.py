@@ -98,7 +98,7 @@ def code_fingerprint(stage: str) -> str:
     """Returns a hash of the code behind a stage, blind to comments, docstrings and layout.
 
     It covers the stage's module and every module of the package that it imports, directly or
-    through another.
+    through another, and is blind to which of them a definition lies in.
     """
     return _fingerprint(sorted(_reachable(f"lilas.stages.{stage}")))
 
@@ -113,10 +113,11 @@ def metrics_fingerprint() -> str:
 
 
 def _fingerprint(modules: Sequence[str]) -> str:
+    """Returns a hash of what modules say together, wherever among them each statement lies."""
+    said = {statement for name in modules for statement in _statements(_file(name).read_text())}
     digest = hashlib.sha256()
-    for name in modules:
-        digest.update(name.encode())
-        digest.update(_normalised(_file(name).read_text()).encode())
+    for statement in sorted(said):
+        digest.update(statement.encode())
     return digest.hexdigest()
 
 
@@ -141,13 +142,28 @@ def _reachable(module: str) -> set[str]:
     return found
 
 
-def _normalised(source: str) -> str:
+def _statements(source: str) -> set[str]:
+    """Returns the statements of a module, without docstrings.
+
+    Imports of the package's own names are left out: they say where something lies, not what it is.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            node.body = body[1:]
-    return ast.dump(tree)
+        if isinstance(body, list):
+            kept = body[1:] if body and _is_text(body[0]) else body
+            node.body = [part for one in kept for part in _without_place(one)]
+    return {ast.dump(statement) for statement in tree.body}
+
+
+def _without_place(node: ast.stmt) -> list[ast.stmt]:
+    """Returns an import as one statement per name, none for our own; others as they are."""
+    if not isinstance(node, ast.Import | ast.ImportFrom):
+        return [node]
+    if isinstance(node, ast.ImportFrom):
+        parts = [ast.ImportFrom(node.module, [alias], node.level) for alias in node.names]
+        return [] if (node.module or "").split(".")[0] == "lilas" else parts
+    return [ast.Import([a]) for a in node.names if a.name.split(".")[0] != "lilas"]
 
 
 def _is_text(node: ast.AST) -> bool:
