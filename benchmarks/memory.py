@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lilas.data.well import write_well
+from lilas.data.well_writer import write_well
 
 SIZE = (128, 64)
 STATES = {"fields": ["buoyancy", "velocity"], "transform": {}}

@@ -18,8 +18,8 @@ import ot
 import torch
 from torch import Tensor
 
-from lilas.metrics import METRICS, Ensemble, curves, evaluate
-from lilas.spectra import bands
+from lilas.evaluation.metrics import METRICS, Ensemble, curves, evaluate
+from lilas.evaluation.spectra import bands
 
 MEMBERS = 16
 # Lead times, fields, grid, and the field that is a density.

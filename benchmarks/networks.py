@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lilas.devices import select_device
+from lilas.models.objectives import Backbone
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.vit import Transformer
-from lilas.objectives import Backbone
-from lilas.training import select_device
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from plain import PlainBackbone, PlainDecoder, PlainEncoder

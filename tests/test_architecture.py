@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lilas import provenance
+from lilas.records import provenance
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "lilas"
@@ -43,7 +43,7 @@ def test_only_stages_and_the_command_line_know_stages():
 
 
 def test_reading_a_study_imports_no_torch():
-    code = "import sys, lilas.config, lilas.layout, lilas.stages; print('torch' in sys.modules)"
+    code = "import sys, lilas.study.study, lilas.plan, lilas.stages; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

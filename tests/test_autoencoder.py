@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 
-from lilas import config
-from lilas.autoencoder import LOSSES, SATURATIONS, make_dcae, make_identity, similarity
 from lilas.errors import LilasError
-from lilas.models import make_autoencoder
+from lilas.models.autoencoder import SATURATIONS, make_dcae, make_identity
+from lilas.models.build import make_autoencoder
+from lilas.models.losses import LOSSES, similarity
 from lilas.nn.dcae import Down, Up
 from lilas.nn.layers import depth_to_space, space_to_depth
 from lilas.official.parity import relative_error
+from lilas.study import models as entries
 
 
 def test_paper_size():
@@ -128,7 +129,7 @@ def test_losses_and_their_gradients_in_closed_form():
 
 def test_a_study_can_ask_for_transformers():
     network = {"channels": 16, "blocks": 2, "heads": 2}
-    entry = config.Autoencoder(
+    entry = entries.Autoencoder(
         architecture="vit", latent_channels=4, patch_size=4, transformer=network
     )
     torch.manual_seed(0)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import zarr
 
-from lilas import stores
 from lilas.errors import LilasError
 from lilas.files import atomic, read_json, write_json
-from lilas.latents import open_latents
-from lilas.scores import read_scores
-from lilas.weights import read_record
+from lilas.models.latents import open_latents
+from lilas.records import stores
+from lilas.records.scores import read_scores
+from lilas.records.weights import read_record
 
 AE = "results/miniature/convection/c16-s0"
 

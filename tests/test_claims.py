@@ -16,24 +16,15 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilas import stores
-from lilas.claims import (
-    CLAIMS,
-    NOT_SUPPORTED,
-    NOT_TESTED,
-    SUPPORTED,
-    Results,
-    Verdict,
-    _estimate,
-    check,
-    write_claims,
-)
-from lilas.config import Study, read_study
-from lilas.costs import COSTS, costs, validation_losses
 from lilas.errors import LilasError
 from lilas.files import read_json
-from lilas.provenance import provenance
-from lilas.weights import write_weights
+from lilas.records import stores
+from lilas.records.provenance import provenance
+from lilas.records.weights import write_weights
+from lilas.report.claims import CLAIMS, check, write_claims
+from lilas.report.costs import COSTS, costs, validation_losses
+from lilas.report.paired import NOT_SUPPORTED, NOT_TESTED, SUPPORTED, Results, Verdict, _estimate
+from lilas.study.study import Study, read_study
 
 MINIATURE = Path(__file__).parent / "data" / "miniature.yaml"
 HORIZONS = ("1-9", "10-19")

@@ -9,12 +9,12 @@ from azula.noise import Schedule
 from pydantic import ValidationError
 from scipy import stats
 
-from lilas import config
-from lilas.diffusion import PRIORS, Denoiser, make_schedule
-from lilas.models import make_objective
+from lilas.models.build import make_objective
+from lilas.models.diffusion import PRIORS, Denoiser, make_schedule
+from lilas.models.rollout import rollout
 from lilas.nn.vit import rotary_angles, sum_over_grid
 from lilas.official.parity import relative_error
-from lilas.rollout import rollout
+from lilas.study import models as entries
 
 
 @pytest.mark.parametrize("crop", [None, 3, 4, 5])
@@ -34,7 +34,7 @@ def test_rollouts_count_on(context, overlap, crop):
 
 def entry(noisy: bool = True, **network):
     objective = "diffusion" if noisy else "solver"
-    return config.Emulator(
+    return entries.Emulator(
         objective=objective, network=network, autoencoders=["any"], samplers=["any"]
     )
 
@@ -91,7 +91,7 @@ def test_rectified_flow_is_log_logit_up_to_scale():
 )
 def test_schedules_that_cannot_be_are_refused(values, message):
     with pytest.raises(ValidationError, match=message):
-        config.Diffusion(**values)
+        entries.Diffusion(**values)
 
 
 @pytest.mark.parametrize(

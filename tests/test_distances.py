@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from lilas.distances import sliced_emd, total_error, wasserstein
 from lilas.errors import LilasError
+from lilas.evaluation.distances import sliced_emd, total_error, wasserstein
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

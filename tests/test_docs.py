@@ -16,27 +16,23 @@ import yaml
 import zarr
 from safetensors import safe_open
 
-from lilas import config
-from lilas.artifacts import (
-    ARTIFACTS,
-    INSPECTED,
-    Artifact,
-    artifacts_page,
-    configuration_page,
-    metrics_page,
-)
-from lilas.config import Study
 from lilas.files import read_json
+from lilas.inspect.catalogue import ARTIFACTS, INSPECTED, Artifact
+from lilas.inspect.pages import artifacts_page, configuration_page, metrics_page
+from lilas.study import base, datasets, study, tasks
+from lilas.study import models as entries
+from lilas.study.study import Study
 from test_inspect import DATA, FLOW, ROOT, artifacts  # noqa: F401
 
 REPOSITORY = Path(__file__).parents[1]
 MODELS = [
     value
-    for value in vars(config).values()
-    if isinstance(value, type) and issubclass(value, config.Model) and value is not config.Model
+    for module in (base, datasets, entries, study, tasks)
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, base.Model) and value is not base.Model
 ]
 # A task is what rules hand to stages, and a run is part of two others; people write neither.
-WRITTEN = [model for model in MODELS if model not in (config.Task, config.Run)]
+WRITTEN = [model for model in MODELS if model not in (tasks.Task, entries.Run)]
 
 
 def registered(name: str) -> Artifact:
@@ -84,7 +80,7 @@ def described(artifact: Artifact, space: tuple[str, ...], fill: dict[str, str]) 
     ids=["artifacts", "configuration", "metrics"],
 )
 def test_pages_are_those_that_the_code_generates(page, text):
-    assert (REPOSITORY / "docs" / page).read_text() == text, "run `python -m lilas.artifacts`"
+    assert (REPOSITORY / "docs" / page).read_text() == text, "run `python -m lilas.inspect.pages`"
 
 
 @pytest.mark.parametrize("model", WRITTEN, ids=lambda model: model.__name__)

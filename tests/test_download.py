@@ -15,7 +15,7 @@ import pytest
 
 from lilas.data import download as module
 from lilas.data.download import download
-from lilas.data.well import write_well
+from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 
 

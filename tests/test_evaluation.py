@@ -9,14 +9,17 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilas import evaluation, scores, stores
-from lilas.autoencoder import make_identity
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
-from lilas.data.well import open_files, write_well
+from lilas.data.well import open_files
+from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
-from lilas.metrics import Ensemble
-from lilas.physics import Flow
+from lilas.evaluation import score as evaluation
+from lilas.evaluation.metrics import Ensemble
+from lilas.evaluation.physics import Flow
+from lilas.models.autoencoder import make_identity
+from lilas.models.rollout import evaluated_trajectories, rollout_steps
+from lilas.records import scores, stores
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ from lilas.physics import Flow
     ],
 )
 def test_rollouts_lie_where_the_official_code_puts_them(start, context, stride, last, steps):
-    found = evaluation.rollout_steps(start, context, stride, last)
+    found = rollout_steps(start, context, stride, last)
     assert list(range(100))[found] == steps
 
 
@@ -42,7 +45,7 @@ def test_rollouts_lie_where_the_official_code_puts_them(start, context, stride, 
     states=st.integers(1, 9),
 )
 def test_a_rollout_holds_its_context_and_every_lead_time(start, context, stride, states):
-    steps = list(range(1000))[evaluation.rollout_steps(start, context, stride, states * stride)]
+    steps = list(range(1000))[rollout_steps(start, context, stride, states * stride)]
     assert len(steps) == context + states
     assert set(np.diff(steps)) == {stride}
     assert steps[context - 1] >= start
@@ -50,14 +53,14 @@ def test_a_rollout_holds_its_context_and_every_lead_time(start, context, stride,
 
 def test_test_trajectories_are_drawn_once_and_for_all():
     draw = {"trajectories": 5, "seed": 3}
-    chosen = evaluation.test_trajectories(draw, 20)
-    assert chosen == evaluation.test_trajectories(draw, 20)
+    chosen = evaluated_trajectories(draw, 20)
+    assert chosen == evaluated_trajectories(draw, 20)
     assert len(set(chosen)) == 5
     assert chosen == sorted(chosen)
-    assert evaluation.test_trajectories(draw | {"seed": 4}, 20) != chosen
-    assert evaluation.test_trajectories({"trajectories": None}, 3) == [0, 1, 2]
+    assert evaluated_trajectories(draw | {"seed": 4}, 20) != chosen
+    assert evaluated_trajectories({"trajectories": None}, 3) == [0, 1, 2]
     with pytest.raises(LilasError, match="at most 3"):
-        evaluation.test_trajectories(draw, 3)
+        evaluated_trajectories(draw, 3)
 
 
 @pytest.fixture
@@ -196,7 +199,7 @@ def test_lead_times_are_of_their_own_steps(tmp_path, monkeypatch, together):
     )
     pixels, identity, device = opened(tmp_path, "a"), make_identity(1, 2), torch.device("cpu")
     # Two states of context and a stride of 3: lead time 0 is step 4, the last, 12, is step 16.
-    steps = np.arange(20)[evaluation.rollout_steps(4, 2, 3, 14)]
+    steps = np.arange(20)[rollout_steps(4, 2, 3, 14)]
     leads = steps - 4
     error = leads / 10
     members = np.stack([states[steps] + (error + sign)[:, None, None] for sign in (1, -1)])
@@ -218,7 +221,7 @@ def test_lead_times_are_of_their_own_steps(tmp_path, monkeypatch, together):
     )
     dataset.encoding["source"] = "rollouts.zarr"
     monkeypatch.setattr(evaluation, "DECODED", 2 * 64 * together)
-    whole = evaluation.rollout_steps(4, 1, 3, 14)
+    whole = rollout_steps(4, 1, 3, 14)
 
     def rmse(frames):
         table = pd.concat(frames)

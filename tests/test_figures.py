@@ -15,11 +15,13 @@ import torch
 import xarray as xr
 from matplotlib.colors import LogNorm, to_hex, to_rgb
 
-from lilas import figures, panels, spectra
 from lilas.errors import LilasError
+from lilas.evaluation import spectra
 from lilas.files import write_json
-from lilas.provenance import as_json
-from lilas.scores import KEYS, write_scores
+from lilas.records.provenance import as_json
+from lilas.records.scores import KEYS, write_scores
+from lilas.report import figures, panels
+from lilas.report.curves import mean_curves, mean_metrics
 from lilas.stages import figures as stage
 
 SOLVER = ("c32-s0", "solver-s0", "direct")
@@ -133,7 +135,7 @@ def known() -> pd.DataFrame:
 def test_means_over_trajectories_and_fields_with_their_interval() -> None:
     misleading = known().assign(relative_to="autoencoder", value=99.0)
     frame = pd.concat([known(), misleading]).astype({"relative_to": "category"})
-    means = figures.mean_metrics([frame]).set_index("lead_time")
+    means = mean_metrics([frame]).set_index("lead_time")
     # Trajectories are 2 and 4: a quarter of the resamples holds only the one, or the other.
     assert (means.loc[1, ["value", "low", "high", "trajectories"]] == [3, 2, 4, 2]).all()
     assert (means.loc[5, ["value", "low", "high", "trajectories"]] == [2, 2, 2, 2]).all()
@@ -142,7 +144,7 @@ def test_means_over_trajectories_and_fields_with_their_interval() -> None:
 
 def test_a_single_trajectory_has_no_interval() -> None:
     rows = known()
-    means = figures.mean_metrics([rows[rows["trajectory"] == 0]])
+    means = mean_metrics([rows[rows["trajectory"] == 0]])
     assert (means["low"] == means["value"]).all()
     assert (means["high"] == means["value"]).all()
     assert (means["trajectories"] == 1).all()
@@ -158,22 +160,22 @@ def test_crps_is_drawn_in_standard_deviations_of_the_truth() -> None:
         ("rmse", 0, "v", 1): 5.0,
         ("crps", 0, "v", 1): 8.0,
     }
-    means = figures.mean_metrics([scalars(ENSEMBLE, values)]).set_index("metric")["value"]
+    means = mean_metrics([scalars(ENSEMBLE, values)]).set_index("metric")["value"]
     assert means["crps"] == pytest.approx((0.4 / 2 + 8 / 20) / 2)
     assert means["vrmse"] == pytest.approx(0.375)
     assert "rmse" not in means
     perfect = dict.fromkeys(values, 0.0)
-    assert figures.mean_metrics([scalars(ENSEMBLE, perfect)])["value"].eq(0).all()
+    assert mean_metrics([scalars(ENSEMBLE, perfect)])["value"].eq(0).all()
     with pytest.raises(LilasError, match=r"flow/c32-s0/.*scale"):
-        figures.mean_metrics([flat(ENSEMBLE, "crps", 1.0)])
+        mean_metrics([flat(ENSEMBLE, "crps", 1.0)])
     odd = scalars(ENSEMBLE, perfect | {("crps", 0, "u", 1): 1.0})
     with pytest.raises(LilasError, match="scale"):
-        figures.mean_metrics([odd])
+        mean_metrics([odd])
 
 
 def test_metric_curves_draw_means_and_bands_of_every_file() -> None:
     frames = [known(), flat(KEPT, "vrmse", 1.5), flat(ENSEMBLE, "spread_skill", 0.5)]
-    means = figures.mean_metrics(frames)
+    means = mean_metrics(frames)
     looks = study(ENSEMBLE, KEPT)
     figure = figures.metric_curves(means, looks)
     ax, spread = figure.axes[0], figure.axes[2]
@@ -271,7 +273,7 @@ def test_spectra_are_means_over_trajectories_beside_the_truth() -> None:
             ]
         )
     ]
-    figure = figures.spectra(figures.mean_curves(frames), study(ENSEMBLE, KEPT))
+    figure = figures.spectra(mean_curves(frames), study(ENSEMBLE, KEPT))
     assert [ax.get_title() for ax in figure.axes] == [f"lead time {t}" for t in (1, 2, 4, 8)]
     ax = figure.axes[1]
     k = np.arange(1, 12) / 20
@@ -294,7 +296,7 @@ def test_rank_histograms_are_relative_to_a_flat_one() -> None:
     bowl = curves(SMALLER, "rank_histogram", np.array([0.4, 0.1, 0.0, 0.1, 0.4]) / 1.5)
     single = curves(SOLVER, "rank_histogram", np.array([0.9, 0.1]))
     looks = study()
-    figure = figures.rank_histograms(figures.mean_curves([flat, bowl, single]), looks)
+    figure = figures.rank_histograms(mean_curves([flat, bowl, single]), looks)
     found = {to_hex(patch.get_edgecolor()).upper(): patch for patch in figure.axes[0].patches}
     # A deterministic forecast is no ensemble.
     assert set(found) == {looks[ENSEMBLE].colour, looks[SMALLER].colour}

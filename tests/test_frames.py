@@ -5,11 +5,12 @@ import pytest
 import torch
 import xarray as xr
 
-from lilas.autoencoder import make_identity
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
-from lilas.data.well import open_files, write_well
-from lilas.frames import make_frames
+from lilas.data.well import open_files
+from lilas.data.well_writer import write_well
+from lilas.evaluation.frames import make_frames
+from lilas.models.autoencoder import make_identity
 
 STEPS = 60
 

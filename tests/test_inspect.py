@@ -18,10 +18,10 @@ import zarr
 from safetensors import safe_open
 
 from lilas import cli
-from lilas.data.well import write_well
-from lilas.inspect import Ranges, _array_ranges
-from lilas.inspect_pictures import plane
-from lilas.weights import write_weights
+from lilas.data.well_writer import write_well
+from lilas.inspect.pictures import plane
+from lilas.inspect.text import Ranges, _array_ranges
+from lilas.records.weights import write_weights
 
 TRAIN = {
     "steps": 4,

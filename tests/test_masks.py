@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from lilas import config
-from lilas.masks import draw_masks
+from lilas.models.masks import draw_masks
+from lilas.study import models as entries
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ EMULATOR = {
 
 def test_masks_that_leave_nothing_unknown_are_refused():
     with pytest.raises(ValidationError, match=r"context_at_least 4 .* allowed: at most 3"):
-        config.Emulator(**EMULATOR, window=4, context_at_least=4)
+        entries.Emulator(**EMULATOR, window=4, context_at_least=4)
     with pytest.raises(ValidationError, match="context_forward"):
-        config.Emulator(**EMULATOR, context_forward=1.1)
-    config.Emulator(**EMULATOR, window=4, context_at_least=3, context_forward=0.66)
+        entries.Emulator(**EMULATOR, context_forward=1.1)
+    entries.Emulator(**EMULATOR, window=4, context_at_least=3, context_forward=0.66)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lilas.errors import LilasError
-from lilas.metrics import METRICS, curves, evaluate
-from lilas.spectra import BANDS
+from lilas.evaluation.metrics import METRICS, curves, evaluate
+from lilas.evaluation.spectra import BANDS
 
 REFERENCE = Path(__file__).parent / "data/lola_1.1.0/metrics"
 EVERYWHERE = [name for name, metric in METRICS.items() if metric.fields is None]

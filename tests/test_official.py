@@ -13,18 +13,22 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from lilas import cli, config, layout
-from lilas.autoencoder import LOSSES
+from lilas import cli
 from lilas.data.well import open_files
 from lilas.errors import LilasError
 from lilas.files import read_json, write_json
-from lilas.models import make_autoencoder, make_objective
+from lilas.models.build import make_autoencoder, make_objective
+from lilas.models.losses import LOSSES
 from lilas.official import parity
 from lilas.official.adopt import check_emulation, check_latents, check_pixels, check_states
 from lilas.official.folders import OfficialRun, open_run, origin
 from lilas.official.models import load_run_autoencoder, load_run_emulator, save_run
-from lilas.provenance import provenance
-from lilas.weights import load_weights, write_weights
+from lilas.plan import check_official
+from lilas.records.provenance import provenance
+from lilas.records.weights import load_weights, write_weights
+from lilas.study import models as entries
+from lilas.study.datasets import States
+from lilas.study.study import read_config, read_study
 
 DATA = Path(__file__).parent / "data" / "lola_1.1.0"
 RUNS = sorted(path.parent for path in DATA.rglob("state.pth"))
@@ -166,11 +170,11 @@ def written(values: dict[str, Any], folder: Path, **task: Any) -> tuple[Path, An
     entry: Any
     if "objective" in values:
         kind, path = "emulator", folder / "flow" / "c4-s0" / "solver-s0"
-        entry = config.Emulator(**values, autoencoders=["any"], samplers=["any"])
+        entry = entries.Emulator(**values, autoencoders=["any"], samplers=["any"])
         model = make_objective(entry, 4, 6, 2).eval()
     else:
         kind, path = "autoencoder", folder / "flow" / "c4-s0"
-        entry = config.Autoencoder(**values)
+        entry = entries.Autoencoder(**values)
         model = make_autoencoder(entry, 4, ("x", "y")).eval()
     plain = {kind: entry.model_dump(mode="json", exclude_defaults=True)} | task
     weights = path / "weights.safetensors"
@@ -487,7 +491,7 @@ def test_the_record_names_the_run_and_its_hash(finished):
     assert record["official"]["run"] == "diffusion"
     assert set(record["inputs"]) == {"diffusion.zip", "test", "autoencoder"}
     assert len(record["inputs"]["diffusion.zip"]["sha256"]) == 64
-    assert config.Emulator(**record["config"]["emulator"]) == entry
+    assert entries.Emulator(**record["config"]["emulator"]) == entry
 
 
 @pytest.mark.parametrize(
@@ -510,9 +514,9 @@ def test_wrong_runs_are_refused_before_anything_runs(
     study = yaml.safe_load(official_pipeline.study.read_text())
     study["emulators"][entry]["official"] = official
     (tmp_path / "official.yaml").write_text(yaml.safe_dump(study))
-    read = config.read_study(tmp_path / "official.yaml")
+    read = read_study(tmp_path / "official.yaml")
     with pytest.raises(LilasError, match=message):
-        layout.check_official(read, config.read_config({}))
+        check_official(read, read_config({}))
 
 
 def test_a_released_run_is_fetched_once_into_the_data_folder(official_pipeline):
@@ -529,7 +533,7 @@ def test_a_released_run_is_fetched_once_into_the_data_folder(official_pipeline):
 # --- What does not fit ------------------------------------------------------------------------
 
 
-STATES = config.States(fields=["buoyancy", "pressure", "velocity"])
+STATES = States(fields=["buoyancy", "pressure", "velocity"])
 
 
 def changed(run: OfficialRun, section: str, **values: Any) -> OfficialRun:
@@ -538,9 +542,9 @@ def changed(run: OfficialRun, section: str, **values: Any) -> OfficialRun:
     return OfficialRun(run.path, run.kind, described, run.state)
 
 
-def asked(objective: str, window: int = 5) -> config.Emulator:
+def asked(objective: str, window: int = 5) -> entries.Emulator:
     values = {"official": "any", "autoencoders": ["any"], "samplers": ["any"]}
-    return config.Emulator(**values, objective=objective, window=window)
+    return entries.Emulator(**values, objective=objective, window=window)
 
 
 def test_what_fits_passes(data):

@@ -12,16 +12,17 @@ import pytest
 import torch
 import xarray as xr
 
-from lilas import config
-from lilas.data.well import open_files, write_well
+from lilas.data.well import open_files
+from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 from lilas.files import read_json, sha256
-from lilas.inspect import inspect
-from lilas.latents import open_latents
-from lilas.models import build_autoencoder
+from lilas.inspect.kinds import inspect
+from lilas.models.build import build_autoencoder
+from lilas.models.latents import open_latents
 from lilas.official.caches import export_latents, import_latents
-from lilas.provenance import provenance
-from lilas.weights import write_weights
+from lilas.records.provenance import provenance
+from lilas.records.weights import write_weights
+from lilas.study import models as entries
 from test_inspect import EMULATOR, TRAIN, stage, training
 
 DATA = Path(__file__).parent / "data" / "lola_1.1.0"
@@ -92,7 +93,7 @@ def write_model(path: Path, data: Path, statistics: Path, **replaced: Any) -> No
     """Writes an untrained autoencoder's weights."""
     entry = ENTRY | replaced
     torch.manual_seed(0)
-    model = build_autoencoder(config.Autoencoder(**entry), open_files([data], STATES["fields"])[0])
+    model = build_autoencoder(entries.Autoencoder(**entry), open_files([data], STATES["fields"])[0])
     made = {"states": STATES, "autoencoder": entry}
     record = provenance("autoencoder", made, {"statistics": statistics})
     write_weights(path, model.state_dict(), record)
@@ -257,7 +258,7 @@ def test_the_official_cache_alone_trains_an_emulator(split, tmp_path):
 
 def test_large_caches_are_read_shard_by_shard(split, tmp_path, monkeypatch):
     """Shards of one trajectory, where a file holds several, change the layout alone."""
-    monkeypatch.setattr("lilas.stores.SHARD_BYTES", 1)
+    monkeypatch.setattr("lilas.records.stores.SHARD_BYTES", 1)
     manifest = tmp_path / "train.json"
     import_latents(split.caches, split.weights, manifest)
     xr.testing.assert_identical(xr.open_zarr(manifest.with_suffix(".zarr")), split.store)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lilas import physics
-from lilas.data import rayleigh_benard
 from lilas.errors import LilasError
-from lilas.physics import Flow
+from lilas.evaluation import physics
+from lilas.evaluation.physics import Flow
+from lilas.systems import rayleigh_benard
 
 X = np.linspace(0, 2 * np.pi, 64, endpoint=False)
 

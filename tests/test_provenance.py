@@ -2,7 +2,7 @@
 
 import pytest
 
-from lilas import provenance
+from lilas.records import provenance
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,14 @@ def test_the_fingerprint_is_blind_to_where_code_lies(tmp_path, monkeypatch):
 
 def test_a_stage_is_made_of_what_it_imports():
     modules = provenance._reachable("lilas.stages.rollout")
-    assert {"lilas.rollout", "lilas.objectives", "lilas.nn.vit", "lilas.diffusion"} <= modules
-    assert "lilas.metrics" in provenance._reachable("lilas.stages.evaluate")
-    assert "lilas.metrics" not in provenance._reachable("lilas.stages.simulate")
+    assert {
+        "lilas.models.rollout",
+        "lilas.models.objectives",
+        "lilas.nn.vit",
+        "lilas.models.diffusion",
+    } <= modules
+    assert "lilas.evaluation.metrics" in provenance._reachable("lilas.stages.evaluate")
+    assert "lilas.evaluation.metrics" not in provenance._reachable("lilas.stages.simulate")
     assert provenance.code_fingerprint("rollout") != provenance.code_fingerprint("simulate")
 
 

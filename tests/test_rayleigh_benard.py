@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.polynomial import chebyshev
 from scipy.optimize import brentq
 
-from lilas.data.rayleigh_benard import RayleighBenard, coordinates, simulate
 from lilas.errors import LilasError
+from lilas.systems.rayleigh_benard import RayleighBenard, coordinates, simulate
 
 
 def smooth(size, trajectories=1, amplitude=0.1):

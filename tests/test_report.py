@@ -19,15 +19,15 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from plotly.offline import get_plotlyjs
 
 from browser import browse, find
-from lilas import report
-from lilas.answer import answer
 from lilas.errors import LilasError
-from lilas.figures import looks
-from lilas.metrics import evaluate
-from lilas.report import render
-from lilas.scores import KEYS, write_scores
-from lilas.stores import text
-from lilas.viewer import PLANS, embed, pack
+from lilas.evaluation.metrics import evaluate
+from lilas.records.scores import KEYS, write_scores
+from lilas.records.stores import text
+from lilas.report import report
+from lilas.report.answer import answer
+from lilas.report.figures import looks
+from lilas.report.report import render
+from lilas.report.viewer import PLANS, embed, pack
 
 LEADS, CHANNELS, X, Y = 5, 3, 12, 7
 # The second would end the script that it lies in, were it not escaped; the third spans decades.
@@ -476,7 +476,7 @@ def test_any_budget_is_kept_by_leaving_out_the_least(inputs):
 
 
 def test_thinned_frames_keep_first_and_last_lead_time_and_true_coordinates(tmp_path, monkeypatch):
-    monkeypatch.setattr("lilas.viewer.PLANS", ((3, 1, 4),))
+    monkeypatch.setattr("lilas.report.viewer.PLANS", ((3, 1, 4),))
     found = embed([make_frames(tmp_path, RUNS[0])], 10**9, looks(make_cells()))
     (run,) = found.runs
     assert run["lead_times"] == [0, 6, 12]

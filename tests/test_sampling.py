@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import nn
 
-from lilas.config import Sampler
-from lilas.diffusion import Denoiser, Inpainting, make_schedule
+from lilas.models.diffusion import Denoiser, Inpainting, make_schedule
+from lilas.models.sampling import make_sampler, start_noise
 from lilas.official.parity import relative_error
-from lilas.sampling import make_sampler, start_noise
+from lilas.study.models import Sampler
 
 
 class Exact(nn.Module):

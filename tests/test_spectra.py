@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lilas.metrics import evaluate
-from lilas.spectra import BANDS, bands, coherence, cross_spectrum, power_spectrum, shells
+from lilas.evaluation.metrics import evaluate
+from lilas.evaluation.spectra import BANDS, bands, coherence, cross_spectrum, power_spectrum, shells
 
 SHAPES = [(16, 16), (5, 5), (24, 10), (9, 12), (7, 15), (8, 6, 10), (5, 7, 6), (6, 6, 9)]
 

@@ -8,19 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lilas import config
+from lilas.models.objectives import OBJECTIVES, Backbone
 from lilas.nn import vit
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.layers import Conv
 from lilas.nn.vit import Transformer
-from lilas.objectives import OBJECTIVES, Backbone
 from lilas.official.parity import relative_error
+from lilas.study import models as entries
 from plain import PlainBackbone, PlainDecoder, PlainEncoder, PlainTransformer
 
 TRANSFORMER = {"channels": 24, "blocks": 2, "heads": 2}
 AUTOENCODER = {"channels": (8, 16), "blocks": (1, 2)}
 ONCE = {"norm": "layer", "ffn_factor": 1, "dropout": 0.0, "checkpointing": False}
-SETTINGS = config.Diffusion().model_dump()
+SETTINGS = entries.Diffusion().model_dump()
 
 
 def drawn(network: nn.Module) -> nn.Module:

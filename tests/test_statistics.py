@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
-from lilas import statistics
-from lilas.data.well import WellFile, open_files, write_well
+from lilas.data import statistics
+from lilas.data.statistics import compute_statistics
+from lilas.data.well import WellFile, open_files
+from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
-from lilas.statistics import compute_statistics
 
 LOG = {"pressure": {"kind": "log", "offset": 0.5}}
 

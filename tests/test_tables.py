@@ -10,22 +10,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilas.config import read_study
 from lilas.errors import LilasError
-from lilas.layout import origins
-from lilas.published import LAYOUTS, paper_tables, published_horizon, read_published
-from lilas.scores import SCHEMA, read_scores, write_scores
-from lilas.tables import (
-    by_horizon,
-    by_trajectory,
-    difference_tables,
-    differences,
-    metric_tables,
-    valid_time_tables,
-    valid_times,
-)
-from lilas.typeset import Cell, Row, Table, csv, latex, markdown, terminal
-from lilas.uncertainty import bootstrap_interval
+from lilas.evaluation.uncertainty import bootstrap_interval
+from lilas.records.scores import SCHEMA, read_scores, write_scores
+from lilas.report.published import LAYOUTS, paper_tables, published_horizon, read_published
+from lilas.report.summary import by_horizon, by_trajectory, differences, valid_times
+from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
+from lilas.report.typeset import Cell, Row, Table, csv, latex, markdown, terminal
+from lilas.study.paths import origins
+from lilas.study.study import read_study
 
 STUDIES = Path(__file__).parents[1] / "workflow" / "studies"
 

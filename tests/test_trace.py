@@ -12,16 +12,18 @@ import torch
 import xarray as xr
 import zarr
 
-from lilas import cli, stores
+from lilas import cli
 from lilas.errors import LilasError
 from lilas.files import sha256, write_json
-from lilas.provenance import provenance
-from lilas.published import paper_tables
-from lilas.scores import read_scores, write_scores
-from lilas.tables import by_horizon, by_trajectory, valid_time_tables, valid_times
-from lilas.trace import trace
-from lilas.typeset import csv
-from lilas.weights import write_weights
+from lilas.inspect.trace import trace
+from lilas.records import stores
+from lilas.records.provenance import provenance
+from lilas.records.scores import read_scores, write_scores
+from lilas.records.weights import write_weights
+from lilas.report.published import paper_tables
+from lilas.report.summary import by_horizon, by_trajectory, valid_times
+from lilas.report.tables import valid_time_tables
+from lilas.report.typeset import csv
 
 ROOT = Path("results/demo")
 FLOW = ROOT / "flow"

@@ -9,11 +9,12 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from lilas import training
-from lilas.config import Train
 from lilas.data.windows import Windows
+from lilas.devices import select_device
 from lilas.errors import LilasError
 from lilas.files import locked
+from lilas.study.models import Train
+from lilas.training import loop as training
 
 OPTIMIZERS = ["adam", "adamw", "soap", "psgd", "muon"]
 
@@ -426,4 +427,4 @@ def test_betas_of_another_optimiser_are_refused(optimizer, betas):
 
 def test_an_absent_device_is_told():
     with pytest.raises(LilasError, match="is not there"):
-        training.select_device("cuda:77")
+        select_device("cuda:77")

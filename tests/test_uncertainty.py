@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lilas.errors import LilasError
-from lilas.uncertainty import RESAMPLES, bootstrap_interval, sign_flip_test
+from lilas.evaluation.uncertainty import RESAMPLES, bootstrap_interval, sign_flip_test
 
 
 @pytest.mark.parametrize("trajectories", [2, 9, 64])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 from PIL import Image
 
-from lilas import videos
+from lilas.report import videos
 
 GAP, TEXT = videos.GAP, videos.TEXT
 

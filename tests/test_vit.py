@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from lilas.autoencoder import LOSSES, Autoencoder
 from lilas.errors import LilasError
+from lilas.models.autoencoder import Autoencoder
+from lilas.models.losses import LOSSES
 from lilas.nn.vit import Transformer, make_decoder, make_encoder
 from lilas.official.parity import relative_error
 

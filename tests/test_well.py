@@ -26,8 +26,8 @@ from lilas.data.well import (
     open_files,
     open_well,
     read_states,
-    write_well,
 )
+from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 from safetensors.torch import load_file
 
 from conftest import Pipeline
-from lilas.provenance import VERSIONS
+from lilas.records.provenance import VERSIONS
 
 DOWNSTREAM = {"evaluate", "frames", "tables", "claims", "figures", "report"}
 SCORED = {"baselines", "reconstruction", "evaluate", "tables", "claims", "figures", "report"}
@@ -62,7 +62,7 @@ def test_miniature_latents_are_the_encoded_data(miniature):
     from lilas.data.preprocess import Preprocessing
     from lilas.data.states import Pixels
     from lilas.data.well import open_files
-    from lilas.models import load_autoencoder
+    from lilas.models.build import load_autoencoder
 
     dataset = miniature.results / "convection"
     files = sorted(miniature.folder.glob("results/data/*/*/data/train/*.hdf5"))
@@ -219,13 +219,15 @@ def test_an_edit_reruns_what_depends_on_it(miniature, old, new, rules):
 
 def test_code_edits_rerun_nothing_unless_their_version_is_raised(miniature, tmp_path):
     twin = miniature.copy(tmp_path / "twin")
-    training = twin.folder / "src" / "lilas" / "training.py"
+    training = twin.folder / "src" / "lilas" / "training" / "loop.py"
     training.write_text(training.read_text() + "\n\ndef moved():\n    return 1\n")
-    metrics = twin.folder / "src" / "lilas" / "metrics.py"
+    metrics = twin.folder / "src" / "lilas" / "evaluation" / "metrics.py"
     metrics.write_text("# A comment.\n" + metrics.read_text())
     assert twin.planned() == {}
     version = f'"evaluate": {VERSIONS["evaluate"]}'
-    twin.edit(version, '"evaluate": 1000', twin.folder / "src" / "lilas" / "provenance.py")
+    twin.edit(
+        version, '"evaluate": 1000', twin.folder / "src" / "lilas" / "records" / "provenance.py"
+    )
     assert set(twin.planned()) == SCORED
 
 
@@ -241,7 +243,7 @@ METRICS["toy"] = Metric("toy", _toy, "7", "1", "lower", "a test")
 
 def test_a_new_metric_is_one_function_and_samples_nothing(miniature, tmp_path):
     twin = miniature.copy(tmp_path / "twin")
-    metrics = twin.folder / "src" / "lilas" / "metrics.py"
+    metrics = twin.folder / "src" / "lilas" / "evaluation" / "metrics.py"
     metrics.write_text(metrics.read_text() + TOY)
     assert set(twin.planned()) == SCORED
     made = {path: path.stat().st_mtime_ns for path in twin.folder.rglob("*.safetensors")}

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from lilas import __version__
-from lilas.artifacts import INSPECTED
 from lilas.errors import LilasError, broken
 from lilas.files import atomic
+from lilas.inspect.catalogue import INSPECTED
 from lilas.official.cli import add_commands, run_command
 from lilas.stages import run
 
@@ -129,7 +129,7 @@ def _default(path: Path) -> Path:
 
 def _inspect(path: Path, picture: Path | None) -> None:
     # Torch takes seconds to import; help and errors of the command line need not wait for it.
-    from lilas.inspect import inspect
+    from lilas.inspect.kinds import inspect
 
     found = inspect(path)
     print("\n".join(found.lines))
@@ -144,7 +144,7 @@ def _inspect(path: Path, picture: Path | None) -> None:
 
 
 def _trace(cell: str, results: Path) -> None:
-    from lilas.trace import trace
+    from lilas.inspect.trace import trace
 
     found = trace(cell, results)
     print("\n".join(found.lines), flush=True)
@@ -162,7 +162,7 @@ def show(folder: Path) -> str:
     for path in (tables, report):
         if not path.is_file():
             raise broken(path, "the results of a study", "nothing", "Run snakemake to make them.")
-    from lilas.typeset import terminal
+    from lilas.report.typeset import terminal
 
     intro, _, sections = tables.read_text().partition("### ")
     title, _, body = terminal(sections.partition("### ")[0]).partition("\n\n")

@@ -1,9 +1,12 @@
 """Whole files or none: atomic writes, hashes, JSON, locks."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,3 +139,41 @@ def take_ownership(root: str | Path, study: str | Path) -> None:
 def _from_results(root: str | Path, study: str | Path) -> str:
     """The way from the results to the study's file, the same when both are moved together."""
     return os.path.relpath(Path(study).resolve(), Path(root).resolve())
+
+
+def fingerprint(value: Any) -> str:
+    """Returns the SHA-256 of a JSON value, the same whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def writing(path: str | Path, needed: int) -> Iterator[None]:
+    """Tells a failure to write `needed` bytes to a file for want of room or permission.
+
+    Raises:
+        LilasError: the folder is not permitted, or a disk, quota or size limit is exceeded.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # When it closes a file, HDF5 has the system's error number in its message alone.
+        told = re.search(r"errno = (\d+)", str(error))
+        code = int(told[1]) if told else getattr(error, "errno", None)
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+            action = "Choose a folder this user may write to."
+            raise broken(path, "a folder to write in", os.strerror(code).lower(), action) from None
+        if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise no_room(path, needed) from None
+        raise
+
+
+def no_room(path: str | Path, needed: int) -> LilasError:
+    """Returns the error for a disk, quota or size limit that cannot take a file's bytes."""
+    left = shutil.disk_usage(Path(path).parent).free
+    return broken(
+        path,
+        f"{needed / 1e9:.3g} GB of room on its disk",
+        f"{left / 1e9:.3g} GB left, or a quota or limit below that",
+        "Free space, or choose another folder, and run again.",
+    )

@@ -5,21 +5,23 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from lilas import layout
-from lilas.config import SPLITS, read_config, read_study, study_path
+from lilas import plan
+from lilas.study import paths
+from lilas.study.base import SPLITS
+from lilas.study.study import read_config, read_study, study_path
 from lilas.errors import LilasError
 from lilas.files import check_owner, check_writable, locked, take_ownership
-from lilas.provenance import VERSIONS, metrics_fingerprint
+from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
 try:
     CONFIG = read_config(config)
     STUDY_FILE = study_path(CONFIG.study, Path(workflow.basedir) / "workflow" / "studies")
     STUDY = read_study(STUDY_FILE)
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
-    FILES = {name: layout.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
-    layout.check_on_disk(STUDY, FILES)
-    layout.check_official(STUDY, CONFIG)
-    ROLLOUTS = layout.rollouts(STUDY)
+    FILES = {name: plan.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
+    plan.check_on_disk(STUDY, FILES)
+    plan.check_official(STUDY, CONFIG)
+    ROLLOUTS = paths.rollouts(STUDY)
     for folder in (CONFIG.data, ROOT):
         check_writable(folder)
     check_owner(ROOT, STUDY_FILE)
@@ -81,7 +83,7 @@ def task(**parts):
 
 def resolved(kind, wildcards):
     """The autoencoder or emulator of a job as its dataset has it, less what no job depends on."""
-    run, _ = layout.split_run_name(wildcards[kind])
+    run, _ = paths.split_run_name(wildcards[kind])
     entry = STUDY.resolve(f"{kind}s", run, wildcards["dataset"])
     none = {"seeds": [0], "datasets": None, "weights": "last"}
     if kind == "emulator":
@@ -90,12 +92,12 @@ def resolved(kind, wildcards):
 
 
 def seed(kind, wildcards):
-    return layout.split_run_name(wildcards[kind])[1]
+    return paths.split_run_name(wildcards[kind])[1]
 
 
 def chosen(kind, wildcards):
     """The weights that the stages after a training use: the last, or the best validated."""
-    run, _ = layout.split_run_name(wildcards[kind])
+    run, _ = paths.split_run_name(wildcards[kind])
     which = STUDY.resolve(f"{kind}s", run, wildcards["dataset"]).weights
     name = "weights" if which == "last" else "weights_best"
     levels = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
@@ -104,7 +106,7 @@ def chosen(kind, wildcards):
 
 def official_run(kind, wildcards):
     """The files of the official run that a model is taken from."""
-    return layout.official_files(CONFIG, resolved(kind, wildcards).official)
+    return plan.official_files(CONFIG, resolved(kind, wildcards).official)
 
 
 def statistics(wildcards):
@@ -116,7 +118,7 @@ def statistics(wildcards):
 
 def climate(wildcards):
     """The statistics of a dataset: with no model to train, those of its first official one."""
-    runs = [layout.run_name(*run) for run in STUDY.runs("autoencoders", wildcards["dataset"])]
+    runs = [paths.run_name(*run) for run in STUDY.runs("autoencoders", wildcards["dataset"])]
     found = [statistics(dict(wildcards) | {"autoencoder": run}) for run in runs]
     trained = f"{ROOT}/{wildcards['dataset']}/statistics.json"
     return trained if trained in found else found[0]

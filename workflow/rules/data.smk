@@ -8,7 +8,7 @@ DATA = f"{CONFIG.data}/{{folder}}/{{system}}"
 
 def simulation_task(wildcards):
     source = SIMULATIONS[wildcards.folder]
-    rayleigh = next(ra for ra in source.rayleigh if layout.exponent(ra) == wildcards.rayleigh)
+    rayleigh = next(ra for ra in source.rayleigh if paths.exponent(ra) == wildcards.rayleigh)
     index = source.rayleigh.index(rayleigh)
     return task(source=source, names={"index": str(index)})
 

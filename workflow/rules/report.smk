@@ -2,14 +2,14 @@
 METRICS = (
     [f"{ROOT}/{name}/baselines.parquet" for name in STUDY.datasets]
     + [
-        f"{ROOT}/{name}/{layout.run_name(*run)}/reconstruction.parquet"
+        f"{ROOT}/{name}/{paths.run_name(*run)}/reconstruction.parquet"
         for name in STUDY.datasets
         for run in STUDY.runs("autoencoders", name)
     ]
     + [ROLLOUT.format(**run) + "/metrics.parquet" for run in ROLLOUTS]
 )
 RUNS = [
-    {"dataset": name, "autoencoder": layout.run_name(*run)}
+    {"dataset": name, "autoencoder": paths.run_name(*run)}
     for name in STUDY.datasets
     for run in STUDY.runs("autoencoders", name)
 ]
@@ -43,7 +43,7 @@ rule tables:
     conda:
         ENVIRONMENT
     params:
-        config=task(horizons=HORIZONS, **layout.origins(STUDY)),
+        config=task(horizons=HORIZONS, **paths.origins(STUDY)),
         version=VERSIONS["tables"],
     shell:
         RUN + "tables --config {params.config:q} --metrics {input:q} --output {output:q}" + LOG

@@ -13,9 +13,9 @@ from typing import Any
 import h5py
 import requests
 
-from lilas.data.well import REPLACE, SUFFIXES, no_room, open_hdf5, writing
+from lilas.data.well import REPLACE, SUFFIXES, open_hdf5
 from lilas.errors import LilasError, broken
-from lilas.files import read_json, write_json
+from lilas.files import no_room, read_json, write_json, writing
 from lilas.progress import progress as progress_bar
 
 BACKOFF = 2.0  # seconds before the second attempt; doubles with each that fails

@@ -50,7 +50,7 @@ class Preprocessing:
 
     @classmethod
     def from_statistics(cls, statistics: Mapping[str, Any], source: str | Path) -> Self:
-        """Returns the preprocessing that statistics describe (see `lilas.statistics`).
+        """Returns the preprocessing that statistics describe (see `lilas.data.statistics`).
 
         Args:
             statistics: Channels by name under `channels`, each with `transform`, `mean`, `std`.

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lilas import config
 from lilas.data.well import WellFile, label_names
 from lilas.errors import LilasError, broken
 from lilas.official.entries import label_transforms, preprocessing_statistics
 from lilas.official.folders import CONFIG, OfficialRun, original_config
-from lilas.weights import read_record
+from lilas.records.weights import read_record
+from lilas.study import datasets
+from lilas.study import models as entries
 
 
-def check_states(run: OfficialRun, data: WellFile, states: config.States) -> None:
+def check_states(run: OfficialRun, data: WellFile, states: datasets.States) -> None:
     """Refuses data whose fields, axes or transforms are not those that the run was trained with.
 
     Raises:
@@ -41,7 +42,7 @@ def check_emulation(
     data: WellFile,
     labels: Mapping[str, str],
     stride: int,
-    asked_for: config.Emulator,
+    asked_for: entries.Emulator,
 ) -> None:
     """Refuses an objective, window, label or stride that is not what the run was trained with.
 

@@ -24,14 +24,14 @@ import xarray as xr
 import zarr
 from safetensors import safe_open
 
-from lilas import stores
-from lilas.config import Autoencoder
-from lilas.data.well import WellFile, label_names, open_files, open_hdf5, writing
+from lilas.data.well import WellFile, label_names, open_files, open_hdf5
 from lilas.errors import LilasError, broken
-from lilas.files import atomic, sha256
-from lilas.latents import VARIABLE, PixelLatents, coordinates, create_store, open_latents
-from lilas.provenance import provenance
-from lilas.weights import read_record
+from lilas.files import atomic, sha256, writing
+from lilas.models.latents import VARIABLE, PixelLatents, coordinates, create_store, open_latents
+from lilas.records import stores
+from lilas.records.provenance import provenance
+from lilas.records.weights import read_record
+from lilas.study.models import Autoencoder
 
 GROUP = "lilas"
 FOREIGN = "Give files as the official code caches them, or as LILAS exports them."
@@ -54,8 +54,8 @@ def export_latents(manifest: Path, weights: Path, folder: Path) -> list[Path]:
         The files written, in the order of the split.
 
     Raises:
-        LilasError: as `lilas.latents.open_latents`, the latents are pixels or not finite, two data
-            files have one name, or the disk takes no more.
+        LilasError: as `open_latents`, the latents are pixels or not finite, two data files
+            have one name, or the disk takes no more.
     """
     latents = open_latents(manifest, weights)
     if isinstance(latents, PixelLatents):

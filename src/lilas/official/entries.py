@@ -6,10 +6,13 @@ must not become a model that computes something else.
 
 from typing import Any
 
-from lilas import config
+from pydantic import ValidationError
+
 from lilas.data.preprocess import Preprocessing
 from lilas.errors import LilasError, broken
 from lilas.official.folders import CONFIG, SECTIONS, OfficialRun
+from lilas.study import base
+from lilas.study import models as entries
 
 # Official key: ours. None is read where it is needed, or decides nothing once weights are there.
 _AUTOENCODER: dict[str, str | None] = {
@@ -82,7 +85,7 @@ _OFFSETS = {"log1p": 1.0, "log_eps": 1e-6}
 _LOGGED = ("Rayleigh", "Prandtl", "rho0")
 
 
-def autoencoder_entry(run: OfficialRun) -> config.Autoencoder:
+def autoencoder_entry(run: OfficialRun) -> entries.Autoencoder:
     """Returns the autoencoder of a run in our configuration's terms.
 
     Raises:
@@ -102,7 +105,7 @@ def autoencoder_entry(run: OfficialRun) -> config.Autoencoder:
         raise _refused(run, "spatial", section["spatial"], f"as many as dimensions {axes}")
     return _made(
         run,
-        config.Autoencoder,
+        entries.Autoencoder,
         values
         | {
             "architecture": "dcae",
@@ -115,7 +118,7 @@ def autoencoder_entry(run: OfficialRun) -> config.Autoencoder:
     )
 
 
-def emulator_entry(run: OfficialRun) -> config.Emulator:
+def emulator_entry(run: OfficialRun) -> entries.Emulator:
     """Returns the emulator of a run in our configuration's terms.
 
     Raises:
@@ -152,7 +155,7 @@ def emulator_entry(run: OfficialRun) -> config.Emulator:
     }
     if run.kind == "diffusion":
         values["diffusion"] = _diffusion(run)
-    return _made(run, config.Emulator, values)
+    return _made(run, entries.Emulator, values)
 
 
 def preprocessing_statistics(run: OfficialRun) -> dict[str, Any]:
@@ -194,7 +197,7 @@ def label_transforms(run: OfficialRun, parameters: list[str]) -> dict[str, str]:
 
 
 def official_autoencoder(
-    entry: config.Autoencoder, channels: int, described: dict[str, Any], name: str
+    entry: entries.Autoencoder, channels: int, described: dict[str, Any], name: str
 ) -> dict[str, Any]:
     """Returns the configuration of an autoencoder of ours as an official config.yaml has it.
 
@@ -232,7 +235,7 @@ def official_autoencoder(
 
 
 def official_emulator(
-    entry: config.Emulator,
+    entry: entries.Emulator,
     channels: int,
     features: int,
     described: dict[str, Any],
@@ -284,7 +287,7 @@ def official_dataset(
     """Returns a dataset as an official config.yaml has it.
 
     Args:
-        statistics: See `lilas.statistics`.
+        statistics: See `lilas.data.statistics`.
         dimensions: Space axes.
         label: Transforms of the label's parameters.
         name: Of the dataset.
@@ -335,9 +338,9 @@ def _official_transform(transform: dict[str, Any]) -> str | None:
     )
 
 
-def _official_network(entry: config.Emulator, space: int) -> dict[str, Any]:
+def _official_network(entry: entries.Emulator, space: int) -> dict[str, Any]:
     network = entry.network
-    if isinstance(network, config.UNet):
+    if isinstance(network, entries.UNet):
         section = _said(network, _UNET) | {"arch": "unet"}
         section["stride"] = network.stride or [1] + [2] * space
         return section | {"attention_heads": network.attention_heads}
@@ -372,7 +375,7 @@ def _diffusion(run: OfficialRun) -> dict[str, Any]:
     return values | {"prior_parameters": [loss.get("a", 1.0), loss.get("b", 1.0)]}
 
 
-def _official_diffusion(entry: config.Diffusion) -> dict[str, Any]:
+def _official_diffusion(entry: entries.Diffusion) -> dict[str, Any]:
     if entry.schedule == "rectified":
         raise LilasError("official: release 1.1.0 is not known to have the schedule 'rectified'")
     values = entry.model_dump()
@@ -399,7 +402,7 @@ def _renamed(run: OfficialRun, section: dict[str, Any], known: dict[str, Any]) -
     return {ours: section[key] for key, ours in known.items() if ours and key in section}
 
 
-def _said(entry: config.Model, known: dict[str, Any]) -> dict[str, Any]:
+def _said(entry: base.Model, known: dict[str, Any]) -> dict[str, Any]:
     values = entry.model_dump()
     return {key: values[ours] for key, ours in known.items() if ours}
 
@@ -407,8 +410,8 @@ def _said(entry: config.Model, known: dict[str, Any]) -> dict[str, Any]:
 def _made(run: OfficialRun, model: type[Any], values: dict[str, Any]) -> Any:
     try:
         return model(**values)
-    except config.ValidationError as error:
-        raise LilasError(f"{run.path / CONFIG}: {config.describe(error, model)}") from None
+    except ValidationError as error:
+        raise LilasError(f"{run.path / CONFIG}: {base.describe(error, model)}") from None
 
 
 def _refused(run: OfficialRun, key: str, found: Any, allowed: str) -> LilasError:

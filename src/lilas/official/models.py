@@ -7,12 +7,11 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lilas import config
-from lilas.autoencoder import Autoencoder
 from lilas.data.preprocess import Preprocessing
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
-from lilas.models import make_autoencoder, make_objective
+from lilas.models.autoencoder import Autoencoder
+from lilas.models.build import make_autoencoder, make_objective
 from lilas.official.entries import (
     autoencoder_entry,
     emulator_entry,
@@ -23,12 +22,13 @@ from lilas.official.entries import (
 )
 from lilas.official.folders import CONFIG, STATE, OfficialRun, original_config, write_run
 from lilas.official.names import autoencoder_names, emulator_names, to_official, to_ours
-from lilas.weights import read_record
+from lilas.records.weights import read_record
+from lilas.study import models as entries
 
 Names = tuple[dict[str, str], dict[str, Tensor]]
 
 
-def load_run_autoencoder(run: OfficialRun) -> tuple[config.Autoencoder, Autoencoder]:
+def load_run_autoencoder(run: OfficialRun) -> tuple[entries.Autoencoder, Autoencoder]:
     """Returns the entry and the autoencoder of a run, in evaluation mode.
 
     Raises:
@@ -45,7 +45,7 @@ def load_run_autoencoder(run: OfficialRun) -> tuple[config.Autoencoder, Autoenco
     return entry, model.eval()
 
 
-def load_run_emulator(run: OfficialRun) -> tuple[config.Emulator, nn.Module]:
+def load_run_emulator(run: OfficialRun) -> tuple[entries.Emulator, nn.Module]:
     """Returns the entry and the objective of a run, in evaluation mode.
 
     Raises:
@@ -59,9 +59,9 @@ def load_run_emulator(run: OfficialRun) -> tuple[config.Emulator, nn.Module]:
     return entry, model.eval()
 
 
-def official_state(entry: config.Autoencoder | config.Emulator, state: dict[str, Tensor]) -> Any:
+def official_state(entry: entries.Autoencoder | entries.Emulator, state: dict[str, Tensor]) -> Any:
     """Returns the state of one of our models under the official names."""
-    is_autoencoder = isinstance(entry, config.Autoencoder)
+    is_autoencoder = isinstance(entry, entries.Autoencoder)
     names = autoencoder_names(entry) if is_autoencoder else emulator_names(entry)
     return to_official(state, *names)
 
@@ -80,7 +80,7 @@ def save_run(weights: Path, statistics: Path, folder: Path) -> None:
         raise broken(folder, "a new or empty folder", "files", "Choose another folder.")
     record, state = read_record(weights), load_file(weights)
     kind = "emulator" if "emulator" in record["config"] else "autoencoder"
-    made = config.Emulator if kind == "emulator" else config.Autoencoder
+    made = entries.Emulator if kind == "emulator" else entries.Autoencoder
     entry = made(**record["config"][kind])
     if kind == "autoencoder" and entry.architecture != "dcae":
         raise LilasError(
@@ -97,7 +97,7 @@ def save_run(weights: Path, statistics: Path, folder: Path) -> None:
 
 
 def _described_autoencoder(
-    entry: config.Autoencoder, state: Any, weights: Path, statistics: Path, name: str
+    entry: entries.Autoencoder, state: Any, weights: Path, statistics: Path, name: str
 ) -> dict[str, Any]:
     kernel = state["encoder.layers.0.weight"].shape
     space = len(kernel) - 2
@@ -111,7 +111,7 @@ def _described_autoencoder(
 
 
 def _described_emulator(
-    entry: config.Emulator,
+    entry: entries.Emulator,
     state: Any,
     record: dict[str, Any],
     weights: Path,
@@ -119,7 +119,7 @@ def _described_emulator(
     name: str,
 ) -> dict[str, Any]:
     features = state["backbone.label.0.weight"].shape[1]
-    if isinstance(entry.network, config.UNet):
+    if isinstance(entry.network, entries.UNet):
         kernel = state["backbone.network.last.weight"].shape
         channels, space = kernel[0], len(kernel) - 3
     else:

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lilas import config
 from lilas.errors import LilasError, broken
 from lilas.official.unet_names import unet_constants, unet_names
+from lilas.study import models as entries
 
 _BLOCK = {
     "conv1": "ffn.0",
@@ -30,7 +30,7 @@ _TRANSFORMER_BLOCK = {
 }
 
 
-def autoencoder_names(entry: config.Autoencoder) -> tuple[dict[str, str], dict[str, Tensor]]:
+def autoencoder_names(entry: entries.Autoencoder) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Returns a convolutional autoencoder's official names by ours, and its official constants.
 
     Official layers are counted by level, ours through all of them. The state files hold constants
@@ -81,14 +81,14 @@ def autoencoder_names(entry: config.Autoencoder) -> tuple[dict[str, str], dict[s
     return names, constants
 
 
-def emulator_names(entry: config.Emulator) -> tuple[dict[str, str], dict[str, Tensor]]:
+def emulator_names(entry: entries.Emulator) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Returns an emulator's official names by ours, and its official constants.
 
     The state files hold constants too: the frequencies of each sine encoding.
     """
     outer = "backbone." if entry.objective == "diffusion" else ""
     prefix = f"{outer}backbone."
-    if isinstance(entry.network, config.UNet):
+    if isinstance(entry.network, entries.UNet):
         network = entry.network
         names = unet_names(network.blocks, network.attention_heads)
         constants = {
@@ -106,7 +106,7 @@ def emulator_names(entry: config.Emulator) -> tuple[dict[str, str], dict[str, Te
     return names, constants
 
 
-def transformer_names(entry: config.Transformer) -> tuple[dict[str, str], dict[str, Tensor]]:
+def transformer_names(entry: entries.Transformer) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Returns a transformer's official names by ours, and its official constants."""
     names = _linear("", "", _TRANSFORMER)
     for i in range(entry.blocks):

@@ -14,19 +14,20 @@ import torch
 import yaml
 from torch import Tensor
 
-from lilas.autoencoder import LOSSES, similarity
 from lilas.data.preprocess import Preprocessing
-from lilas.diffusion import Inpainting
-from lilas.distances import sliced_emd, total_error, wasserstein
 from lilas.errors import LilasError, broken
-from lilas.masks import draw_masks
-from lilas.metrics import Comparison, evaluate
+from lilas.evaluation.comparison import Comparison
+from lilas.evaluation.distances import sliced_emd, total_error, wasserstein
+from lilas.evaluation.metrics import evaluate
+from lilas.evaluation.spectra import BANDS, cross_spectrum, power_spectrum
+from lilas.models.diffusion import Inpainting
+from lilas.models.losses import LOSSES, similarity
+from lilas.models.masks import draw_masks
+from lilas.models.rollout import rollout
+from lilas.models.sampling import make_sampler
 from lilas.official.entries import preprocessing_statistics
 from lilas.official.folders import CONFIG, STATE, OfficialRun, open_run
 from lilas.official.models import load_run_autoencoder, load_run_emulator, official_state
-from lilas.rollout import rollout
-from lilas.sampling import make_sampler
-from lilas.spectra import BANDS, cross_spectrum, power_spectrum
 
 # Relative errors that rounding explains: of one evaluation, and of many in a row.
 SINGLE, MANY = 1e-5, 1e-4

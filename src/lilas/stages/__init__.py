@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lilas.config import Task
 from lilas.errors import LilasError
+from lilas.study.tasks import Task
 
 _SYSTEM = {
     errno.ENOSPC: "no space left on the device. Free some, or move data or results elsewhere.",

@@ -4,19 +4,20 @@ from pathlib import Path
 
 import torch
 
-from lilas.autoencoder import LOSSES, similarity
-from lilas.config import fingerprint
 from lilas.data.augment import Augmentation
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.data.windows import Windows
-from lilas.models import build_autoencoder
-from lilas.provenance import making, provenance
+from lilas.devices import select_device
+from lilas.files import fingerprint
+from lilas.models.build import build_autoencoder
+from lilas.models.losses import LOSSES, similarity
+from lilas.records.provenance import making, provenance
+from lilas.records.weights import write_weights
 from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
-from lilas.training import Outcome, fit, select_device, write_history
-from lilas.weights import write_weights
+from lilas.training.loop import Outcome, fit, write_history
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
 """Stage `claims`: what this run says of the paper's six claims, as JSON."""
 
-from lilas.claims import Results, check, write_claims
-from lilas.config import read_study
-from lilas.costs import costs, validation_losses
-from lilas.scores import read_scores
+from lilas.records.scores import read_scores
+from lilas.report.claims import check, write_claims
+from lilas.report.costs import costs, validation_losses
+from lilas.report.paired import Results
+from lilas.report.summary import by_trajectory
 from lilas.stages import add_paths, parser, run
-from lilas.tables import by_trajectory
+from lilas.study.study import read_study
 
 
 def main() -> None:

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from lilas.config import SPLITS
 from lilas.data.download import download
+from lilas.data.registry import well_urls
 from lilas.errors import LilasError
-from lilas.layout import well_urls
 from lilas.official.released import find_released
 from lilas.stages import run
+from lilas.study.base import SPLITS
 
 
 def main() -> None:

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import torch
 
-from lilas.config import fingerprint
 from lilas.data.windows import Windows
-from lilas.latents import open_latents
-from lilas.masks import draw_masks
-from lilas.models import build_objective
-from lilas.provenance import making, provenance
+from lilas.devices import select_device
+from lilas.files import fingerprint
+from lilas.models.build import build_objective
+from lilas.models.latents import open_latents
+from lilas.models.masks import draw_masks
+from lilas.records.provenance import making, provenance
+from lilas.records.weights import write_weights
 from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
-from lilas.training import fit, select_device, write_history
-from lilas.weights import write_weights
+from lilas.training.loop import fit, write_history
 
 
 def main() -> None:

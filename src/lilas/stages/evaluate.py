@@ -3,19 +3,14 @@
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
-from lilas.evaluation import (
-    rollout_steps,
-    score_baselines,
-    score_reconstruction,
-    score_rollouts,
-    test_trajectories,
-)
-from lilas.latents import open_rollouts
-from lilas.models import load_autoencoder
-from lilas.provenance import provenance
-from lilas.scores import write_scores
+from lilas.devices import select_device
+from lilas.evaluation.score import score_baselines, score_reconstruction, score_rollouts
+from lilas.models.build import load_autoencoder
+from lilas.models.latents import open_rollouts
+from lilas.models.rollout import evaluated_trajectories, rollout_steps
+from lilas.records.provenance import provenance
+from lilas.records.scores import write_scores
 from lilas.stages import add_device, add_paths, parser, run
-from lilas.training import select_device
 
 
 def main() -> None:
@@ -30,7 +25,7 @@ def main() -> None:
     preprocessing = Preprocessing.read(args.statistics)
     pixels = Pixels(open_files(args.test, config.states.fields), preprocessing, {})
     evaluation = config.evaluation.model_dump()
-    trajectories = test_trajectories(evaluation, pixels.rows)
+    trajectories = evaluated_trajectories(evaluation, pixels.rows)
     steps = rollout_steps(config.evaluation.start, 1, config.stride, config.evaluation.last)
     inputs = {"statistics": args.statistics, "test": args.test}
     names = {"autoencoder": "", "compression": 1.0, "sampler": ""} | config.names

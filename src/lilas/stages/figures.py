@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from lilas import figures, panels, videos
-from lilas.scores import read_curves, read_scores
+from lilas.records.scores import read_curves, read_scores
+from lilas.records.stores import open_store
+from lilas.report import figures, panels, videos
+from lilas.report.curves import mean_curves, mean_metrics
 from lilas.stages import add_paths, parser, run
-from lilas.stores import open_store
 
 Runs = dict[figures.Run, xr.Dataset]
 
@@ -28,7 +29,7 @@ def main() -> None:
     settings, output = args.config.figures, args.output
     output.mkdir(parents=True, exist_ok=True)
 
-    means = figures.mean_metrics(read_scores(path) for path in args.metrics)
+    means = mean_metrics(read_scores(path) for path in args.metrics)
     looks = figures.looks(means)
     drawn = _numbers(means, args.metrics, args.table, looks)
     if args.histories:
@@ -60,7 +61,7 @@ def _numbers(
     means: pd.DataFrame, metrics: Sequence[Path], table: Path, looks: figures.Looks
 ) -> Iterator[tuple[str, figures.plt.Figure]]:
     """Yields the figures of numbers by name; a dataset lacks those it has no numbers for."""
-    curves = figures.mean_curves(read_curves(path) for path in metrics)
+    curves = mean_curves(read_curves(path) for path in metrics)
     horizons = pd.read_csv(table, keep_default_na=False, na_values={"low": "", "high": ""})
     horizons = horizons[horizons["cell"].str.split("/").str[-2] == "vrmse"]
     for dataset, rows in means.groupby("dataset"):

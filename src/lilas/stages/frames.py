@@ -2,16 +2,16 @@
 
 import warnings
 
-from lilas import stores
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
-from lilas.frames import make_frames
-from lilas.latents import open_rollouts
-from lilas.models import load_autoencoder
-from lilas.provenance import as_json, provenance
+from lilas.devices import select_device
+from lilas.evaluation.frames import make_frames
+from lilas.models.build import load_autoencoder
+from lilas.models.latents import open_rollouts
+from lilas.records import stores
+from lilas.records.provenance import as_json, provenance
 from lilas.stages import add_device, add_paths, parser, run
-from lilas.training import select_device
 
 
 def main() -> None:

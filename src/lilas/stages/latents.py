@@ -2,17 +2,17 @@
 
 import torch
 
-from lilas import stores
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
-from lilas.latents import VARIABLE, create_latents, encode_file, write_pixel_manifest
-from lilas.models import load_autoencoder
+from lilas.devices import select_device
+from lilas.models.build import load_autoencoder
+from lilas.models.latents import VARIABLE, create_latents, encode_file, write_pixel_manifest
 from lilas.progress import progress
-from lilas.provenance import provenance
+from lilas.records import stores
+from lilas.records.provenance import provenance
+from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, parser, run
-from lilas.training import select_device
-from lilas.weights import read_record
 
 
 def main() -> None:

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from lilas.config import Autoencoder
 from lilas.data.well import open_files
 from lilas.files import write_json
 from lilas.official.adopt import check_emulation, check_latents, check_pixels, check_states
 from lilas.official.entries import preprocessing_statistics
 from lilas.official.folders import OfficialRun, open_run, origin
 from lilas.official.models import load_run_autoencoder, load_run_emulator
-from lilas.provenance import provenance
+from lilas.records.provenance import provenance
+from lilas.records.weights import write_weights
 from lilas.stages import add_paths, parser, run
-from lilas.weights import write_weights
+from lilas.study.models import Autoencoder
 
 
 def main() -> None:

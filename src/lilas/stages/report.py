@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lilas.files import atomic
-from lilas.report import render
+from lilas.report.report import render
 from lilas.stages import add_paths, parser, run
 
 

@@ -7,16 +7,15 @@ import torch
 import xarray as xr
 import zarr
 
-from lilas import stores
-from lilas.evaluation import rollout_steps, test_trajectories
-from lilas.latents import open_latents
-from lilas.models import load_objective
+from lilas.devices import select_device
+from lilas.models.build import load_objective
+from lilas.models.latents import open_latents
+from lilas.models.rollout import evaluated_trajectories, rollout, rollout_steps
 from lilas.progress import progress
-from lilas.provenance import provenance
-from lilas.rollout import rollout
+from lilas.records import stores
+from lilas.records.provenance import provenance
 from lilas.seeds import derive
 from lilas.stages import add_device, add_paths, parser, run
-from lilas.training import select_device
 
 
 def main() -> None:
@@ -36,7 +35,7 @@ def main() -> None:
     source = open_latents(args.latents, args.autoencoder)
     features = source.labels.shape[1]
     objective, emulator = load_objective(args.emulator, source.shape, features, device)
-    rows = test_trajectories(config.evaluation.model_dump(), source.trajectories)
+    rows = evaluated_trajectories(config.evaluation.model_dump(), source.trajectories)
     last = config.evaluation.last
     steps = rollout_steps(config.evaluation.start, sampler.context, config.stride, last)
     index = np.arange(steps.start, steps.stop, steps.step)

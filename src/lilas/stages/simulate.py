@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from lilas.config import fingerprint
-from lilas.data.rayleigh_benard import coordinates, simulate
-from lilas.data.well import write_well
+from lilas.data.well_writer import write_well
+from lilas.files import fingerprint
 from lilas.progress import progress
 from lilas.seeds import derive
 from lilas.stages import add_paths, parser, run
+from lilas.systems.rayleigh_benard import coordinates, simulate
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """Stage `statistics`: mean, std, min and max of each channel over the training split."""
 
+from lilas.data.statistics import compute_statistics
 from lilas.data.well import open_files
 from lilas.files import write_json
-from lilas.provenance import provenance
+from lilas.records.provenance import provenance
 from lilas.stages import add_paths, parser, run
-from lilas.statistics import compute_statistics
 
 
 def main() -> None:

@@ -5,21 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from lilas.evaluation.physics import SCORES
 from lilas.files import atomic
-from lilas.physics import SCORES
-from lilas.published import paper_tables
-from lilas.scores import read_scores
+from lilas.records.scores import read_scores
+from lilas.report.published import paper_tables
+from lilas.report.summary import by_horizon, by_trajectory, differences, valid_times
+from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
+from lilas.report.typeset import Table, csv, latex, markdown, terminal
 from lilas.stages import add_paths, parser, run
-from lilas.tables import (
-    by_horizon,
-    by_trajectory,
-    difference_tables,
-    differences,
-    metric_tables,
-    valid_time_tables,
-    valid_times,
-)
-from lilas.typeset import Table, csv, latex, markdown, terminal
 
 # The paper's Table 6, and what its ensembles are judged by, lead.
 FIRST = ("vrmse", "spread_skill", "crps")

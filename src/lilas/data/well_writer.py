@@ -1,0 +1,172 @@
+"""Files in The Well's layout, written whole or not at all."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lilas.data.well import BOUNDARIES, ORDERS
+from lilas.errors import LilasError
+from lilas.files import atomic, writing
+
+RESERVED = (
+    "dataset_name",
+    "grid_type",
+    "n_spatial_dims",
+    "n_trajectories",
+    "simulation_parameters",
+)
+
+
+def write_well(
+    path: str | Path,
+    *,
+    dataset: str,
+    fields: Mapping[str, np.ndarray],
+    time: np.ndarray,
+    coordinates: Mapping[str, np.ndarray],
+    parameters: Mapping[str, np.ndarray | float],
+    boundaries: Mapping[str, str],
+    grid: str = "cartesian",
+    attributes: Mapping[str, str | float] | None = None,
+) -> None:
+    """Writes a file of The Well in float32, whole or not at all.
+
+    The grid is `cartesian` even where its points are not evenly spaced, as in The Well's own
+    `rayleigh_benard`: the_well augments no other grid, and does not say so.
+
+    Args:
+        path: Where it goes; its folder is made.
+        dataset: Name of the dataset.
+        fields: Fields by name, (trajectory, time, *space) with one more axis of components, one
+            per space axis, for each order.
+        time: Time of the steps, ascending (time,).
+        coordinates: Grid points by space axis, in the axes' order, ascending (point,).
+        parameters: Scalars by name, in the label's order: one number, or (trajectory,).
+        boundaries: `periodic`, `wall` or `open`, at both ends of each space axis.
+        grid: Kind of grid.
+        attributes: Further attributes of the file, such as where it comes from.
+
+    Raises:
+        LilasError: the arguments contradict each other or hold a value that is not finite, or the
+            disk cannot take the file.
+    """
+    attributes = attributes or {}
+    orders = _check_arguments(
+        path, fields, {"time": time, **coordinates}, parameters, boundaries, attributes
+    )
+    constant = [name for name, value in parameters.items() if np.ndim(value) == 0]
+    # A coordinate comes with a boundary's mask, a byte per point.
+    needed = sum(4 * np.size(values) for values in fields.values())
+    needed += sum(5 * np.size(points) for points in coordinates.values())
+    with writing(path, needed), atomic(path) as part, h5py.File(part, "w") as file:
+        file.attrs["dataset_name"] = dataset
+        file.attrs["grid_type"] = grid
+        file.attrs["n_spatial_dims"] = len(coordinates)
+        file.attrs["n_trajectories"] = len(next(iter(fields.values())))
+        file.attrs["simulation_parameters"] = _strings(constant)
+        file.attrs.update({name: float(parameters[name]) for name in constant})
+        file.attrs.update(attributes)
+        _write_dimensions(file, time, coordinates)
+        _write_boundaries(file, coordinates, boundaries)
+        _write_scalars(file, parameters)
+        for order in ORDERS:
+            names = [name for name in fields if orders[name] == order]
+            group = file.create_group(f"t{order}_fields")
+            group.attrs["field_names"] = _strings(names)
+            for name in names:
+                written = group.create_dataset(name, data=fields[name], dtype=np.float32)
+                written.attrs["dim_varying"] = [True] * len(coordinates)
+                written.attrs["sample_varying"] = True
+                written.attrs["time_varying"] = True
+
+
+def _check_arguments(
+    path: str | Path,
+    fields: Mapping[str, np.ndarray],
+    axes: Mapping[str, np.ndarray],
+    parameters: Mapping[str, np.ndarray | float],
+    boundaries: Mapping[str, str],
+    attributes: Mapping[str, str | float],
+) -> dict[str, int]:
+    """Refuses arguments of `write_well` that contradict each other; returns the fields' orders."""
+    for name, points in axes.items():
+        valid = np.ndim(points) == 1 and np.size(points) > 0 and np.isfinite(points).all()
+        if not valid or (np.diff(points) <= 0).any():
+            raise LilasError(f"{path}: {name} must be finite and ascending, not {points!r}")
+    dims = len(axes) - 1
+    if not fields or not dims:
+        raise LilasError(f"{path}: a file needs a field and a space axis")
+    trajectories = np.shape(next(iter(fields.values())))[:1]
+    sizes = (*trajectories, *(len(points) for points in axes.values()))
+    orders = {}
+    for name, values in fields.items():
+        orders[name] = np.ndim(values) - len(sizes)
+        expected = sizes + (dims,) * max(orders[name], 0)
+        if orders[name] not in ORDERS or np.shape(values) != expected:
+            axes_named = ", ".join(("trajectory", *axes))
+            raise LilasError(
+                f"{path}: {name} must have the shape ({axes_named}[, component]) = {expected}, "
+                f"not {np.shape(values)}"
+            )
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.asarray(values, np.float32)).all()
+        if not finite:
+            raise LilasError(f"{path}: {name} holds NaN or infinity")
+    for name, value in parameters.items():
+        if np.shape(value) not in ((), trajectories) or not np.isfinite(value).all():
+            raise LilasError(
+                f"{path}: {name} must be one finite number, or one per trajectory, not {value!r}"
+            )
+    space = list(axes)[1:]
+    if set(boundaries) != set(space) or not set(boundaries.values()) <= set(BOUNDARIES):
+        raise LilasError(
+            f"{path}: boundaries give one of {', '.join(BOUNDARIES)} for each of "
+            f"{', '.join(space)}, not {dict(boundaries)}"
+        )
+    taken = (set(RESERVED) | set(parameters)) & set(attributes) | set(RESERVED) & set(parameters)
+    if taken:
+        raise LilasError(f"{path}: the names {', '.join(sorted(taken))} are taken")
+    return orders
+
+
+def _strings(names: Sequence[str]) -> np.ndarray:
+    # h5py has no string type to infer from an empty list.
+    return np.array(names, dtype=h5py.string_dtype())
+
+
+def _write_dimensions(
+    file: h5py.File, time: np.ndarray, coordinates: Mapping[str, np.ndarray]
+) -> None:
+    group = file.create_group("dimensions")
+    group.attrs["spatial_dims"] = _strings(list(coordinates))
+    for name, points in {"time": time, **coordinates}.items():
+        written = group.create_dataset(name, data=points, dtype=np.float32)
+        written.attrs["sample_varying"] = False
+        written.attrs["time_varying"] = name == "time"
+
+
+def _write_boundaries(
+    file: h5py.File, coordinates: Mapping[str, np.ndarray], boundaries: Mapping[str, str]
+) -> None:
+    group = file.create_group("boundary_conditions")
+    for name, points in coordinates.items():
+        boundary = group.create_group(f"{name}_{boundaries[name]}")
+        boundary.attrs["associated_dims"] = _strings([name])
+        boundary.attrs["associated_fields"] = _strings([])
+        boundary.attrs["bc_type"] = boundaries[name].upper()
+        boundary.attrs["sample_varying"] = False
+        boundary.attrs["time_varying"] = False
+        mask = np.zeros(len(points), bool)
+        mask[[0, -1]] = True
+        boundary.create_dataset("mask", data=mask)
+
+
+def _write_scalars(file: h5py.File, parameters: Mapping[str, np.ndarray | float]) -> None:
+    group = file.create_group("scalars")
+    group.attrs["field_names"] = _strings(list(parameters))
+    for name, value in parameters.items():
+        written = group.create_dataset(name, data=value, dtype=np.float32)
+        written.attrs["sample_varying"] = np.ndim(value) == 1
+        written.attrs["time_varying"] = False

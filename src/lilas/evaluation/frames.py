@@ -1,0 +1,97 @@
+"""Frames: decoded states of a few rollouts beside the truth, for people to look at."""
+
+import numpy as np
+import torch
+import xarray as xr
+
+from lilas.data.states import Pixels
+from lilas.evaluation.score import paired_row
+from lilas.models.autoencoder import Autoencoder
+from lilas.models.latents import autoencode, decode
+from lilas.records.stores import text
+
+LEAD_TIMES = 41
+MEMBERS = 2
+
+
+def make_frames(
+    dataset: xr.Dataset,
+    pixels: Pixels,
+    autoencoder: Autoencoder,
+    trajectories: int,
+    device: torch.device,
+) -> xr.Dataset:
+    """Returns the states of some rollouts, spread over the test split, in physical units, float32.
+
+    Of three space axes it keeps the middle plane of the last.
+
+    Args:
+        dataset: A store of rollouts, (trajectory, member, time, channel, *space).
+        pixels: The test split.
+        autoencoder: The one that the latents are of.
+        trajectories: How many, at most.
+        device: Where to decode.
+
+    Returns:
+        truth, autoencoder (the auto-encoded truth), mean and spread (as the metrics have it, over
+        members), each (trajectory, time, channel, x, y), and member (trajectory, member, time,
+        channel, x, y), at lead times from 0 to the last.
+
+    Raises:
+        LilasError: as `paired_row`.
+    """
+    leads = dataset["lead_time"].values
+    after = np.flatnonzero(leads >= 0)
+    places = after[_spaced(len(after), LEAD_TIMES)]
+    chosen = _spaced(dataset.sizes["trajectory"], trajectories)
+    parts = []
+    for i in chosen.tolist():
+        row = paired_row(dataset, i, pixels)
+        kept: dict[str, list[np.ndarray]] = {}
+        # One lead time after another: an ensemble of all of them may not fit memory.
+        for place in places:
+            step = int(dataset["step"].values[place])
+            truth = torch.from_numpy(pixels.truth(row, slice(step, step + 1))).to(device)
+            latents = dataset["latent"].isel(trajectory=i, time=slice(place, place + 1)).values
+            members = decode(latents, autoencoder, pixels.preprocessing, device)[:, 0]
+            states = {
+                "truth": truth[0],
+                "autoencoder": autoencode(truth, autoencoder, pixels.preprocessing)[0],
+                "mean": members.mean(0),
+                "spread": _spread(members),
+                "member": members[:MEMBERS],
+            }
+            for name, state in states.items():
+                kept.setdefault(name, []).append(_plane(state, pixels).cpu().numpy())
+        parts.append({name: np.stack(v, -4) for name, v in kept.items()})
+    file = pixels.files[0]
+    axes = file.dimensions[:2]
+    plain = ("trajectory", "time", "channel", *axes)
+    dims = {name: plain for name in ("truth", "autoencoder", "mean", "spread")}
+    dims["member"] = ("trajectory", "member", *plain[1:])
+    return xr.Dataset(
+        {name: (axis, np.stack([part[name] for part in parts])) for name, axis in dims.items()},
+        coords={
+            "trajectory": dataset["trajectory"].values[chosen],
+            "lead_time": ("time", leads[places], {"units": "solver steps"}),
+            "channel": text([channel.name for channel in file.channels]),
+            **{axis: (axis, file.coordinates[axis]) for axis in axes},
+        },
+    )
+
+
+def _spread(members: torch.Tensor) -> torch.Tensor:
+    """Returns sqrt((K + 1)/(K - 1) (1/K) Σ (v_k - mean v)²) by point, as the metrics have it."""
+    count = len(members)
+    if count == 1:
+        return torch.zeros_like(members[0])
+    return members.std(0, correction=0) * ((count + 1) / (count - 1)) ** 0.5
+
+
+def _spaced(count: int, most: int) -> np.ndarray:
+    """Returns at most so many places of `count`, evenly spaced, the first and last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def _plane(state: torch.Tensor, pixels: Pixels) -> torch.Tensor:
+    return state[..., state.shape[-1] // 2] if len(pixels.files[0].shape) == 3 else state

@@ -1,0 +1,489 @@
+"""Every file that the pipeline writes, described.
+
+Tests compare the descriptions with what the stages write, in both directions.
+"""
+
+from dataclasses import dataclass, field
+
+# What `lilas inspect` knows, by how such files are named.
+INSPECTED = {
+    "data file": ".hdf5 or .h5, in The Well's layout",
+    "statistics": "statistics.json",
+    "weights": "weights.safetensors, weights_best.safetensors",
+    "history": "history.jsonl",
+    "latents": "latents/SPLIT.zarr or its manifest SPLIT.json",
+    "rollouts": "rollouts.zarr or its manifest rollouts.json",
+    "frames": "frames.zarr or its manifest frames.json",
+    "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
+    "checkpoint": "checkpoint/checkpoint.pt",
+}
+
+STUDY = "{results}/{study}"
+AUTOENCODER = STUDY + "/{dataset}/{autoencoder}"
+EMULATOR = AUTOENCODER + "/{emulator}"
+ROLLOUT = EMULATOR + "/{sampler}"
+SPACE = "*space"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array, column or value in an artifact.
+
+    Attributes:
+        name: Its name in the file; what stands in braces varies.
+        dims: Its axes in order; `*space` stands for the space axes, `x`, `y` and perhaps `z`.
+        dtype: Type on disk.
+        units: Its unit; 1 is a pure number, empty where there can be none.
+        text: What it is.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    units: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A kind of file.
+
+    Attributes:
+        name: What it is called.
+        paths: Where such files lie.
+        format: How it is stored.
+        text: What it holds.
+        variables: What is in it.
+        attributes: What its metadata say, by name.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    format: str
+    text: str
+    variables: tuple[Variable, ...] = ()
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+PROVENANCE = (
+    "the record of its making: stage, config (the stage's slice of the study), inputs (path and "
+    "SHA-256, or path and size for data files), code (fingerprint) and versions"
+)
+
+_ROW = ("row",)
+_FRAME = ("trajectory", "time", "channel", "x", "y")
+_CHANNEL = ("channel",)
+_STEP = ("step",)
+_COPY = ("augmentation", "trajectory")
+
+ARTIFACTS = (
+    Artifact(
+        "Data file",
+        (
+            "{data}/{folder}/{system}/data/{split}/Rayleigh_{rayleigh}.hdf5",
+            "{data}/well/{system}/data/{split}/{file}",
+        ),
+        "HDF5, in The Well's layout",
+        "Trajectories of a simulation, simulated here or downloaded. Studies share them; a "
+        "simulation's `{folder}` is `simulate-` and a hash of its parameters. Downloaded files may "
+        "hold more than is listed. The layout names no units of fields.",
+        (
+            Variable(
+                "t{order}_fields/{field}",
+                ("trajectory", "time", SPACE, "*component"),
+                "float32",
+                "the simulation's",
+                "A field; one axis of components per order, none for scalars.",
+            ),
+            Variable(
+                "dimensions/time", ("time",), "float32", "`time_units`", "Time of the states."
+            ),
+            Variable("dimensions/{axis}", ("axis",), "float32", "the simulation's", "Grid points."),
+            Variable(
+                "scalars/{parameter}",
+                ("trajectory",),
+                "float32",
+                "the parameter's",
+                "A parameter; without axes where all trajectories share it.",
+            ),
+            Variable(
+                "boundary_conditions/{axis}_{kind}/mask",
+                ("axis",),
+                "bool",
+                "",
+                "Where the boundary is; kind is wall, open or periodic.",
+            ),
+        ),
+        {
+            "dataset_name": "name of the dataset",
+            "grid_type": "kind of grid, `cartesian`",
+            "n_spatial_dims": "number of space axes",
+            "n_trajectories": "number of trajectories",
+            "simulation_parameters": "names of the parameters that all trajectories share",
+            "{parameter}": "value of such a parameter",
+            "simulation": "hash of the simulation's parameters",
+            "time_units": "unit of time",
+        },
+    ),
+    Artifact(
+        "Released run",
+        ("{data}/official/{run}.zip",),
+        "Zip",
+        "A released run of the official code as it was fetched: `config.yaml` and `state.pth`.",
+    ),
+    Artifact(
+        "Statistics",
+        (STUDY + "/{dataset}/statistics.json", AUTOENCODER + "/statistics.json"),
+        "JSON",
+        "Of each channel over the training split, after its field's transform. An official "
+        "autoencoder brings its own, with the transform, mean and std that it was trained with.",
+        (
+            Variable("channels.{channel}.transform", (), "mapping", "", "none, or log and offset."),
+            Variable("channels.{channel}.mean", (), "number", "the transformed field's", "Mean."),
+            Variable(
+                "channels.{channel}.std",
+                (),
+                "number",
+                "the transformed field's",
+                "Standard deviation, over n.",
+            ),
+            Variable("channels.{channel}.min", (), "number", "the transformed field's", "Minimum."),
+            Variable("channels.{channel}.max", (), "number", "the transformed field's", "Maximum."),
+            Variable("channels.{channel}.count", (), "integer", "1", "Number of values."),
+        ),
+        {"provenance": PROVENANCE},
+    ),
+    Artifact(
+        "Weights",
+        tuple(
+            f"{folder}/{name}.safetensors"
+            for folder in (AUTOENCODER, EMULATOR)
+            for name in ("weights", "weights_best")
+        ),
+        "safetensors",
+        "Weights of a trained model, its average where one is kept: of the last step, and of the "
+        "best validation. Pixel space has an empty file. Of an official run there is one file; "
+        "its record also holds `official`, the run's name and configuration.",
+        (Variable("{parameter}", ("the parameter's",), "float32", "1", "A parameter by name."),),
+        {"format": "`pt`", "lilas": PROVENANCE},
+    ),
+    Artifact(
+        "History",
+        (
+            f"{AUTOENCODER}/history.jsonl",
+            f"{EMULATOR}/history.jsonl",
+            f"{AUTOENCODER}/checkpoint/history.jsonl",
+            f"{EMULATOR}/checkpoint/history.jsonl",
+        ),
+        "JSON lines",
+        "The course of a training, a line per logged step; in the checkpoint folder, while it "
+        "runs. Its provenance is that of the weights beside it.",
+        (
+            Variable("step", _STEP, "integer", "1", "Optimiser steps done."),
+            Variable("loss", _STEP, "number", "1", "Mean loss since the line before."),
+            Variable("learning_rate", _STEP, "number", "1", "Learning rate."),
+            Variable("gradient_norm", _STEP, "number", "1", "Gradient norm before clipping."),
+            Variable("skipped", _STEP, "integer", "1", "Steps skipped so far: not finite."),
+            Variable("valid_loss", _STEP, "number", "1", "Validation loss, where it validated."),
+        ),
+    ),
+    Artifact(
+        "Checkpoint",
+        (f"{AUTOENCODER}/checkpoint/checkpoint.pt", f"{EMULATOR}/checkpoint/checkpoint.pt"),
+        "PyTorch",
+        "Everything from which a training resumes to the bit. No job depends on it.",
+        (
+            Variable("fingerprint", (), "string", "", "Hash of configuration and inputs."),
+            Variable("model", (), "mapping", "1", "Parameters by name."),
+            Variable("optimizer", (), "mapping", "", "State of the optimiser."),
+            Variable("average", (), "mapping", "1", "Average of the parameters, or null."),
+            Variable("step", (), "integer", "1", "Steps done."),
+            Variable("skipped", (), "integer", "1", "Steps skipped."),
+            Variable("in_a_row", (), "integer", "1", "Steps skipped in a row."),
+            Variable("best_loss", (), "number", "1", "Best validation loss."),
+            Variable("best", (), "mapping", "1", "Parameters of the best validation."),
+            Variable("history", (), "list", "", "Entries of the history."),
+        ),
+    ),
+    Artifact(
+        "Latents",
+        (f"{AUTOENCODER}/latents/{{split}}.zarr",),
+        "Zarr 3",
+        "The encoded trajectories of a split. A chunk is a trajectory; a shard holds trajectories "
+        "of one source file. The first augmentation is the data as they are. Open it with "
+        "`xarray.open_zarr`.",
+        (
+            Variable("latent", (*_COPY, "time", "channel", SPACE), "float32", "1", "The latents."),
+            Variable("label", (*_COPY, "feature"), "float32", "1", "What the emulator is told."),
+            Variable("flip", (*_COPY, "axis"), "bool", "", "Whether the axis was flipped."),
+            Variable("roll", (*_COPY, "axis"), "int64", "grid points", "Roll along the axis."),
+            Variable("permutation", (*_COPY, "axis"), "int64", "", "Axis that came here."),
+            Variable("augmentation", ("augmentation",), "int64", "", "Number of the copy."),
+            Variable("trajectory", ("trajectory",), "int64", "", "Number in the split."),
+            Variable("time", ("time",), "float64", "the data's", "Time of the states."),
+            Variable("channel", _CHANNEL, "int64", "", "Number of the latent channel."),
+            Variable("{axis}", ("axis",), "float64", "the data's", "Mean of a cell's grid points."),
+            Variable("feature", ("feature",), "string", "", "Names of the label's features."),
+            Variable("axis", ("axis",), "string", "", "Names of the space axes."),
+            Variable("file", ("trajectory",), "string", "", "File that holds the trajectory."),
+            Variable("index_in_file", ("trajectory",), "int64", "", "Its number in that file."),
+            Variable("{parameter}", ("trajectory",), "float64", "the data's", "A parameter."),
+        ),
+        {
+            "dataset": "name of the dataset, as its files have it",
+            "autoencoder_sha256": "SHA-256 of the autoencoder's weights",
+            "compression": "pixel numbers per latent number",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
+        "Manifest of latents",
+        (f"{AUTOENCODER}/latents/{{split}}.json",),
+        "JSON",
+        "Written last: the store is whole. For pixel space it names the data files, and there is "
+        "no store.",
+        (
+            Variable("kind", (), "string", "", "`zarr`, or `files` for pixel space."),
+            Variable("store", (), "string", "", "Name of the store beside it (zarr)."),
+            Variable("files", ("file",), "string", "", "Paths of the data files (files)."),
+            Variable("statistics", (), "string", "", "Path of the statistics (files)."),
+        ),
+        {"provenance": PROVENANCE},
+    ),
+    Artifact(
+        "Rollouts",
+        (f"{ROLLOUT}/rollouts.zarr",),
+        "Zarr 3",
+        "Ensembles of rollouts of test trajectories, as latents, the context first. A chunk and a "
+        "shard hold a trajectory's ensemble.",
+        (
+            Variable(
+                "latent",
+                ("trajectory", "member", "time", "channel", SPACE),
+                "float32",
+                "1",
+                "The latents.",
+            ),
+            Variable("trajectory", ("trajectory",), "int64", "", "Number in the test split."),
+            Variable("member", ("member",), "int64", "", "Number of the ensemble member."),
+            Variable("time", ("time",), "float64", "the data's", "Time of the states."),
+            Variable("step", ("time",), "int64", "solver steps", "Step in the trajectory."),
+            Variable(
+                "lead_time",
+                ("time",),
+                "int64",
+                "solver steps",
+                "Steps since the last context state, which has 0.",
+            ),
+            Variable("file", ("trajectory",), "string", "", "File that holds the trajectory."),
+            Variable("index_in_file", ("trajectory",), "int64", "", "Its number in that file."),
+        ),
+        {
+            "context": "true states at the start",
+            "stride": "solver steps between states",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
+        "Manifest of rollouts",
+        (f"{ROLLOUT}/rollouts.json",),
+        "JSON",
+        "Written last: the store is whole.",
+        (
+            Variable("kind", (), "string", "", "`zarr`."),
+            Variable("store", (), "string", "", "Name of the store beside it."),
+        ),
+        {"provenance": PROVENANCE},
+    ),
+    Artifact(
+        "Frames",
+        (f"{ROLLOUT}/frames.zarr",),
+        "Zarr 3",
+        "Decoded states of a few rollouts beside the truth, in physical units, for figures, "
+        "videos and the report's viewer; at most 41 lead times, and of three space axes the middle "
+        "plane of the last.",
+        (
+            Variable("truth", _FRAME, "float32", "the data's", "The truth."),
+            Variable("autoencoder", _FRAME, "float32", "the data's", "Encoded and decoded."),
+            Variable("mean", _FRAME, "float32", "the data's", "Mean of all members."),
+            Variable("spread", _FRAME, "float32", "the data's", "Their spread."),
+            Variable(
+                "member",
+                ("trajectory", "member", *_FRAME[1:]),
+                "float32",
+                "the data's",
+                "The first members, two at most.",
+            ),
+            Variable("trajectory", ("trajectory",), "int64", "", "Number in the test split."),
+            Variable("lead_time", ("time",), "int64", "solver steps", "As in the rollouts."),
+            Variable("channel", _CHANNEL, "string", "", "Channel, such as velocity_x."),
+            Variable("{axis}", ("axis",), "float64", "the data's", "Grid points."),
+        ),
+        {
+            "dataset": "dataset of the study",
+            "autoencoder": "autoencoder and seed",
+            "compression": "pixel numbers per latent number",
+            "emulator": "emulator and seed",
+            "method": "diffusion or solver",
+            "sampler": "sampler",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
+        "Manifest of frames",
+        (f"{ROLLOUT}/frames.json",),
+        "JSON",
+        "Written last: the store is whole.",
+        (
+            Variable("kind", (), "string", "", "`zarr`."),
+            Variable("store", (), "string", "", "Name of the store beside it."),
+        ),
+        {"provenance": PROVENANCE},
+    ),
+    Artifact(
+        "Metrics",
+        (
+            f"{ROLLOUT}/metrics.parquet",
+            f"{AUTOENCODER}/reconstruction.parquet",
+            STUDY + "/{dataset}/baselines.parquet",
+        ),
+        "Parquet",
+        "A row per trajectory, field, lead time and metric: of rollouts, of the autoencoder's "
+        "reconstruction, of persistence and climatology; of curves, a row per place along them.",
+        (
+            Variable("dataset", _ROW, "string", "", "Dataset of the study."),
+            Variable("autoencoder", _ROW, "string", "", "Autoencoder and seed; empty: baseline."),
+            Variable("compression", _ROW, "float64", "1", "Pixel numbers per latent number."),
+            Variable(
+                "emulator",
+                _ROW,
+                "string",
+                "",
+                "Emulator and seed, or as the method.",
+            ),
+            Variable(
+                "method",
+                _ROW,
+                "string",
+                "",
+                "diffusion, solver, reconstruction, persistence, climatology, or truth: the data's "
+                "own residuals of the laws.",
+            ),
+            Variable("sampler", _ROW, "string", "", "Sampler; empty where there is none."),
+            Variable("context", _ROW, "int32", "1", "True states given at the start."),
+            Variable("members", _ROW, "int32", "1", "Ensemble members."),
+            Variable(
+                "relative_to",
+                _ROW,
+                "string",
+                "",
+                "What it is compared with: truth, or autoencoder, the auto-encoded truth.",
+            ),
+            Variable("trajectory", _ROW, "int32", "", "Number in the test split."),
+            Variable("field", _ROW, "string", "", "Channel, such as velocity_x; velocity; state."),
+            Variable("lead_time", _ROW, "int32", "solver steps", "Since the last context state."),
+            Variable("metric", _ROW, "string", "", "Name of the metric."),
+            Variable(
+                "at",
+                _ROW,
+                "float64",
+                "cycles per pixel, or 1",
+                "Place along a curve, wavenumber or rank; empty for what is no curve.",
+            ),
+            Variable("value", _ROW, "float64", "the metric's", "Its value, always finite."),
+        ),
+        {"lilas": PROVENANCE},
+    ),
+    Artifact(
+        "Tables",
+        (STUDY + "/tables/horizons.csv", STUDY + "/tables/horizons.md"),
+        "CSV, and Markdown to be read",
+        "Means of each metric over trajectories, fields and the lead times of a horizon. Metrics "
+        "in a field's unit have a row per field.",
+        (
+            Variable("dataset", _ROW, "string", "", "As in the metrics."),
+            Variable("autoencoder", _ROW, "string", "", "As in the metrics."),
+            Variable("compression", _ROW, "float64", "1", "As in the metrics."),
+            Variable("emulator", _ROW, "string", "", "As in the metrics."),
+            Variable("method", _ROW, "string", "", "As in the metrics."),
+            Variable("sampler", _ROW, "string", "", "As in the metrics."),
+            Variable("context", _ROW, "int32", "1", "As in the metrics."),
+            Variable("members", _ROW, "int32", "1", "As in the metrics."),
+            Variable("relative_to", _ROW, "string", "", "As in the metrics."),
+            Variable("metric", _ROW, "string", "", "As in the metrics."),
+            Variable("field", _ROW, "string", "", "As in the metrics; empty: mean over fields."),
+            Variable("horizon", _ROW, "string", "solver steps", "First and last lead time."),
+            Variable("value", _ROW, "float64", "the metric's", "The mean."),
+            Variable("low", _ROW, "float64", "the metric's", "95 % bootstrap interval over"),
+            Variable("high", _ROW, "float64", "the metric's", "trajectories; empty of one."),
+            Variable("trajectories", _ROW, "int32", "1", "How many."),
+            Variable("cell", _ROW, "string", "", "What `lilas trace` takes."),
+        ),
+    ),
+    Artifact(
+        "Comparisons and paper tables",
+        (
+            STUDY + "/tables/differences.{format}",
+            STUDY + "/tables/valid_time.{format}",
+            STUDY + "/tables/table6_vrmse.{format}",
+            STUDY + "/tables/table7_vrmse_by_context.{format}",
+            STUDY + "/tables/tables8_10_power_spectrum_rmse.{format}",
+            STUDY + "/tables/table11_sliced_emd_density.{format}",
+            STUDY + "/tables/table12_wasserstein_vertical_velocity.{format}",
+            STUDY + "/tables/table13_wasserstein_density.{format}",
+        ),
+        "CSV, Markdown to be read and, but for differences, LaTeX",
+        "Paired differences of emulators with a sign-flip test; the lead time up to which a "
+        "forecast is valid; and the paper's tables in its layout, each where the data have its "
+        "metric and field, with the paper's value where the data are the paper's.",
+    ),
+    Artifact(
+        "Claims",
+        (STUDY + "/claims.json",),
+        "JSON",
+        "What this run says of the paper's six claims: `claims` lists, in its order,",
+        (
+            Variable("number", ("claim",), "integer", "", "The claim's number."),
+            Variable("claim", ("claim",), "string", "", "The claim."),
+            Variable("criterion", ("claim",), "string", "", "When it is supported."),
+            Variable(
+                "verdict", ("claim",), "string", "", "supported, not supported or not tested."
+            ),
+            Variable("evidence", ("claim",), "list", "", "The numbers, a line each."),
+            Variable("reason", ("claim",), "string", "", "Why, in a sentence."),
+        ),
+    ),
+    Artifact(
+        "Figures",
+        (
+            STUDY + "/figures/{figure}.png",
+            STUDY + "/figures/{figure}.pdf",
+            STUDY + "/figures/{video}.gif",
+        ),
+        "PNG, PDF and GIF",
+        "`rollout_{dataset}_{trajectory}_{field}`: rollouts beside the truth; `video_{dataset}_"
+        "{trajectory}`: the same through lead time; `metrics_{dataset}`: metrics against lead "
+        "time; `compression_{dataset}`: error against compression; `spectra_{dataset}`: power "
+        "spectra; `ranks_{dataset}`: rank histograms; `training`: losses.",
+    ),
+    Artifact(
+        "Report",
+        (STUDY + "/report.html",),
+        "HTML",
+        "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory "
+        "by stage, and the study itself, in one file that works offline.",
+    ),
+    Artifact(
+        "Owner",
+        (STUDY + "/study.json",),
+        "JSON",
+        "Keeps two studies of one name apart.",
+        (Variable("study", (), "string", "", "Path of the study's file."),),
+    ),
+)
+
+
+# --- Configuration ----------------------------------------------------------------------------
+
+
+# --- Metrics ----------------------------------------------------------------------------------

@@ -1,0 +1,86 @@
+"""Rollouts: windows generated one after another, each from the end of the one before."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lilas.errors import LilasError
+
+# Maps known states (batch, channel, time, *space) of a window, zero where unknown, and a mask
+# over its time (batch, time) to the whole window.
+Step = Callable[[Tensor, Tensor], Tensor]
+
+
+def rollout(
+    step: Step,
+    context: Tensor,
+    *,
+    states: int,
+    window: int,
+    overlap: int,
+    crop: int | None = None,
+) -> Tensor:
+    """Returns a rollout that starts from its context (paper section 3.2).
+
+    A window is generated from its first states and cropped to its first `crop`; the last `overlap`
+    of those begin the next one. As in the official code 1.1.0 a window is taken as the emulator
+    returns it: where it changes known states, the rollout begins, and goes on, with its version of
+    them.
+
+    Args:
+        step: Generates a window.
+        context: The true states given, (batch, channel, time, *space).
+        states: Length of the rollout, context included.
+        window: States in a window.
+        overlap: Generated states that the next window is given.
+        crop: States kept of each window, more than context and overlap; None is all.
+
+    Returns:
+        (batch, channel, states, *space).
+    """
+    kept = slice(crop)
+    generated = trajectory = step(*_window(context, window))[:, :, kept]
+    while trajectory.shape[2] < states:
+        generated = step(*_window(generated[:, :, -overlap:], window))[:, :, kept]
+        trajectory = torch.cat([trajectory, generated[:, :, overlap:]], dim=2)
+    return trajectory[:, :, :states]
+
+
+def _window(given: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Returns a window that begins with the states given, and its mask over time."""
+    batch, channels, count, *space = given.shape
+    known = given.new_zeros(batch, channels, window, *space)
+    known[:, :, :count] = given
+    mask = (torch.arange(window, device=given.device) < count).expand(batch, window)
+    return known, mask
+
+
+def evaluated_trajectories(evaluation: dict[str, Any], rows: int) -> list[int]:
+    """Returns the test trajectories to evaluate: all, or as many as asked, drawn with the seed.
+
+    Raises:
+        LilasError: more are asked for than there are.
+    """
+    count = evaluation["trajectories"]
+    if count is None:
+        return list(range(rows))
+    if count > rows:
+        raise LilasError(
+            f"evaluation.trajectories {count}: the test split has {rows}; allowed: at most {rows}"
+        )
+    drawn = np.random.default_rng(evaluation["seed"]).choice(rows, count, replace=False)
+    return sorted(int(row) for row in drawn)
+
+
+def rollout_steps(start: int, context: int, stride: int, last: int) -> slice:
+    """Returns the steps of a rollout: its context, then every `stride` up to lead time `last`.
+
+    The last context state lies at `start`, or as soon after it as the context has room
+    (official code 1.1.0); lead times count from there.
+    """
+    first = max(0, start - (context - 1) * stride)
+    states = context + last // stride
+    return slice(first, first + (states - 1) * stride + 1, stride)

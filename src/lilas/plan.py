@@ -1,0 +1,146 @@
+"""What the workflow asks of the world outside a study: data files, official runs, what exists."""
+
+from pathlib import Path
+
+from lilas.data.registry import well_urls
+from lilas.errors import LilasError, broken
+from lilas.official.released import Released, autoencoder_of, find_released, released
+from lilas.study.base import SPLITS
+from lilas.study.datasets import Dataset, Folder, Simulate, Well
+from lilas.study.models import Autoencoder, Emulator
+from lilas.study.paths import exponent
+from lilas.study.study import Config, Study
+
+
+def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
+    """Returns the data files of a dataset by split, in order, whether or not they exist yet.
+
+    Raises:
+        LilasError: the folder of a dataset on disk lacks a split, or no file passes `include`.
+    """
+    source = dataset.source
+    if isinstance(source, Simulate):
+        folder = f"{config.data}/{source.folder}/{source.system}/data"
+        return {
+            split: [f"{folder}/{split}/Rayleigh_{exponent(ra)}.hdf5" for ra in source.rayleigh]
+            for split in SPLITS
+        }
+    if isinstance(source, Well):
+        folder = f"{config.data}/well/{source.name}/data"
+        urls = well_urls(source.name)
+        files = {
+            split: sorted(f"{folder}/{split}/{Path(url).name}" for url in urls[split])
+            for split in SPLITS
+        }
+    else:
+        files = {split: _on_disk(source, split) for split in SPLITS}
+    return {
+        split: _included(names, source.include, f"split {split!r}")
+        for split, names in files.items()
+    }
+
+
+def official_files(config: Config, official: str) -> list[str]:
+    """Returns the files of an official run: its zip, or the two of its folder.
+
+    A released run's zip lies in the data folder once it has been fetched.
+
+    Raises:
+        LilasError: no such folder or zip, and no released run of that name.
+    """
+    path = Path(official).expanduser()
+    if path.is_dir():
+        files = [path / name for name in ("config.yaml", "state.pth")]
+        for file in files:
+            if not file.is_file():
+                action = "Name the folder of an official run under `official`."
+                raise broken(file, "a file of an official run", "nothing", action)
+        return [str(file) for file in files]
+    if path.suffix == ".zip" or len(path.parts) > 1:
+        if not path.is_file() or path.suffix != ".zip":
+            action = "Correct the path under `official` in the study."
+            raise broken(path, "the folder or zip of an official run", "nothing", action)
+        return [str(path)]
+    return [f"{config.data}/official/{find_released(official).run}.zip"]
+
+
+def check_official(study: Study, config: Config) -> None:
+    """Checks what a study takes from official runs, as far as it is known before they are there.
+
+    Raises:
+        LilasError: a run does not exist, or is not of the kind that the study asks for.
+    """
+    for dataset in study.datasets:
+        for kind in ("autoencoders", "emulators"):
+            for name, _ in study.runs(kind, dataset):
+                entry = study.resolve(kind, name, dataset)
+                if entry.official is None:
+                    continue
+                where = f"{kind}.{name}.official"
+                try:
+                    files = official_files(config, entry.official)
+                except LilasError as error:
+                    raise LilasError(f"{where}: {error}") from None
+                if Path(files[0]).parent == Path(config.data, "official"):
+                    run = find_released(entry.official)
+                    _check_kind(where, run, entry)
+                    if isinstance(entry, Emulator):
+                        for latent in entry.autoencoders:
+                            other = study.resolve("autoencoders", latent, dataset).official
+                            _check_belongs(where, run, other)
+
+
+def _check_belongs(where: str, run: Released, autoencoder: str | None) -> None:
+    """Refuses a released autoencoder that is not the one of a released emulator."""
+    known = {key for one in released().values() for key in (one.run, one.id)}
+    own = autoencoder_of(run.run)
+    if autoencoder in known and own and find_released(autoencoder) != own:
+        raise LilasError(f"{where}: {run.run} belongs to the autoencoder {own.run}")
+
+
+def _check_kind(where: str, run: Released, entry: Autoencoder | Emulator) -> None:
+    if isinstance(entry, Emulator):
+        wanted = {"diffusion": "diffusion", "solver": "neural_solver"}[entry.objective]
+        fits = run.kind == wanted
+    elif entry.architecture == "identity":
+        wanted = "neural_solver in pixel space"
+        fits = run.kind == "neural_solver" and run.compression is None
+    else:
+        wanted, fits = "autoencoder", run.kind == "autoencoder"
+    if not fits:
+        raise LilasError(f"{where}: {run.run} is of kind {run.kind}; expected {wanted}")
+
+
+def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
+    """Checks the studies of datasets that lie on disk against the first file of each.
+
+    Raises:
+        LilasError: the file is broken, or the study asks for what the data do not have.
+    """
+    for name, entry in study.datasets.items():
+        if isinstance(entry.source, Folder):
+            from lilas.data.well import open_well
+
+            first = open_well(files[name]["train"][0], entry.states.fields)
+            try:
+                study.check_extent(name, list(first.shape), first.steps, len(first.channels))
+                study.check_names(name, list(first.dimensions), list(first.parameters))
+            except ValueError as error:
+                raise LilasError(str(error)) from None
+
+
+def _on_disk(source: Folder, split: str) -> list[str]:
+    folder = Path(source.path).expanduser() / "data" / split
+    files = sorted(str(file) for file in folder.glob("*") if file.suffix in (".hdf5", ".h5"))
+    if not files:
+        found = "no such file" if folder.is_dir() else "no such folder"
+        action = "Put the split there, or correct the dataset's source.path."
+        raise broken(folder, "HDF5 files (*.hdf5, *.h5)", found, action)
+    return files
+
+
+def _included(files: list[str], include: list[str], what: str) -> list[str]:
+    kept = [file for file in files if not include or any(s in Path(file).name for s in include)]
+    if not kept:
+        raise LilasError(f"source.include: no file of {what} has any of {include} in its name")
+    return kept

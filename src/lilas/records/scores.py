@@ -1,0 +1,120 @@
+"""Files of metrics: one tidy Parquet per evaluation, written as it comes and read checked.
+
+A row is a number: of a metric, a field, a lead time, a trajectory and a run. Curves, such as power
+spectra, have a row per place along the curve, in `at`; the others leave it empty.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lilas.errors import broken
+from lilas.files import atomic
+from lilas.records.provenance import as_json
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        ("dataset", _NAME),
+        ("autoencoder", _NAME),
+        ("compression", pa.float64()),
+        ("emulator", _NAME),
+        ("method", _NAME),
+        ("sampler", _NAME),
+        ("context", pa.int32()),
+        ("members", pa.int32()),
+        ("relative_to", _NAME),
+        ("trajectory", pa.int32()),
+        ("field", _NAME),
+        ("lead_time", pa.int32()),
+        ("metric", _NAME),
+        ("at", pa.float64()),
+        ("value", pa.float64()),
+    ]
+)
+# What tells one run's rows from another's.
+KEYS = [
+    "dataset",
+    "autoencoder",
+    "compression",
+    "emulator",
+    "method",
+    "sampler",
+    "context",
+    "members",
+]
+_ACTION = "Delete it and run again."
+# Rows of a Parquet row group, and in memory while they are written.
+GROUP = 100_000
+
+
+def write_scores(
+    path: Path, frames: Iterable[pd.DataFrame], names: dict[str, Any], record: dict[str, Any]
+) -> None:
+    """Writes metrics as Parquet, frame by frame as they come.
+
+    Args:
+        path: The file.
+        frames: Rows, some of one trajectory each; a missing `at` is empty.
+        names: Columns that are the same in every row.
+        record: Provenance, kept in the file's metadata.
+    """
+    schema = SCHEMA.with_metadata({"lilas": as_json(record)})
+    with atomic(path) as part, pq.ParquetWriter(part, schema) as writer:
+        for group in _grouped(frames):
+            whole = group.assign(**{k: v for k, v in names.items() if k not in group})
+            if "at" not in whole:
+                whole["at"] = np.nan
+            writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], schema, safe=True))
+
+
+def _grouped(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yields the frames joined to about GROUP rows: many small row groups read slowly."""
+    waiting: list[pd.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= GROUP:
+            yield pd.concat(waiting, ignore_index=True)
+            waiting = []
+    if waiting:
+        yield pd.concat(waiting, ignore_index=True)
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Returns the scalar metrics of a file, a row each, without the column `at`.
+
+    Raises:
+        LilasError: the file is damaged, has other columns, or holds a value that is not finite.
+    """
+    return _read(path, curves=False).drop(columns="at")
+
+
+def read_curves(path: Path) -> pd.DataFrame:
+    """Returns the curves of a file, a row per place `at` along them; errors as `read_scores`."""
+    return _read(path, curves=True)
+
+
+def _read(path: Path, *, curves: bool) -> pd.DataFrame:
+    try:
+        schema = pq.read_schema(path)
+        if not schema.equals(SCHEMA):
+            raise broken(path, ", ".join(SCHEMA.names), ", ".join(schema.names), _ACTION)
+        condition = pc.field("at").is_valid()
+        frame = pq.read_table(path, filters=condition if curves else ~condition).to_pandas()
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise broken(path, "a metrics file", f"{error}", _ACTION) from None
+    if not np.isfinite(frame["value"]).all():
+        raise broken(path, "finite values", "others", _ACTION)
+    return frame
+
+
+def scores_record(path: Path) -> dict[str, Any]:
+    """Returns the provenance that a metrics file carries."""
+    return json.loads(pq.read_schema(path).metadata[b"lilas"])

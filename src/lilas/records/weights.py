@@ -1,0 +1,68 @@
+"""Weights of a trained model: one safetensors file with its provenance inside."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lilas.errors import LilasError, broken
+from lilas.files import atomic
+from lilas.records.provenance import as_json
+
+
+def write_weights(path: str | Path, state: dict[str, Tensor], record: dict[str, Any]) -> None:
+    """Writes weights by parameter name, with the record of their making as metadata."""
+    with atomic(path) as part:
+        tensors = {key: value.contiguous() for key, value in state.items()}
+        save_file(tensors, part, metadata={"format": "pt", "lilas": as_json(record)})
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Returns the record of a weights file's making, without reading the weights.
+
+    Raises:
+        LilasError: the file is missing, damaged, or not written by LILAS.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise broken(path, "a weights file", "nothing", "Run the training that makes it.")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        action = "Delete it and run the training again; it resumes from its checkpoint."
+        raise broken(path, "safetensors", f"a damaged file ({error})", action) from None
+    if "lilas" not in metadata:
+        raise broken(
+            path, "weights written by LILAS", "safetensors without its record", "Use its own file."
+        )
+    return json.loads(metadata["lilas"])
+
+
+def load_weights(path: str | Path, model: nn.Module) -> dict[str, Any]:
+    """Loads weights into a model, strictly, and returns their record.
+
+    Raises:
+        LilasError: the file is damaged, or its names or shapes differ from the model's.
+    """
+    record = read_record(path)
+    with safe_open(path, "pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    if wrong := sorted(key for key in expected | found if expected.get(key) != found.get(key)):
+        key = wrong[0]
+        raise broken(
+            path,
+            f"{key} of shape {expected.get(key, 'none')}",
+            f"{found.get(key, 'none')} ({len(wrong)} names differ)",
+            "The configuration does not belong to these weights.",
+        )
+    if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
+        raise LilasError(f"{path}: {bad[0]} is not finite. Train again with a lower rate.")
+    model.load_state_dict(state)
+    return record

@@ -1,0 +1,127 @@
+"""What a study's jobs took, and how its autoencoders converged: from the files they left."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from lilas.errors import broken
+from lilas.records.stores import open_store
+from lilas.study.datasets import Simulate
+from lilas.study.paths import exponent, rollouts, run_name
+from lilas.study.study import Study
+
+COSTS = ["kind", "dataset", "autoencoder", "emulator", "sampler", "quantity", "value"]
+
+
+def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
+    """Returns what the study's jobs took, from benchmark files, weights and stores.
+
+    A simulated state is one `interval` of simulated time, the spin-up included; a generated one is
+    one state of one member. Parameters are the numbers that a weights file stores. A job that did
+    not run here, such as the training of an official model, has no row.
+
+    Args:
+        study: The study.
+        root: Its results folder.
+        data: Folder of the data.
+
+    Returns:
+        Columns: kind (simulation, autoencoder, emulator, rollout, evaluation), dataset,
+        autoencoder, emulator, sampler (empty where there is none), quantity (seconds, states,
+        parameters), value.
+    """
+    root, rows = Path(root), []
+
+    def add(kind: str, run: tuple[str, ...], quantity: str, value: float | None) -> None:
+        if value is not None:
+            rows.append((kind, *run, *[""] * (4 - len(run)), quantity, float(value)))
+
+    for dataset, entry in study.datasets.items():
+        source = entry.source
+        if isinstance(source, Simulate):
+            folder = Path(data, source.folder, source.system, "benchmarks")
+            jobs = [_seconds(folder / f"simulate_{exponent(r)}.tsv") for r in source.rayleigh]
+            if None not in jobs:
+                counts = source.trajectories
+                each = len(source.prandtl) * (counts.train + counts.valid + counts.test)
+                long = source.start / source.interval + source.steps - 1
+                add("simulation", (dataset,), "seconds", sum(jobs))
+                add("simulation", (dataset,), "states", len(jobs) * each * long)
+        for name, seed in study.runs("autoencoders", dataset):
+            run = (dataset, run_name(name, seed))
+            add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
+            add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
+    emulators = set()
+    for rollout in rollouts(study):
+        run = tuple(rollout.values())
+        emulators.add(run[:3])
+        add("rollout", run, "seconds", _benchmark(root, *run, "rollout"))
+        add("rollout", run, "states", _generated(root.joinpath(*run)))
+        add("evaluation", run, "seconds", _benchmark(root, *run, "evaluate"))
+    for run in sorted(emulators):
+        add("emulator", run, "seconds", _benchmark(root, *run, "emulator"))
+        add("emulator", run, "parameters", _parameters(root.joinpath(*run)))
+    return pd.DataFrame(rows, columns=COSTS)
+
+
+def _benchmark(root: Path, *names: str) -> float | None:
+    return _seconds(root.joinpath("benchmarks", *names).with_suffix(".tsv"))
+
+
+def _seconds(path: Path) -> float | None:
+    """Returns the wall time in a benchmark file of the workflow; None where the job never ran."""
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path, sep="\t")
+    if "s" not in table or not len(table) or not np.isfinite(table["s"].iloc[-1]):
+        raise broken(path, "a benchmark with seconds in column s", "another", "Run the job again.")
+    return float(table["s"].iloc[-1])
+
+
+def _parameters(folder: Path) -> int | None:
+    """Returns how many numbers the weights in a folder store, from their header alone."""
+    for name in ("weights.safetensors", "weights_best.safetensors"):
+        if (folder / name).is_file():
+            with safe_open(folder / name, "np") as file:
+                shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
+            return sum(math.prod(shape) for shape in shapes)
+    return None
+
+
+def _generated(folder: Path) -> int | None:
+    """Returns how many states the rollouts in a folder generated, the context not counted."""
+    if not (folder / "rollouts.json").is_file():
+        return None
+    sizes = (dataset := open_store(folder / "rollouts.json")).sizes
+    new = sizes["time"] - dataset.attrs["context"]
+    return sizes["trajectory"] * sizes["member"] * new
+
+
+def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
+    """Returns the validation losses of the study's autoencoders as they were trained.
+
+    Returns:
+        Columns: dataset, autoencoder ("c32-s0"), step, valid_loss.
+
+    Raises:
+        LilasError: a history is damaged.
+    """
+    rows = []
+    for dataset in study.datasets:
+        for name, seed in study.runs("autoencoders", dataset):
+            run = run_name(name, seed)
+            path = Path(root, dataset, run, "history.jsonl")
+            for number, line in enumerate(path.read_text().splitlines() if path.is_file() else []):
+                try:
+                    entry = json.loads(line)
+                    if "valid_loss" in entry:
+                        rows.append((dataset, run, entry["step"], entry["valid_loss"]))
+                except (json.JSONDecodeError, KeyError):
+                    action = "Delete it and run the training again."
+                    where = f"another in line {number + 1}"
+                    raise broken(path, "a JSON object a line", where, action) from None
+    return pd.DataFrame(rows, columns=["dataset", "autoencoder", "step", "valid_loss"])

@@ -1,0 +1,83 @@
+"""The numbers behind figures: metrics against lead time, spectra, rank histograms."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from lilas.errors import LilasError
+from lilas.evaluation.uncertainty import bootstrap_interval
+from lilas.records.scores import KEYS
+
+SHOWN = {
+    "vrmse": "VRMSE of the ensemble mean",
+    "crps": "CRPS / standard deviation of the truth",
+    "spread_skill": "spread / skill",
+    "power_spectrum_low": "power-spectrum error, low band",
+    "power_spectrum_mid": "power-spectrum error, mid band",
+    "power_spectrum_high": "power-spectrum error, high band",
+}
+
+
+def mean_metrics(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Returns the metrics of SHOWN against lead time, averaged over trajectories and fields.
+
+    Relative to the truth. CRPS, which is in the field's unit, is divided by the standard deviation
+    of the true state, as VRMSE is: sqrt(Var(u) + 1e-6) = RMSE / VRMSE.
+
+    Args:
+        frames: Rows of scalar metrics, of whole runs each (`lilas.records.scores.read_scores`).
+
+    Returns:
+        Columns: KEYS, metric, lead_time, value, low, high (95 % bootstrap interval of the mean over
+        trajectories; the value itself for a single one), trajectories.
+
+    Raises:
+        LilasError: a run has CRPS without an RMSE to scale it.
+    """
+    needed = {*SHOWN, "rmse"}
+    parts = []
+    for frame in frames:
+        rows = frame[(frame["relative_to"] == "truth") & frame["metric"].isin(needed)]
+        for run, part in rows.groupby(KEYS, observed=True, sort=False):
+            index = ["trajectory", "lead_time", "field"]
+            wide = part.astype({"field": str, "metric": str}).pivot(
+                index=index, columns="metric", values="value"
+            )
+            if "crps" in wide:
+                wide["crps"] = _relative_crps(wide, "/".join(str(name) for name in run))
+            tidy = wide[[name for name in SHOWN if name in wide]].melt(ignore_index=False).dropna()
+            by_trajectory = tidy.groupby(["trajectory", "lead_time", "metric"])["value"].mean()
+            cells = by_trajectory.unstack("trajectory")
+            value = cells.mean(axis=1)
+            low, high = bootstrap_interval(cells.to_numpy().T) or (value, value)
+            tidy = pd.DataFrame({"value": value, "low": low, "high": high}).reset_index()
+            own = dict(zip(KEYS, run, strict=True)) | {"trajectories": cells.shape[1]}
+            parts.append(tidy.assign(**own))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _relative_crps(wide: pd.DataFrame, run: str) -> pd.Series:
+    if not {"rmse", "vrmse"} <= set(wide) or (wide["crps"] > 0)[wide["rmse"] == 0].any():
+        raise LilasError(f"figures: {run} has CRPS that no RMSE and VRMSE tell the scale of")
+    # A perfect forecast has no error to scale.
+    return (wide["crps"] * wide["vrmse"] / wide["rmse"]).where(wide["rmse"] > 0, 0.0)
+
+
+def mean_curves(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Returns power spectra and rank histograms, averaged over trajectories.
+
+    Args:
+        frames: Rows of curves, of whole runs each (`lilas.records.scores.read_curves`).
+
+    Returns:
+        Columns: KEYS, metric, field, lead_time, at, value. No rows where no file has curves.
+    """
+    place = ["metric", "field", "lead_time", "at"]
+    parts = [pd.DataFrame(columns=[*KEYS, *place, "value"])]
+    for frame in frames:
+        rows = frame[frame["relative_to"] == "truth"]
+        for run, part in rows.groupby(KEYS, observed=True, sort=False):
+            part = part.astype({"metric": str, "field": str})
+            mean = part.groupby(place, sort=False)["value"].mean().reset_index()
+            parts.append(mean.assign(**dict(zip(KEYS, run, strict=True))))
+    return pd.concat(parts[1:] or parts, ignore_index=True)

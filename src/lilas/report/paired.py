@@ -1,0 +1,186 @@
+"""Verdicts on claims, and the paired samples of trajectories that they rest on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lilas.errors import LilasError
+from lilas.evaluation.uncertainty import LEVEL, RESAMPLES
+from lilas.study.paths import split_run_name
+from lilas.study.study import Study
+
+SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested"
+
+
+# The smallest n for which even the range of n draws covers a median with 95 %: 1 - 2^(1-n).
+FEWEST_TRAJECTORIES = 6
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run says of a claim: the verdict, by which criterion, the numbers, and why."""
+
+    number: int
+    claim: str
+    criterion: str
+    verdict: str
+    evidence: list[str]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What claims are checked against.
+
+    Attributes:
+        summary: A value per run, relative_to, metric, field, horizon and trajectory, as
+            `lilas.report.summary.by_trajectory` returns it.
+        costs: As `costs` returns it.
+        losses: As `validation_losses` returns it.
+        study: The study.
+    """
+
+    summary: pd.DataFrame
+    costs: pd.DataFrame
+    losses: pd.DataFrame
+    study: Study
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A claim's part, or the claim on one dataset: all parts must hold."""
+
+    name: str
+    verdict: str
+    evidence: list[str]
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def _judge(holds: bool) -> str:
+    return SUPPORTED if holds else NOT_SUPPORTED
+
+
+def _together(parts: list[_Part]) -> str:
+    """Returns the verdict on a conjunction: one contradicted part contradicts it."""
+    verdicts = {part.verdict for part in parts} or {NOT_TESTED}
+    return next(v for v in (NOT_SUPPORTED, NOT_TESTED, SUPPORTED) if v in verdicts)
+
+
+def _runs(results: Results, metric: str) -> pd.DataFrame:
+    """Returns a metric's rows relative to the truth, with the emulator's entry in the study."""
+    rows = results.summary
+    rows = rows[(rows["metric"] == metric) & (rows["relative_to"] == "truth")].copy()
+    for column in rows.select_dtypes("category"):
+        rows[column] = rows[column].astype(str)
+    rows["entry"] = rows["emulator"].str.replace(r"-s\d+$", "", regex=True)
+    return rows
+
+
+def _emulation(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame:
+    """Returns a metric's rows of emulators, in pixel space or in latent space."""
+    rows = _runs(results, metric)
+    rows = rows[rows["method"].isin(["diffusion", "solver"])]
+    runs = rows[["dataset", "autoencoder"]].drop_duplicates().itertuples(index=False)
+    here = {run: _pixel(results.study, *run) for run in map(tuple, runs)}
+    keys = zip(rows["dataset"], rows["autoencoder"], strict=True)
+    return rows[np.array([here[key] == pixel for key in keys], bool)]
+
+
+def _pixel(study: Study, dataset: str, autoencoder: str) -> bool:
+    name, _ = split_run_name(autoencoder)
+    return study.resolve("autoencoders", name, dataset).architecture == "identity"
+
+
+def _alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame]:
+    """Returns of each group the runs whose likes are in all, by the first columns that find any.
+
+    What is compared must differ in one thing alone; where nothing is shared, no run stays.
+    """
+    for columns in choices:
+        keys = [set(map(tuple, group[columns].drop_duplicates().to_numpy())) for group in groups]
+        if shared := set.intersection(*keys):
+            frame = pd.DataFrame(sorted(shared), columns=columns)
+            return [group.merge(frame, on=columns) for group in groups]
+    return [group.iloc[:0] for group in groups]
+
+
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the mean over fields and runs (trajectory, horizon).
+
+    Raises:
+        LilasError: the runs lack a trajectory or a horizon, so that they would not weigh equally.
+    """
+    if rows.empty:
+        return pd.DataFrame()
+    groups = rows.groupby(["trajectory", "horizon"])["value"]
+    table, counts = groups.mean().unstack(), groups.size().unstack()
+    if counts.isna().any(axis=None) or len(np.unique(counts)) != 1:
+        run = "/".join(map(str, rows.iloc[0][["dataset", "autoencoder", "emulator", "sampler"]]))
+        raise LilasError(f"claims: {run}: not every trajectory has every horizon and field")
+    return table[sorted(table.columns, key=lambda name: int(name.partition("-")[0]))]
+
+
+def _check_paired(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    for table in tables[1:]:
+        if not (table.index.equals(tables[0].index) and table.columns.equals(tables[0].columns)):
+            raise LilasError(
+                "claims: runs to compare have other trajectories or horizons than each other: "
+                f"{list(table.index)}, {list(table.columns)} and {list(tables[0].index)}, "
+                f"{list(tables[0].columns)}. Evaluate them again."
+            )
+    return tables
+
+
+def _few(table: pd.DataFrame) -> str | None:
+    if table.empty:
+        return "no two runs differ in this alone"
+    if len(table) >= FEWEST_TRAJECTORIES:
+        return None
+    return f"{len(table)} test trajectories; an interval takes {FEWEST_TRAJECTORIES}"
+
+
+def _size(table: pd.DataFrame) -> str:
+    return f"{len(table)} trajectories"
+
+
+def _estimate(statistic: Callable[..., Any], *samples: pd.Series) -> _Estimate:
+    """Returns a statistic of means over trajectories with its percentile bootstrap interval.
+
+    Args:
+        statistic: Maps one mean per sample to a number; elementwise.
+        samples: Values by trajectory, the same trajectories in each.
+
+    Raises:
+        LilasError: the statistic is not finite.
+    """
+    values = np.stack([sample.to_numpy() for sample in samples], axis=1)
+    count = len(values)
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = statistic(*(draws @ values / count).T)
+        value = statistic(*values.mean(axis=0))
+    if not (np.isfinite(drawn).all() and np.isfinite(value)):
+        raise LilasError("claims: a ratio to an error of 0; is a rollout the truth itself?")
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return _Estimate(float(value), float(low), float(high))
+
+
+def _mean_cost(costs: pd.DataFrame, kind: str, quantity: str, rows: pd.DataFrame) -> float | None:
+    """Returns the mean of a quantity over the trainings behind some rows; None if one lacks it."""
+    keys = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
+    runs = rows[keys].drop_duplicates()
+    own = costs[(costs["kind"] == kind) & (costs["quantity"] == quantity)]
+    values = runs.merge(own, on=keys)["value"]
+    return float(values.mean()) if 0 < len(values) == len(runs) else None

@@ -1,0 +1,159 @@
+"""States of rollouts as pictures: what to draw of frames, on which colour scale, and panels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib import colors
+
+from lilas.errors import LilasError
+from lilas.report.figures import Looks, Run, plt
+
+# A field whose smaller side of 0 is less than this part of the larger has one sign.
+ONE_SIGN = 0.1
+# A positive field that spans more than this factor is drawn in powers of ten.
+DECADES = 1e3
+
+
+def common_lead_times(frames: Iterable[xr.Dataset]) -> list[int]:
+    """Returns the lead times that all frames have, in order.
+
+    Raises:
+        LilasError: they share none after 0.
+    """
+    found = [set(store["lead_time"].values.tolist()) for store in frames]
+    common = sorted(set.intersection(*found))
+    if not common or common[-1] == 0:
+        raise LilasError("figures: the frames of the runs have no lead time in common")
+    return common
+
+
+def rollout_states(
+    runs: Mapping[Run, xr.Dataset],
+    chosen: Iterable[Run],
+    study: Looks,
+    index: int,
+    field: str,
+    lead_times: Sequence[int],
+    *,
+    reconstructed: bool,
+) -> dict[str, np.ndarray]:
+    """Returns what to draw of a trajectory, by name: the truth, then runs in the legend's order.
+
+    Args:
+        runs: Frames of one dataset; only what is drawn is read.
+        chosen: Those to draw.
+        study: The looks of all runs.
+        index: Of the trajectory in the frames.
+        field: Name of a channel.
+        lead_times: Which every run has.
+        reconstructed: Whether reconstructions follow the truth; not those of pixel space, whose
+            autoencoder is the identity.
+
+    Returns:
+        (lead time, x, y) each.
+
+    Raises:
+        LilasError: a state is not finite.
+    """
+
+    def states(store: xr.Dataset, variable: str) -> np.ndarray:
+        places = [store["lead_time"].values.tolist().index(lead) for lead in lead_times]
+        channel = store["channel"].values.tolist().index(field)
+        return store[variable].isel(trajectory=index, time=places, channel=channel).values
+
+    ordered = {run: runs[run] for run in study if run in set(chosen)}
+    truth = states(next(iter(ordered.values())), "truth")
+    rows = {"truth": truth}
+    if reconstructed:
+        stores = {run[0]: store for run, store in ordered.items() if store.compression > 1}
+        for (autoencoder, emulator, _), look in study.items():
+            if emulator == "reconstruction" and autoencoder in stores:
+                rows[look.label] = states(stores[autoencoder], "autoencoder")
+    for run, store in ordered.items():
+        # Where a longer context leaves less room, a run begins later, and has a truth of its own.
+        own = states(store, "truth")
+        if not np.array_equal(own, truth):
+            rows[f"truth of {study[run].label}"] = own
+        members = states(store, "member")
+        for number, member in enumerate(members, 1):
+            suffix = f", member {number}" if len(members) > 1 else ""
+            rows[study[run].label + suffix] = member
+    if bad := [name for name, drawn in rows.items() if not np.isfinite(drawn).all()]:
+        raise LilasError(f"figures: the frames of {bad[0]} hold values that are not finite")
+    return rows
+
+
+def colour_scale(truth: np.ndarray) -> tuple[colors.Colormap, colors.Normalize]:
+    """Returns the colour map of a field and its scale, the truth's.
+
+    A field of both signs has a diverging map centred on 0; one of a single sign a sequential map
+    from its least to its largest value, in powers of ten where it is positive and spans over 10³.
+    """
+    low, high = float(truth.min()), float(truth.max())
+    if min(-low, high) > ONE_SIGN * max(-low, high):
+        largest = max(-low, high)
+        return plt.get_cmap("RdBu_r"), colors.Normalize(-largest, largest)
+    if low > 0 and high > DECADES * low:
+        return plt.get_cmap("viridis"), colors.LogNorm(low, high, clip=True)
+    return plt.get_cmap("viridis"), colors.Normalize(low, high)
+
+
+def edges(coordinate: np.ndarray) -> np.ndarray:
+    """Returns the edges of the cells around points (point + 1,): halfway between neighbours.
+
+    The first and last points lie in the middle of theirs.
+    """
+    middle = (coordinate[1:] + coordinate[:-1]) / 2
+    first, last = 2 * coordinate[0] - middle[0], 2 * coordinate[-1] - middle[-1]
+    return np.concatenate([[first], middle, [last]])
+
+
+def rollout_panels(
+    rows: Mapping[str, np.ndarray],
+    titles: Sequence[str],
+    field: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    axis: str,
+) -> plt.Figure:
+    """Draws states of a field, a row per run and a column per lead time, y upward.
+
+    Args:
+        rows: By name, (lead time, x, y); the first is the truth, whose colour scale all share.
+        titles: Of the columns.
+        field: What the colour bar is called.
+        x: Coordinates (x,), evenly spaced or not.
+        y: Coordinates (y,), in the unit of `x`: both axes are drawn to one scale.
+        axis: What the two axes are called, with their unit.
+    """
+    cmap, norm = colour_scale(next(iter(rows.values())))
+    x_edges, y_edges = edges(x), edges(y)
+    wide, high = np.ptp(x_edges), np.ptp(y_edges)
+    # Titles need an inch.
+    inches = max(2.0 / max(wide, high), 1.0 / wide)
+    width, height = inches * wide, inches * high
+    figure, axes = plt.subplots(
+        len(rows),
+        len(titles),
+        figsize=((width + 0.1) * len(titles) + 2.6, (height + 0.1) * len(rows) + 0.8),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for line, (name, states) in zip(axes, rows.items(), strict=True):
+        for ax, state in zip(line, states, strict=True):
+            image = ax.pcolorfast(x_edges, y_edges, state.T, cmap=cmap, norm=norm)
+            ax.set_aspect("equal")
+            ax.spines[:].set_visible(False)
+            ax.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
+    bar = {"aspect": 30, "pad": 0.02, "extendfrac": 0.03}
+    figure.colorbar(image, ax=axes, label=field, extend="both", **bar)
+    # All panels show one domain: its axes are told once.
+    axes[-1, 0].tick_params(left=True, bottom=True, labelleft=True, labelbottom=True, labelsize=7)
+    axes[-1, 0].set_xlabel(axis)
+    return figure

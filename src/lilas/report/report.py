@@ -1,0 +1,316 @@
+"""The report: what was run, how good it is, and how one can tell, in one HTML file."""
+
+import base64
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+import lilas
+from lilas.errors import broken
+from lilas.files import read_json
+from lilas.records.provenance import LIBRARIES, VERSIONS
+from lilas.records.scores import scores_record
+from lilas.report.answer import answer, estimate
+from lilas.report.figures import METHODS, looks
+from lilas.report.viewer import Viewer, embed
+
+PAGE = Path(__file__).with_name("page")
+# Bytes of base64. With 5 MB of Plotly and the text, the page stays under 25 MB.
+VIEWER_BUDGET = 11_600_000
+IMAGE_BUDGET = 7_600_000
+# By the first word of a figure's name, in the order of the page.
+CAPTIONS = {
+    "metrics": "Metrics against lead time, averaged over test trajectories and fields; bands are "
+    "95 % bootstrap intervals over trajectories. Persistence, climatology and the "
+    "autoencoder's own reconstruction are for comparison.",
+    "compression": "Error of the emulators and of the autoencoder's own reconstruction against the "
+    "compression rate, by horizon; bars are 95 % bootstrap intervals over trajectories.",
+    "spectra": "Power spectra of the truth, of the rollouts and of the autoencoder's own "
+    "reconstruction at several lead times; dotted lines part the bands of the spectral errors.",
+    "ranks": "Rank histograms of the truth within the ensemble: flat where the ensemble is "
+    "calibrated, a valley where it is too narrow, a hill where it is too wide.",
+    "training": "Losses on the training and the validation split, by training step.",
+    "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
+    "from its first states, on the truth's colour scale.",
+    "video": "The truth beside two members of the ensemble and the solver, where there are such, "
+    "through lead time.",
+}
+# Figures of single trajectories, which the viewer shows too: there are many.
+FOLDED = {"rollout": "Rollouts, picture by picture", "video": "Videos"}
+# Of files with many tables; the others are called by their first heading.
+TITLES = {
+    "horizons": "All metrics by horizon",
+    "differences": "Differences between emulators",
+}
+_TEXTS = ["dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric"]
+_RUN = ["autoencoder", "emulator", "sampler"]
+_NUMBERS = ["compression", "value", "low", "high", "p", "trajectories"]
+_ACTION = "Delete it and run again."
+
+
+def render(
+    tables: Path,
+    claims: Path,
+    figures: Path,
+    frames: Sequence[Path],
+    study: Path,
+    root: Path,
+    data: Path,
+) -> str:
+    """Returns the report of a study as one HTML page that needs nothing else, under 25 MB.
+
+    Args:
+        tables: Folder of the tables: horizons.csv, differences.csv, Markdown files.
+        claims: The verdicts on the paper's claims, claims.json.
+        figures: Folder of the figures; its PNG and GIF files are embedded, as many as fit.
+        frames: Manifests of frames, for the viewer; may be empty.
+        study: The study's YAML file.
+        root: Results folder of the study, whose benchmark files are summed up.
+        data: Folder of the data, for the same.
+
+    Raises:
+        LilasError: a file is missing or damaged.
+    """
+    cells = _read(tables / "horizons.csv", [*_TEXTS, "field", "horizon", "value", "low", "cell"])
+    shown = looks(cells)
+    cells["run"] = [shown[run].label for run in cells[_RUN].itertuples(index=False, name=None)]
+    pairs = _read(tables / "differences.csv", ["dataset", "first", "second", "horizon", "p"])
+    viewer = embed(frames, VIEWER_BUDGET, shown) if frames else None
+    images, left_out = _images(figures)
+    datasets = [rows for _, rows in cells.groupby("dataset", sort=False)]
+    overview = [_overview(rows) for rows in datasets]
+    loader = FileSystemLoader(PAGE)
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, autoescape=True, trim_blocks=True
+    )
+    return environment.get_template("report.html").render(
+        name=study.stem,
+        style=Markup((PAGE / "style.css").read_text()),
+        verdicts=[answer(rows, _of(pairs, rows)) for rows in datasets],
+        basis=_basis(cells),
+        overview=overview,
+        viewer=viewer,
+        no_viewer="The frames of this study are too many for this page."
+        if frames
+        else "Nothing was rolled out, so there is nothing to view.",
+        claims=read_json(claims, ("claims",))["claims"],
+        images=images,
+        left_out=left_out,
+        tables=_markdown(tables),
+        example=next((c["id"] for t in overview for r in t["rows"] for c in r["cells"] if c), ""),
+        costs=_html(stage_costs(root, data)),
+        machine=machine(),
+        version=lilas.__version__,
+        libraries=", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        data=_html(data_sizes(root)),
+        study=study.read_text(),
+        **(_scripts(viewer) if viewer else {}),
+    )
+
+
+def stage_costs(root: Path, data: Path) -> pd.DataFrame:
+    """Returns wall time and peak memory by stage from the workflow's benchmark files."""
+    rows = []
+    paths = [*sorted(data.glob("*/*/benchmarks/*.tsv")), *sorted(root.rglob("benchmarks/**/*.tsv"))]
+    for path in paths:
+        table = pd.read_csv(path, sep="\t")
+        stage = path.stem.partition("_")[0]
+        rows.append({"stage": stage, "s": table["s"].sum(), "MB": table["max_rss"].max()})
+    if not rows:
+        return pd.DataFrame(columns=["stage", "jobs", "seconds", "peak memory (MB)"])
+    stages = list(VERSIONS)
+    order = stages.index("evaluate")
+    rows.sort(key=lambda row: stages.index(row["stage"]) if row["stage"] in stages else order)
+    grouped = pd.DataFrame(rows).groupby("stage", sort=False)
+    return (
+        grouped.agg(jobs=("s", "size"), seconds=("s", "sum"), peak=("MB", "max"))
+        .round(1)
+        .rename(columns={"peak": "peak memory (MB)"})
+        .reset_index()
+    )
+
+
+def data_sizes(root: Path) -> pd.DataFrame:
+    """Returns the files of data that statistics and evaluation read, with their sizes."""
+    rows = []
+    for path in sorted(root.glob("*/baselines.parquet")):
+        records = [scores_record(path)]
+        # Official autoencoders bring statistics of their own, of data that are not here.
+        if (statistics := path.with_name("statistics.json")).is_file():
+            records.insert(0, read_json(statistics, ("provenance",))["provenance"])
+        for record in records:
+            for split, files in record["inputs"].items():
+                if isinstance(files, list):
+                    size = sum(file["bytes"] for file in files) / 1e6
+                    rows.append([path.parent.name, split, len(files), round(size, 1)])
+    return pd.DataFrame(rows, columns=["dataset", "split", "files", "MB"])
+
+
+def machine() -> str:
+    """Returns the machine that this runs on: processor, cores, memory, GPU, system."""
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(
+        [
+            models[0] if models else platform.processor() or platform.machine(),
+            f"{os.cpu_count()} cores",
+            f"{memory:.0f} GiB of memory",
+            ", ".join(gpus) or "no GPU",
+            f"{platform.system()}, Python {platform.python_version()}",
+        ]
+    )
+
+
+# --- Parts of the page ------------------------------------------------------------------------
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Returns a CSV table, whose empty texts are empty texts and whose empty numbers are NaN."""
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False)
+    except (FileNotFoundError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise broken(path, "a CSV table", f"{error}", _ACTION) from None
+    if missing := [name for name in columns if name not in table]:
+        raise broken(path, f"the columns {', '.join(columns)}", f"no {missing[0]}", _ACTION)
+    numbers = [name for name in _NUMBERS if name in table]
+    table[numbers] = table[numbers].replace("", np.nan).astype(float)
+    return table
+
+
+def _of(pairs: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    return pairs[pairs["dataset"] == rows["dataset"].iloc[0]]
+
+
+def _basis(cells: pd.DataFrame) -> str:
+    counts = cells.groupby("dataset", sort=False)["trajectories"].max()
+    several = len(counts) > 1
+    texts = [f"{int(n)} ({name})" if several else f"{int(n)}" for name, n in counts.items()]
+    return (
+        f"Test trajectories that no training saw: {', '.join(texts)}. In brackets, 95 % bootstrap "
+        "intervals over trajectories; p of paired sign-flip tests, not corrected for their number. "
+        "Persistence keeps the first state, climatology is the training mean. The latent "
+        "diffusion run and the solver of a horizon are the best of theirs on these trajectories."
+    )
+
+
+def _overview(rows: pd.DataFrame) -> dict[str, Any]:
+    """Returns the VRMSE of a dataset's runs by horizon, emulators first, bounds last."""
+    chosen = rows[
+        (rows["metric"] == "vrmse") & (rows["relative_to"] == "truth") & (rows["field"] == "")
+    ]
+    horizons = list(dict.fromkeys(chosen["horizon"]))
+    bounds = chosen["method"] == "reconstruction"
+    chosen = chosen.assign(bound=bounds, order=chosen["method"].map(list(METHODS).index))
+    contenders = chosen[~bounds]
+    best = contenders.groupby("horizon")["value"].min()
+    found = []
+    ordered = chosen.sort_values(["bound", "order", "compression"], kind="stable")
+    for _, run in ordered.groupby(_RUN, sort=False):
+        first, cells = run.iloc[0], run.set_index("horizon")
+        bound = bool(first["bound"])
+        found.append(
+            {
+                "run": first["run"],
+                "compression": f"{first['compression']:.0f}" if first["autoencoder"] else "",
+                "bound": bound,
+                "cells": [
+                    _cell(cells.loc[h], not bound and cells.loc[h, "value"] == best[h])
+                    if h in cells.index
+                    else None
+                    for h in horizons
+                ],
+            }
+        )
+    return {"name": rows["dataset"].iloc[0], "horizons": horizons, "rows": found}
+
+
+def _cell(cell: pd.Series, best: bool) -> dict[str, Any]:
+    value, _, interval = estimate(cell).partition(" ")
+    return {"value": value, "interval": interval, "id": cell["cell"], "best": best}
+
+
+def _images(figures: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Returns the figures to embed, in the page's order, and the names of those left out.
+
+    Where they do not all fit, figures go before videos, and the first trajectories before others.
+    """
+    paths = [*figures.glob("*.png"), *figures.glob("*.gif")]
+    kinds = list(CAPTIONS)
+
+    def place(path: Path) -> tuple[int, str]:
+        kind = path.stem.split("_")[0]
+        return (kinds.index(kind) if kind in kinds else len(kinds), path.name)
+
+    def urgency(path: Path) -> tuple[bool, int, tuple[int, str]]:
+        number = re.search(r"_(\d+)(?=_|$)", path.stem)
+        return (path.suffix == ".gif", int(number[1]) if number else 0, place(path))
+
+    left, chosen = IMAGE_BUDGET, {}
+    for path in sorted(paths, key=urgency):
+        data = base64.b64encode(path.read_bytes()).decode()
+        if len(data) <= left:
+            left -= len(data)
+            chosen[path] = data
+    images = [
+        {
+            "name": path.name,
+            "type": path.suffix[1:],
+            "folder": FOLDED.get(path.stem.split("_")[0], ""),
+            "caption": CAPTIONS.get(path.stem.split("_")[0], ""),
+            "data": chosen[path],
+        }
+        for path in sorted(chosen, key=place)
+    ]
+    return images, sorted(path.name for path in paths if path not in chosen)
+
+
+def _markdown(folder: Path) -> list[dict[str, Any]]:
+    """Returns the Markdown tables of a folder as HTML; HTML inside them stays text."""
+    convert = MarkdownIt("commonmark", {"html": False}).enable("table")
+    return [
+        {
+            "title": TITLES.get(path.stem) or _heading(path),
+            "body": Markup(convert.render(path.read_text())),
+        }
+        for path in sorted(folder.glob("*.md"), key=_in_reading_order)
+    ]
+
+
+def _heading(path: Path) -> str:
+    found = re.search(r"^#+ (.+)", path.read_text(), re.MULTILINE)
+    return found[1] if found else path.stem
+
+
+def _in_reading_order(path: Path) -> tuple[bool, int, str]:
+    """Numbered tables by number, then the others."""
+    number = re.search(r"\d+", path.stem)
+    return (number is None, int(number[0]) if number else 0, path.name)
+
+
+def _scripts(viewer: Viewer) -> dict[str, Markup]:
+    return {
+        # Within a script, `<` could end it.
+        "viewer_runs": Markup(json.dumps(viewer.runs, allow_nan=False).replace("<", "\\u003c")),
+        "viewer_blobs": Markup(json.dumps(viewer.blobs)),
+        "plotly": Markup(get_plotlyjs()),
+        "script": Markup((PAGE / "viewer.js").read_text()),
+    }
+
+
+def _html(table: pd.DataFrame) -> Markup:
+    return Markup(table.to_html(index=False, border=0, justify="right"))

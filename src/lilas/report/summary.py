@@ -1,0 +1,390 @@
+"""The numbers behind tables: values per trajectory, their means, intervals and differences."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lilas.errors import LilasError
+from lilas.evaluation.physics import SCORES
+from lilas.evaluation.uncertainty import bootstrap_interval, sign_flip_test
+from lilas.records.scores import KEYS
+
+EMULATORS = ("diffusion", "solver")
+
+
+BASELINES = ("persistence", "climatology")
+
+
+# Bounds on what an emulator can reach, not contenders.
+BOUNDS = ("reconstruction", "truth")
+
+
+# What two emulators are compared by; every metric would be thousands of rows.
+COMPARED = (
+    "vrmse",
+    "crps",
+    "spread_skill",
+    "power_spectrum_low",
+    "power_spectrum_mid",
+    "power_spectrum_high",
+)
+
+
+# By metric: which of its values a forecast stops being valid at, and how that is written.
+VALID = {
+    "vrmse": (lambda value: value > 0.5, "VRMSE > 0.5"),
+    "correlation": (lambda value: value < 0.8, "correlation < 0.8"),
+}
+
+
+_CELL = [*KEYS, "relative_to", "metric", "field", "horizon"]
+
+
+_NAMES = ("dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric")
+
+
+def by_trajectory(
+    frames: Iterable[pd.DataFrame], horizons: dict[str, list[tuple[int, int]]]
+) -> pd.DataFrame:
+    """Returns the mean of each metric, field and trajectory over each horizon of its dataset.
+
+    A horizon holds the lead times from its first to its last, both included.
+
+    Args:
+        frames: Scores as `lilas.records.scores.read_scores` returns them, an evaluation each.
+        horizons: By dataset, (first, last) in solver steps.
+
+    Returns:
+        A row per run (`KEYS`), relative_to, metric, field, horizon (such as "1-9") and
+        trajectory, with its value; names are categoricals.
+
+    Raises:
+        LilasError: there are no scores, a dataset has no horizons, a horizon holds no lead time or
+            reaches beyond the rollout, or a metric lacks lead times of it or has them twice.
+    """
+    parts = []
+    for frame in frames:
+        for dataset, rows in frame.groupby("dataset", observed=True, sort=False):
+            if dataset not in horizons:
+                raise LilasError(f"tables: {dataset} has no horizons, only {', '.join(horizons)}")
+            step, end = _rollout(rows)
+            for first, last in horizons[dataset]:
+                name = f"{first}-{last}"
+                leads = len(range(-(-first // step) * step, last + 1, step))
+                if leads == 0 or last >= end + step:
+                    raise LilasError(
+                        f"tables: {dataset}: horizon {name} "
+                        + ("holds no lead time" if leads == 0 else "reaches beyond the rollouts")
+                        + f"; theirs are {step}, {2 * step}, ..., {end} solver steps. "
+                        "Set evaluation.horizons of the study within them."
+                    )
+                inside = rows[rows["lead_time"].between(first, last)]
+                parts.append(_per_trajectory(inside, leads, name))
+    return concatenate(parts)
+
+
+def valid_times(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Returns how long each forecast is valid: the last lead time before it is first not.
+
+    A field is no longer valid when its VRMSE exceeds 0.5, by the other criterion when its
+    correlation falls below 0.8, each against the truth. A forecast that is so at its first lead
+    time is valid for 0 solver steps; one that never is counts with its last lead time, which is
+    too short (censored).
+
+    Args:
+        frames: As of `by_trajectory`.
+
+    Returns:
+        Columns as of `by_trajectory`, metric "valid_time_vrmse" or "valid_time_correlation" and an
+        empty horizon; value in solver steps; censored (bool).
+
+    Raises:
+        LilasError: there are no scores, or a metric lacks lead times or has them twice.
+    """
+    parts = []
+    for frame in frames:
+        step, end = _rollout(frame)
+        rows = frame[frame["relative_to"] == "truth"]
+        for metric, (lost, _) in VALID.items():
+            values = rows[rows["metric"] == metric]
+            if values.empty:
+                continue
+            # Each lead time bounds the valid time where the forecast is lost, by the one before.
+            bound = values["lead_time"].where(lost(values["value"]), end + step) - step
+            name = pd.Categorical([f"valid_time_{metric}"] * len(values))
+            part = _per_trajectory(values.assign(metric=name, value=bound), end // step, "", "min")
+            parts.append(part.assign(censored=part["value"] == end))
+    return concatenate(parts)
+
+
+def concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Returns frames of one kind as one, names still categoricals.
+
+    Raises:
+        LilasError: there are none.
+    """
+    if not parts:
+        raise LilasError("tables: expected files of metrics, found no score in them")
+    return pd.DataFrame(
+        {
+            name: pd.api.types.union_categoricals([part[name] for part in parts])
+            if isinstance(kind, pd.CategoricalDtype)
+            else np.concatenate([part[name].to_numpy() for part in parts])
+            for name, kind in parts[0].dtypes.items()
+        }
+    )
+
+
+def _rollout(rows: pd.DataFrame) -> tuple[int, int]:
+    """Returns the first lead time of rollouts, which is also the step between them, and the last.
+
+    Raises:
+        LilasError: the lead times are not the multiples of the first.
+    """
+    leads = np.unique(rows["lead_time"])
+    if not (leads == leads[0] * np.arange(1, len(leads) + 1)).all():
+        raise LilasError(
+            f"tables: {rows['dataset'].iloc[0]}: expected every lead time, each a multiple of the "
+            f"first, found {', '.join(map(str, leads[:8]))}. Evaluate again."
+        )
+    return int(leads[0]), int(leads[-1])
+
+
+def _per_trajectory(
+    rows: pd.DataFrame, leads: int, horizon: str, how: str = "mean"
+) -> pd.DataFrame:
+    """Returns the mean over lead times, or what `how` names; there must be so many of them."""
+    keys = [*_CELL[:-1], "trajectory"]
+    grouped = rows.groupby(keys, observed=True, sort=False)["value"]
+    part = grouped.agg([how, "size"]).reset_index()
+    if (wrong := part["size"] != leads).any():
+        one = part[wrong].iloc[0]
+        raise LilasError(
+            f"tables: {one['dataset']}, {one['emulator']}: expected {leads} lead times of "
+            f"{one['metric']} of {one['field']}, trajectory {one['trajectory']}"
+            + (f", horizon {horizon}" if horizon else "")
+            + f", found {one['size']}. Evaluate again."
+        )
+    part = part.rename(columns={how: "value"}).assign(horizon=horizon)
+    part = part.astype(dict.fromkeys([*_NAMES, "field", "horizon"], "category"))
+    return part[[*_CELL, "trajectory", "value"]]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The values of one dataset.
+
+    Attributes:
+        cells: What each column is: a row per cell.
+        values: (trajectory, cell).
+    """
+
+    cells: pd.DataFrame
+    values: np.ndarray
+
+    def select(self, chosen: pd.Series) -> "Matrix":
+        """Returns the cells where `chosen` (cell,) is true."""
+        return Matrix(self.cells[chosen].reset_index(drop=True), self.values[:, chosen.to_numpy()])
+
+    def pool(self, by: list[str]) -> "Matrix":
+        """Returns the means over cells that agree in the columns `by`, with equal weight.
+
+        Names of what was pooled are joined by "+".
+        """
+        groups = self.cells.groupby(by, observed=True, sort=False)
+        order = groups.ngroup().to_numpy()
+        first = np.unique(order, return_index=True)[1]
+        pooled = self.cells.iloc[first][by].reset_index(drop=True)
+        for name in ("dataset", "autoencoder", "emulator", "sampler"):
+            if name not in by:
+                joined = self.cells[name].groupby(order).agg(lambda x: "+".join(dict.fromkeys(x)))
+                pooled[name] = joined.to_numpy()
+        sums = pd.DataFrame(self.values.T).groupby(order).mean()
+        return Matrix(pooled, sums.to_numpy().T)
+
+    def means(self) -> pd.DataFrame:
+        """Returns the mean over trajectories of each cell, with its 95 % bootstrap interval.
+
+        Columns: value, low and high (empty for a single trajectory), trajectories (how many).
+        """
+        low, high = bootstrap_interval(self.values) or (np.nan, np.nan)
+        return pd.DataFrame(
+            {
+                "value": self.values.mean(0),
+                "low": low,
+                "high": high,
+                "trajectories": len(self.values),
+            }
+        )
+
+    def names(self) -> list[str]:
+        """Returns the name by which each cell's number is traced.
+
+        It is {dataset}/{autoencoder}/{emulator}/{sampler}/{metric}/{horizon}, empty parts left
+        out; the metric goes with "@autoencoder" where that is what it is relative to, and with
+        ":field" where it is one field's.
+        """
+        return [
+            "/".join(
+                part
+                for part in (
+                    cell.dataset,
+                    cell.autoencoder,
+                    cell.emulator,
+                    cell.sampler,
+                    cell.metric
+                    + ("@autoencoder" if cell.relative_to == "autoencoder" else "")
+                    + (f":{cell.field}" if cell.field else ""),
+                    cell.horizon,
+                )
+                if part
+            )
+            for cell in self.cells.itertuples(index=False)
+        ]
+
+
+def matrices(summary: pd.DataFrame) -> list[Matrix]:
+    """Returns the values of each dataset as a matrix, a cell per metric, field and horizon.
+
+    Args:
+        summary: Values per trajectory, of `by_trajectory` or `valid_times`.
+
+    Raises:
+        LilasError: runs, metrics or fields of a dataset have values of different trajectories.
+    """
+    found = []
+    for dataset, rows in summary.groupby("dataset", observed=True, sort=False):
+        cell = rows.groupby(_CELL, observed=True, sort=False).ngroup().to_numpy()
+        trajectories, place = np.unique(rows["trajectory"], return_inverse=True)
+        first = np.unique(cell, return_index=True)[1]
+        counts = np.zeros((len(trajectories), len(first)), dtype=int)
+        np.add.at(counts, (place, cell), 1)
+        if (counts != 1).any():
+            wrong, which = (index[0] for index in np.nonzero(counts != 1))
+            one = rows.iloc[first[which]]
+            run = "/".join(filter(None, (one["autoencoder"], one["emulator"], one["sampler"])))
+            raise LilasError(
+                f"tables: {dataset}: expected values of the same {len(trajectories)} trajectories "
+                f"everywhere, found {counts[wrong, which]} of trajectory {trajectories[wrong]} for "
+                f"{one['metric']} of {one['field']} of {run}. Evaluate all runs of a dataset on "
+                "the same trajectories."
+            )
+        values = np.empty(counts.shape)
+        values[place, cell] = rows["value"]
+        cells = rows.iloc[first][_CELL].reset_index(drop=True)
+        # Categoricals of few rows cost more than they spare.
+        found.append(Matrix(cells.astype(dict.fromkeys(_plain(cells), object)), values))
+    return found
+
+
+def _plain(cells: pd.DataFrame) -> list[str]:
+    return [name for name in cells if isinstance(cells[name].dtype, pd.CategoricalDtype)]
+
+
+def _by_run(matrix: Matrix) -> Matrix:
+    """Returns a matrix with the fields pooled, but those of metrics in the field's unit."""
+    apart = [name for name, metric in SCORES.items() if metric.units == "field"]
+    field = matrix.cells["field"].where(matrix.cells["metric"].isin(apart), "")
+    return Matrix(matrix.cells.assign(field=field), matrix.values).pool(_CELL)
+
+
+def by_horizon(summary: pd.DataFrame) -> pd.DataFrame:
+    """Returns the mean of each metric over trajectories, with its 95 % bootstrap interval.
+
+    Trajectories, fields and lead times weigh equally (paper, Table 6). Metrics in the field's unit
+    are not averaged over fields, whose units differ: they have a row per field.
+
+    Args:
+        summary: Values per trajectory, of `by_trajectory` or `valid_times`.
+
+    Returns:
+        A row per run (`KEYS`), relative_to, metric, field (empty where fields are pooled) and
+        horizon: value, low and high (empty for a single trajectory), trajectories (how many), cell
+        (the name it is traced by).
+
+    Raises:
+        LilasError: as `matrices`.
+    """
+    parts = []
+    for matrix in map(_by_run, matrices(summary)):
+        parts.append(pd.concat([matrix.cells, matrix.means()], axis=1).assign(cell=matrix.names()))
+    return pd.concat(parts, ignore_index=True)
+
+
+def differences(summary: pd.DataFrame) -> pd.DataFrame:
+    """Returns how much emulators differ, trajectory by trajectory, and if by chance.
+
+    Every two of one dataset that begin from as many context states are a pair, and each with
+    persistence and with climatology. Against the auto-encoded truth, only emulators of one
+    autoencoder are: others have another truth. The interval is the bootstrap's over trajectories,
+    p the sign-flip test's (`lilas.evaluation.uncertainty`), not corrected for the number of pairs
+    and metrics.
+
+    Args:
+        summary: Values per trajectory, of `by_trajectory`.
+
+    Returns:
+        A row per dataset, context, first and second (autoencoder/emulator/sampler, or a baseline),
+        relative_to, metric (those of `COMPARED`), field and horizon: difference (first minus
+        second), low, high, p (empty for a single trajectory), trajectories. The two cells it
+        compares are {dataset}/{first or second}/{metric}/{horizon}. Empty without emulators.
+
+    Raises:
+        LilasError: as `matrices`.
+    """
+    what = ["relative_to", "metric", "field", "horizon"]
+    columns = ["dataset", "context", "first", "second", *what]
+    parts = []
+    for matrix in map(_by_run, matrices(summary)):
+        methods = (*EMULATORS, *BASELINES)
+        chosen = matrix.cells["method"].isin(methods) & matrix.cells["metric"].isin(COMPARED)
+        matrix = matrix.select(chosen)
+        cells = matrix.cells
+        run = cells["autoencoder"] + "/" + cells["emulator"] + "/" + cells["sampler"]
+        cells = cells.assign(run=run.str.strip("/"), place=range(len(run)))
+        # A baseline has no context of its own: it is compared with emulators of every context.
+        bare = cells["method"].isin(BASELINES)
+        contexts = cells["context"][~bare].unique()
+        cells = pd.concat([cells[~bare], *(cells[bare].assign(context=c) for c in contexts)])
+        cells["number"] = pd.factorize(cells["run"])[0]
+        pairs = cells.merge(cells, on=["dataset", "context", *what], suffixes=("", "_second"))
+        one_truth = (pairs["relative_to"] == "truth") | (
+            pairs["autoencoder"] == pairs["autoencoder_second"]
+        )
+        pairs = pairs[
+            (pairs["number"] < pairs["number_second"]) & pairs["method"].isin(EMULATORS) & one_truth
+        ].sort_values(["number", "number_second"], kind="stable", ignore_index=True)
+        pairs = pairs.rename(columns={"run": "first", "run_second": "second"})
+        if pairs.empty:
+            continue
+        values = matrix.values[:, pairs["place"]] - matrix.values[:, pairs["place_second"]]
+        means = Matrix(pairs, values).means().rename(columns={"value": "difference"})
+        p = sign_flip_test(values)
+        means.insert(3, "p", np.nan if p is None else p)
+        parts.append(pd.concat([pairs[columns], means], axis=1))
+    if not parts:
+        return pd.DataFrame(columns=[*columns, "difference", "low", "high", "p", "trajectories"])
+    return pd.concat(parts, ignore_index=True)
+
+
+def label_runs(runs: pd.DataFrame) -> pd.Series:
+    """Returns what each row's run is called: emulator (autoencoder, sampler), as short as it can.
+
+    Seeds are left out where every run has seed 0, the sampler where an emulator has only one.
+    """
+    columns = ["autoencoder", "emulator", "sampler"]
+    distinct = runs[columns].drop_duplicates()
+    seeds = distinct["autoencoder"].str.cat(distinct["emulator"], " ").str.findall(r"-s(\d+)")
+    plain = all(seed == "0" for found in seeds for seed in found)
+    samplers = distinct.groupby("emulator")["sampler"].nunique()
+
+    def name(run: pd.Series) -> str:
+        inside = [run["autoencoder"], run["sampler"] if samplers[run["emulator"]] > 1 else ""]
+        text = run["emulator"] + (f" ({', '.join(filter(None, inside))})" if any(inside) else "")
+        return re.sub(r"-s0\b", "", text) if plain else text
+
+    names = {tuple(run): name(run) for _, run in distinct.iterrows()}
+    return pd.Series([names[key] for key in runs[columns].itertuples(index=False)], runs.index)

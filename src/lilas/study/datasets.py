@@ -1,0 +1,168 @@
+"""The section `datasets` of a study."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from lilas.files import fingerprint
+from lilas.study.base import Model, Positive, _known
+
+# What the systems that LILAS simulates have: fields with their components, axes, parameters.
+COMPONENTS = {"rayleigh_benard": {"buoyancy": 1, "pressure": 1, "velocity": 2}}
+
+
+AXES = {"rayleigh_benard": ["x", "y"]}
+
+
+PARAMETERS = {"rayleigh_benard": ["Rayleigh", "Prandtl"]}
+
+
+class Counts(Model):
+    """Numbers of trajectories in the three splits, for each combination of parameters."""
+
+    train: Positive = Field(description="Trajectories to train on.")
+    valid: Positive = Field(description="Trajectories to validate on while training.")
+    test: Positive = Field(description="Trajectories that only the evaluation sees.")
+
+
+class Simulate(Model):
+    """A dataset that LILAS simulates itself: two-dimensional Rayleigh-Bénard convection.
+
+    One file per Rayleigh number and split holds every Prandtl number.
+    """
+
+    kind: Literal["simulate"] = Field(description="LILAS simulates it.")
+    system: Literal["rayleigh_benard"] = Field(description="The equations to solve.")
+    rayleigh: list[float] = Field(min_length=1, description="Rayleigh numbers.")
+    prandtl: list[float] = Field(min_length=1, description="Prandtl numbers.")
+    trajectories: Counts = Field(description="Trajectories per pair of parameters and split.")
+    size: tuple[Positive, Positive] = Field(description="Grid points along x and y.")
+    time_step: float = Field(gt=0, description="Solver time step, in free-fall times.")
+    start: float = Field(ge=0, description="Time of the first state that is kept.")
+    interval: float = Field(gt=0, description="Time between states.")
+    steps: Positive = Field(description="States per trajectory.")
+    seed: int = Field(ge=0, description="Seed of the initial perturbations.")
+
+    @property
+    def folder(self) -> str:
+        """The data folder's name: a hash of everything that decides the numbers."""
+        return f"simulate-{fingerprint(self.model_dump(mode='json'))[:8]}"
+
+
+class Well(Model):
+    """A dataset of The Well, downloaded file by file from the_well's own registry."""
+
+    kind: Literal["well"] = Field(description="The Well has it.")
+    name: str = Field(description="Name in The Well's registry.")
+    size: list[Positive] = Field(description="Grid points along each axis; files must agree.")
+    steps: Positive = Field(description="States per trajectory; files must agree.")
+    channels: Positive = Field(description="Channels of the fields used; files must agree.")
+    include: list[str] = Field(
+        default=[], description="Keep only files whose name contains one of these; [] keeps all."
+    )
+
+
+class Folder(Model):
+    """A dataset that lies on disk in The Well's layout, read in place."""
+
+    kind: Literal["path"] = Field(description="It lies on disk.")
+    path: str = Field(description="Folder that holds data/{train,valid,test}/*.hdf5.")
+    include: list[str] = Field(
+        default=[], description="Keep only files whose name contains one of these; [] keeps all."
+    )
+
+
+class Transform(Model):
+    """A field's transform before it is standardised: log(x + offset)."""
+
+    kind: Literal["log"] = Field(description="The transform.")
+    offset: float = Field(ge=0, description="Added to the field before the logarithm.")
+
+
+class States(Model):
+    """What a state is: which fields, how transformed."""
+
+    fields: list[str] = Field(min_length=1, description="Fields, in channel order.")
+    transform: dict[str, Transform] = Field(
+        default={}, description="Transform by field; fields not named are only standardised."
+    )
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> "States":
+        for name in self.transform:
+            if name not in self.fields:
+                raise ValueError(f"transform names {name!r}, which is not in fields {self.fields}")
+        return self
+
+
+class Augment(Model):
+    """The symmetries of the flow that augment the training data."""
+
+    flip: list[str] = Field(default=[], description="Axes to flip at random.")
+    roll: list[str] = Field(default=[], description="Periodic axes to roll at random.")
+    permute: bool = Field(default=False, description="Permute the axes at random.")
+    copies: Positive = Field(
+        default=1, description="Augmented encodings of each training trajectory; 1 is none."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the augmented encodings.")
+
+
+class Evaluation(Model):
+    """What the test split is asked."""
+
+    start: int = Field(ge=0, description="Step at which rollouts start (the last context state).")
+    horizons: list[tuple[Positive, Positive]] = Field(
+        min_length=1, description="Lead times averaged together: [first, last], in solver steps."
+    )
+    trajectories: Positive | None = Field(
+        default=None, description="Test trajectories, drawn with `seed`; null is all of them."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the draw of test trajectories.")
+    physics: Literal["convection", "gas"] | None = Field(
+        default=None,
+        description="Laws that the states obey, and are scored by: `convection` of Rayleigh-Bénard "
+        "in free-fall units, `gas` of an ideal gas; null is none.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Evaluation":
+        for first, last in self.horizons:
+            if last < first:
+                raise ValueError(f"horizon [{first}, {last}] ends before it begins")
+        return self
+
+    @property
+    def last(self) -> int:
+        """The longest lead time, in solver steps."""
+        return max(last for _, last in self.horizons)
+
+
+class Dataset(Model):
+    """One dataset: where it comes from and how it enters the models."""
+
+    source: Annotated[Simulate | Well | Folder, Field(discriminator="kind")] = Field(
+        description="Where the data come from: simulate, well or path."
+    )
+    states: States = Field(description="What a state is.")
+    label: dict[str, Literal["log", "none"]] = Field(
+        default={}, description="Transform of each parameter in the label; others stay raw."
+    )
+    augment: Augment = Field(default=Augment(), description="Augmentation.")
+    stride: Positive = Field(default=1, description="Solver steps between the states of a window.")
+    evaluation: Evaluation = Field(description="Rollout start and horizons.")
+
+
+def _extent(dataset: str, entry: Dataset) -> tuple[list[int], int, int] | None:
+    """Returns (grid points, steps, channels) where the configuration alone knows them."""
+    source = entry.source
+    if isinstance(source, Simulate):
+        components = COMPONENTS[source.system]
+        _known(f"datasets.{dataset}.states.fields", entry.states.fields, components)
+        channels = sum(components[field] for field in entry.states.fields)
+        return list(source.size), source.steps, channels
+    if isinstance(source, Well):
+        return list(source.size), source.steps, source.channels
+    return None

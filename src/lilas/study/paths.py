@@ -1,0 +1,72 @@
+"""Where everything lies: the data files of a dataset and the folders of a study's runs.
+
+The path is an experiment's identity. This module names paths, and checks what a study says of
+things that already exist: datasets on disk, and runs of the official code.
+"""
+
+from lilas.study.datasets import Simulate, Well
+from lilas.study.study import Study
+
+# Datasets of The Well that the paper's tables are of, each as a whole: start step and stride of its
+# rollouts, and the fields that its averages are over.
+PUBLISHED = {
+    "rayleigh_benard": (16, 1, {"buoyancy", "pressure", "velocity"}),
+    "turbulence_gravity_cooling": (4, 1, {"density", "pressure", "temperature", "velocity"}),
+}
+
+
+def run_name(name: str, seed: int) -> str:
+    """Returns the folder name of a training: its entry's name and its seed."""
+    return f"{name}-s{seed}"
+
+
+def split_run_name(run: str) -> tuple[str, int]:
+    """Returns the (name, seed) of a training's folder name."""
+    name, _, seed = run.rpartition("-s")
+    return name, int(seed)
+
+
+def rollouts(study: Study) -> list[dict[str, str]]:
+    """Returns the (dataset, autoencoder, emulator, sampler) of every rollout of a study."""
+    return [
+        {
+            "dataset": dataset,
+            "autoencoder": run_name(autoencoder, a),
+            "emulator": run_name(emulator, e),
+            "sampler": sampler,
+        }
+        for dataset in study.datasets
+        for emulator, e in study.runs("emulators", dataset)
+        for autoencoder, a in study.runs("autoencoders", dataset)
+        if autoencoder in study.resolve("emulators", emulator, dataset).autoencoders
+        for sampler in study.resolve("emulators", emulator, dataset).samplers
+    ]
+
+
+def origins(study: Study) -> dict[str, dict[str, str]]:
+    """Returns what tables say of datasets: `sources` in words, and `published` by the paper's name.
+
+    Only whole datasets of The Well are the paper's, rolled out from its start step by its stride in
+    all of its fields: an error depends on where in a flow a forecast begins. Its Euler dataset
+    joins two of them, which a study cannot, and is none.
+    """
+    sources, published = {}, {}
+    for name, dataset in study.datasets.items():
+        source = dataset.source
+        if isinstance(source, Well):
+            sources[name] = f"{source.name} of The Well"
+            asked = dataset.evaluation.start, dataset.stride, set(dataset.states.fields)
+            if asked == PUBLISHED.get(source.name) and not source.include:
+                published[name] = source.name
+        elif isinstance(source, Simulate):
+            sources[name] = f"{source.system}, simulated"
+        else:
+            sources[name] = f"files of {source.path}"
+    return {"sources": sources, "published": published}
+
+
+def exponent(value: float) -> str:
+    """Returns a number as people name it in file names: 1e6, 3e5, 250."""
+    mantissa, power = f"{value:e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(power)}" if abs(int(power)) > 3 else f"{value:g}"

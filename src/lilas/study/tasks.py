@@ -1,0 +1,41 @@
+"""What each job is told of its study."""
+
+from typing import Any, Literal
+
+from pydantic import (
+    Field,
+)
+
+from lilas.study.base import Model
+from lilas.study.datasets import Augment, Evaluation, Simulate, States
+from lilas.study.models import Autoencoder, Emulator, Sampler
+from lilas.study.study import Figures
+
+
+class Task(Model):
+    """A job's own slice of the configuration: what its stage needs, and nothing else."""
+
+    source: Simulate | None = None
+    states: States | None = None
+    label: dict[str, Literal["log", "none"]] | None = None
+    augment: Augment | None = None
+    stride: int | None = None
+    evaluation: Evaluation | None = None
+    autoencoder: Autoencoder | None = None
+    emulator: Emulator | None = None
+    official: dict[str, Any] | None = None
+    sampler: Sampler | None = None
+    horizons: dict[str, list[tuple[int, int]]] | None = None
+    sources: dict[str, str] = Field(default={}, description="What data each dataset holds.")
+    published: dict[str, str] = Field(default={}, description="Datasets of the paper.")
+    figures: Figures | None = None
+    seed: int | None = None
+    names: dict[str, str] = Field(default={}, description="The job's dataset, autoencoder, ...")
+
+    def record(self) -> dict[str, Any]:
+        """Returns the slice as plain values, for provenance.
+
+        Values left at their default are left out: a key that a later version adds, with a default
+        that changes nothing, is no reason to train again.
+        """
+        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)

@@ -1,0 +1,311 @@
+"""The training loop: one for autoencoders and emulators, resumable to the bit.
+
+Whatever is random in a step (windows, augmentation, masks, noise, dropout) is derived from the
+seed and the step's number, so the step is the whole random state: a run that is killed and
+started again repeats the arithmetic of one that never stopped, on CPU with the same threads to
+the last bit.
+"""
+
+import contextlib
+import json
+import math
+import os
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lilas.data.windows import Windows
+from lilas.errors import LilasError, broken
+from lilas.files import atomic, locked
+from lilas.progress import progress
+from lilas.seeds import derive
+from lilas.training.optimizers import make_optimizer
+
+# A run is given up after this many steps in a row with non-finite gradients.
+PATIENCE = 100
+# Seed streams of training and validation steps.
+_TRAIN, _VALID = 10, 11
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Entry = dict[str, float | None]
+
+
+@dataclass
+class Outcome:
+    """What a training leaves: weights by name, of the last step and of the best validation."""
+
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+    history: list[Entry] = field(repr=False)
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    train: Windows,
+    valid: Windows,
+    *,
+    settings: dict[str, Any],
+    seed: int,
+    folder: Path,
+    fingerprint: str,
+    name: str,
+    checkpoint_seconds: float = 60.0,
+) -> Outcome:
+    """Trains a model and returns its weights and history.
+
+    Running it again resumes from the last checkpoint, or returns at once when it had finished.
+
+    Args:
+        model: The module whose parameters are trained, on the windows' device.
+        loss: Maps windows and labels (batch, feature) to a scalar, using `model`.
+        train: Training windows.
+        valid: Validation windows.
+        settings: The keys of `lilas.study.models.Train`.
+        seed: Seed of everything random in the training but the windows, which have their own.
+        folder: Checkpoint folder; a lock in it keeps a second trainer out.
+        fingerprint: What is being trained. A checkpoint of something else is set aside.
+        name: Shown beside the progress bar.
+        checkpoint_seconds: Time between checkpoints; 0 saves one whenever it logs.
+
+    Raises:
+        LilasError: another process trains in this folder, or gradients stay non-finite.
+    """
+    with locked(folder):
+        run = _Run(model, settings, folder, fingerprint)
+        run.resume()
+        _loop(run, loss, train, valid, seed, name, checkpoint_seconds)
+        return Outcome(run.weights(), run.best, run.history)
+
+
+class _Run:
+    """The state of a training: everything that a checkpoint holds."""
+
+    def __init__(
+        self, model: nn.Module, settings: dict[str, Any], folder: Path, fingerprint: str
+    ) -> None:
+        self.model, self.settings = model, settings
+        self.path, self.fingerprint = folder / "checkpoint.pt", fingerprint
+        self.optimizer = make_optimizer(model.parameters(), settings)
+        self.average = (
+            {key: value.detach().clone() for key, value in model.state_dict().items()}
+            if settings["ema"]
+            else None
+        )
+        self.step, self.skipped, self.in_a_row = 0, 0, 0
+        self.best_loss, self.best = math.inf, self.weights()
+        self.history: list[Entry] = []
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to evaluate: the average where there is one."""
+        state = self.average if self.average is not None else self.model.state_dict()
+        return {key: value.detach().cpu().clone() for key, value in state.items()}
+
+    def update_average(self) -> None:
+        if self.average is None:
+            return
+        # A young average forgets faster, or it would remember the initial weights for long.
+        decay = min(self.settings["ema"], (1 + self.step) / (10 + self.step))
+        for key, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.average[key].lerp_(value, 1 - decay)
+            else:
+                self.average[key].copy_(value)
+
+    def save(self) -> None:
+        with atomic(self.path) as part:
+            torch.save(
+                {
+                    "fingerprint": self.fingerprint,
+                    "model": self.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "average": self.average,
+                    "step": self.step,
+                    "skipped": self.skipped,
+                    "in_a_row": self.in_a_row,
+                    "best_loss": self.best_loss,
+                    "best": self.best,
+                    "history": self.history,
+                },
+                part,
+            )
+
+    def resume(self) -> None:
+        if not self.path.is_file():
+            return
+        device = next(self.model.parameters()).device
+        try:
+            state = torch.load(self.path, map_location=device, weights_only=False)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            action = "Delete it to start this training anew."
+            raise broken(self.path, "a checkpoint", f"a damaged file ({error})", action) from None
+        if state["fingerprint"] != self.fingerprint:
+            os.replace(self.path, self.path.with_suffix(".of-another-configuration.pt"))
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for index, saved in state["optimizer"]["state"].items():
+            _restore_precision(self.optimizer.state[parameters[index]], saved)
+        self.average, self.best = state["average"], state["best"]
+        self.step, self.skipped, self.in_a_row = (
+            state["step"],
+            state["skipped"],
+            state["in_a_row"],
+        )
+        self.best_loss, self.history = state["best_loss"], state["history"]
+
+
+def _restore_precision(loaded: Any, saved: Any) -> None:
+    """Puts back what torch's optimisers cast to the parameters' type when they load a state."""
+    for key in saved if isinstance(saved, dict) else range(len(saved)):
+        if isinstance(saved[key], dict | list):
+            _restore_precision(loaded[key], saved[key])
+        elif isinstance(saved[key], Tensor) and saved[key].dtype != loaded[key].dtype:
+            loaded[key] = saved[key]
+
+
+def _loop(
+    run: _Run,
+    loss: Loss,
+    train: Windows,
+    valid: Windows,
+    seed: int,
+    name: str,
+    checkpoint_seconds: float,
+) -> None:
+    settings, total = run.settings, run.settings["steps"]
+    saved = time.monotonic()
+    live = run.path.with_name("history.jsonl")
+    live.write_text("".join(json.dumps(entry) + "\n" for entry in run.history))
+    log_every = max(1, total // 500)
+    losses: list[Tensor] = []
+    with progress(total=total, initial=run.step, desc=name, unit="step") as bar:
+        while run.step < total:
+            value, norm = _train_step(run, loss, train, seed)
+            losses.append(value)
+            validates = run.step % settings["validate_every"] == 0 or run.step == total
+            if run.step % log_every == 0 or validates:
+                entry = _entry(run, losses, norm)
+                if validates:
+                    entry["valid_loss"] = _validate(run, loss, valid, seed)
+                losses = []
+                run.history.append(entry)
+                with open(live, "a") as file:
+                    file.write(json.dumps(entry) + "\n")
+                bar.set_postfix(
+                    {key: entry[key] for key in ("loss", "valid_loss") if key in entry},
+                    refresh=False,
+                )
+                # Checkpoints fall on logged steps, so that no loss is lost between two of them.
+                if time.monotonic() - saved >= checkpoint_seconds:
+                    run.save()
+                    saved = time.monotonic()
+            bar.update()
+    run.save()
+
+
+def _train_step(run: _Run, loss: Loss, train: Windows, seed: int) -> tuple[Tensor, Tensor]:
+    """Takes one step; returns the loss and the gradient norm. Counts steps that it skips."""
+    settings = run.settings
+    torch.manual_seed(derive(seed, run.step, _TRAIN))
+    rate = settings["learning_rate"] * learning_rate_factor(run.step, settings)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.model.train()
+    windows, label = train.batch(run.step)
+    with _precision(settings["precision"], windows.device):
+        value = loss(windows, label)
+    value.backward()
+    parameters = [p for p in run.model.parameters() if p.grad is not None]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, settings["clip"] or math.inf)
+    if torch.isfinite(norm):
+        run.optimizer.step()
+        run.in_a_row = 0
+    else:
+        run.skipped += 1
+        run.in_a_row += 1
+        if run.in_a_row >= PATIENCE:
+            raise LilasError(
+                f"{run.path.parent}: gradients were not finite for {PATIENCE} steps in a row, "
+                f"at step {run.step}. Lower the learning rate or check the data."
+            )
+    run.optimizer.zero_grad(set_to_none=True)
+    run.step += 1
+    run.update_average()
+    return value.detach(), norm
+
+
+def _entry(run: _Run, losses: list[Tensor], norm: Tensor) -> Entry:
+    finite = [value for value in torch.stack(losses).tolist() if math.isfinite(value)]
+    return {
+        "step": run.step,
+        # The mean over the steps that counted, null where all were skipped.
+        "loss": sum(finite) / len(finite) if finite else None,
+        "learning_rate": run.optimizer.param_groups[0]["lr"],
+        "gradient_norm": norm.item() if math.isfinite(norm.item()) else None,
+        "skipped": run.skipped,
+    }
+
+
+@torch.no_grad()
+def _validate(run: _Run, loss: Loss, valid: Windows, seed: int) -> float:
+    """Returns the mean loss over the validation batches, always the same ones."""
+    current = {key: value.clone() for key, value in run.model.state_dict().items()}
+    weights = run.weights()
+    run.model.load_state_dict(weights)
+    run.model.eval()
+    values = []
+    for batch in range(run.settings["validation_batches"]):
+        torch.manual_seed(derive(seed, batch, _VALID))
+        windows, label = valid.batch(batch)
+        with _precision(run.settings["precision"], windows.device):
+            values.append(loss(windows, label).item())
+    run.model.load_state_dict(current)
+    mean = sum(values) / len(values)
+    if not math.isfinite(mean):
+        raise LilasError(
+            f"{run.path.parent}: the validation loss is not finite at step {run.step}. "
+            "Lower the learning rate or check the data."
+        )
+    if mean < run.best_loss:
+        run.best_loss, run.best = mean, weights
+    return mean
+
+
+def learning_rate_factor(step: int, settings: dict[str, Any]) -> float:
+    """Returns the learning rate at a step as a fraction of its peak.
+
+    Linear warm-up over `warmup` steps, then, with s the fraction of the remaining steps done:
+    cosine (1 + cos(pi s))/2, linear 1 - s, exponential 1e-2^s, constant 1. The official code sets
+    the rate once per epoch; ours is the same where epochs begin.
+    """
+    warmup = settings["warmup"]
+    if step < warmup:
+        return (step + 1) / warmup
+    s = (step - warmup) / (settings["steps"] - warmup)
+    return {
+        "cosine": (1 + math.cos(math.pi * s)) / 2,
+        "linear": 1 - s,
+        "exponential": 1e-2**s,
+        "constant": 1.0,
+    }[settings["schedule"]]
+
+
+def _precision(name: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    if name == "bfloat16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
+    return contextlib.nullcontext()
+
+
+def write_history(path: Path, history: list[Entry]) -> None:
+    """Writes one JSON line per logged step: step, loss, learning_rate, gradient_norm, skipped."""
+    with atomic(path) as part:
+        part.write_text("".join(json.dumps(entry) + "\n" for entry in history))
