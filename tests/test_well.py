@@ -728,7 +728,7 @@ def test_a_disk_without_room_leaves_the_old_file(tmp_path: Path) -> None:
     script = (
         "import resource, sys, numpy as np\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-        "from lilas.data.well import write_well\n"
+        "from lilas.data.well_writer import write_well\n"
         "from lilas.errors import LilasError\n"
         "try:\n"
         "    write_well(sys.argv[1], dataset='big', fields={'a': np.zeros((1, 2, 50_000))},\n"
