@@ -166,7 +166,7 @@ class PlainTransformer(nn.Module):
         ffn_factor: int = 4,
         patch_size: Sequence[int] | None = None,
         unpatch_size: Sequence[int] | None = None,
-        window_size: Sequence[int] | None = None,
+        attention_window: Sequence[int] | None = None,
         qk_norm: bool = True,
         rope: bool = True,
         dropout: float = 0.0,
@@ -174,7 +174,7 @@ class PlainTransformer(nn.Module):
         super().__init__()
         self.patch = patch_size or [1] * axes
         self.unpatch = unpatch_size or self.patch
-        self.window = window_size
+        self.window = attention_window
         self.embed = nn.Linear(inputs * math.prod(self.patch), channels)
         self.position = nn.Linear(axes * channels, channels)
         self.blocks = nn.ModuleList(

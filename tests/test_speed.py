@@ -59,8 +59,8 @@ def draw(*shape: int) -> torch.Tensor:
         {},
         {"embedding": None},
         {"patch_size": (2, 1), "qk_norm": False, "rope": False},
-        {"patch_size": (1, 2), "unpatch_size": (3, 1), "window_size": (3, 1)},
-        {"axes": 3, "patch_size": (1, 2, 1), "window_size": (1, 3, 5), "embedding": None},
+        {"patch_size": (1, 2), "unpatch_size": (3, 1), "attention_window": (3, 1)},
+        {"axes": 3, "patch_size": (1, 2, 1), "attention_window": (1, 3, 5), "embedding": None},
         {"axes": 3, "ffn_factor": 2},
     ],
 )
@@ -108,7 +108,7 @@ def test_autoencoders_equal_their_plain_twins(sizes, changes):
 
 def networks() -> list[tuple[nn.Module, tuple[torch.Tensor, ...]]]:
     """A backbone with local attention and an autoencoder with attention, and inputs of each."""
-    options = TRANSFORMER | {"embedding": 8, "window_size": (3, 3, 1)}
+    options = TRANSFORMER | {"embedding": 8, "attention_window": (3, 3, 1)}
     network = backbone(2, 3, 2, True, **options)
     mask = torch.tensor([[1, 0, 0], [1, 1, 0]]).view(2, 1, 3, 1, 1)
     options = ONCE | AUTOENCODER | {"periodic": (True, False), "attention_heads": {1: 2}}
@@ -216,7 +216,7 @@ def test_another_grid_compiles_once_more_another_batch_never_again():
 
 def test_constants_of_a_grid_are_made_once():
     """Also where they are first needed in inference, whose tensors refuse gradients."""
-    model = Transformer(3, 2, axes=2, embedding=None, window_size=(3, 3), **TRANSFORMER)
+    model = Transformer(3, 2, axes=2, embedding=None, attention_window=(3, 3), **TRANSFORMER)
     x = draw(1, 3, 7, 11)
     before = vit._make_grid.cache_info().misses
     with torch.inference_mode():

@@ -18,7 +18,7 @@ from lilas.report.summary import by_horizon, by_trajectory, differences, valid_t
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
 from lilas.report.typeset import Cell, Row, Table, csv, latex, markdown, terminal
 from lilas.study.paths import origins
-from lilas.study.study import read_study
+from lilas.study.read import read_study
 
 STUDIES = Path(__file__).parents[1] / "workflow" / "studies"
 

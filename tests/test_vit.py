@@ -31,7 +31,7 @@ def sees(model: Transformer, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("sizes", "window"), [((6, 5), (3, 5)), ((2, 4, 3), (1, 3, 3))])
 def test_a_token_sees_its_window_and_nothing_else(sizes, window):
-    model = transformer(axes=len(sizes), blocks=1, window_size=window)
+    model = transformer(axes=len(sizes), blocks=1, attention_window=window)
     points = list(itertools.product(*map(range, sizes)))
     expected = [
         [
@@ -45,8 +45,8 @@ def test_a_token_sees_its_window_and_nothing_else(sizes, window):
 
 def test_a_window_as_wide_as_the_grid_is_no_window():
     x = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(1))
-    assert relative_error(transformer(window_size=(7, 11))(x), transformer()(x)) < 1e-5
-    assert relative_error(transformer(window_size=(7, 9))(x), transformer()(x)) > 1e-5
+    assert relative_error(transformer(attention_window=(7, 11))(x), transformer()(x)) < 1e-5
+    assert relative_error(transformer(attention_window=(7, 9))(x), transformer()(x)) > 1e-5
 
 
 def test_free_parameters_are_a_modulation_that_no_vector_changes():
@@ -126,8 +126,8 @@ def test_the_autoencoder_trains_through_every_parameter():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"window_size": (3, 4)}, "odd"),
-        ({"window_size": (3,)}, "one per axis"),
+        ({"attention_window": (3, 4)}, "odd"),
+        ({"attention_window": (3,)}, "one per axis"),
         ({"patch_size": (1, 2, 2)}, "one per axis"),
         ({"unpatch_size": (1, 2, 2)}, "one per axis"),
     ],

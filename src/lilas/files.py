@@ -141,7 +141,7 @@ def _from_results(root: str | Path, study: str | Path) -> str:
     return os.path.relpath(Path(study).resolve(), Path(root).resolve())
 
 
-def fingerprint(value: Any) -> str:
+def digest(value: Any) -> str:
     """Returns the SHA-256 of a JSON value, the same whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -5,11 +5,12 @@ from pathlib import Path
 from lilas.data.registry import well_urls
 from lilas.errors import LilasError, broken
 from lilas.official.released import Released, autoencoder_of, find_released, released
-from lilas.study.base import SPLITS
-from lilas.study.datasets import Dataset, Folder, Simulate, Well
-from lilas.study.models import Autoencoder, Emulator
-from lilas.study.paths import exponent
-from lilas.study.study import Config, Study
+from lilas.study.datasets import Dataset, Folder, Well
+from lilas.study.entries import AutoencoderEntry, EmulatorEntry
+from lilas.study.methods import METHODS
+from lilas.study.read import Config
+from lilas.study.study import Study
+from lilas.systems.base import SPLITS, System
 
 
 def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
@@ -19,11 +20,10 @@ def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
         LilasError: the folder of a dataset on disk lacks a split, or no file passes `include`.
     """
     source = dataset.source
-    if isinstance(source, Simulate):
+    if isinstance(source, System):
         folder = f"{config.data}/{source.folder}/{source.system}/data"
         return {
-            split: [f"{folder}/{split}/Rayleigh_{exponent(ra)}.hdf5" for ra in source.rayleigh]
-            for split in SPLITS
+            split: [f"{folder}/{split}/{part}.hdf5" for part in source.parts] for split in SPLITS
         }
     if isinstance(source, Well):
         folder = f"{config.data}/well/{source.name}/data"
@@ -72,7 +72,7 @@ def check_official(study: Study, config: Config) -> None:
     """
     for dataset in study.datasets:
         for kind in ("autoencoders", "emulators"):
-            for name, _ in study.runs(kind, dataset):
+            for name, _ in study.trainings(kind, dataset):
                 entry = study.resolve(kind, name, dataset)
                 if entry.official is None:
                     continue
@@ -84,7 +84,7 @@ def check_official(study: Study, config: Config) -> None:
                 if Path(files[0]).parent == Path(config.data, "official"):
                     run = find_released(entry.official)
                     _check_kind(where, run, entry)
-                    if isinstance(entry, Emulator):
+                    if isinstance(entry, EmulatorEntry):
                         for latent in entry.autoencoders:
                             other = study.resolve("autoencoders", latent, dataset).official
                             _check_belongs(where, run, other)
@@ -98,11 +98,11 @@ def _check_belongs(where: str, run: Released, autoencoder: str | None) -> None:
         raise LilasError(f"{where}: {run.run} belongs to the autoencoder {own.run}")
 
 
-def _check_kind(where: str, run: Released, entry: Autoencoder | Emulator) -> None:
-    if isinstance(entry, Emulator):
-        wanted = {"diffusion": "diffusion", "solver": "neural_solver"}[entry.objective]
+def _check_kind(where: str, run: Released, entry: AutoencoderEntry | EmulatorEntry) -> None:
+    if isinstance(entry, EmulatorEntry):
+        wanted = METHODS[entry.model.method].published
         fits = run.kind == wanted
-    elif entry.architecture == "identity":
+    elif entry.model.is_pixel_space:
         wanted = "neural_solver in pixel space"
         fits = run.kind == "neural_solver" and run.compression is None
     else:

@@ -22,7 +22,7 @@ rule autoencoder:
         config=lambda wildcards: task(
             states=dataset(wildcards).states,
             augment=augmentation(wildcards),
-            autoencoder=resolved("autoencoder", wildcards),
+            autoencoder=resolved("autoencoder", wildcards).model,
             seed=seed("autoencoder", wildcards),
         ),
         version=VERSIONS["autoencoder"],

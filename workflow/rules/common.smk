@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lilas import plan
 from lilas.study import paths
-from lilas.study.base import SPLITS
-from lilas.study.study import read_config, read_study, study_path
+from lilas.systems.base import SPLITS
+from lilas.study.read import read_config, read_study, study_path
 from lilas.errors import LilasError
 from lilas.files import check_owner, check_writable, locked, take_ownership
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
@@ -82,13 +82,9 @@ def task(**parts):
 
 
 def resolved(kind, wildcards):
-    """The autoencoder or emulator of a job as its dataset has it, less what no job depends on."""
+    """The entry of a job's autoencoder or emulator, as its dataset has it."""
     run, _ = paths.split_run_name(wildcards[kind])
-    entry = STUDY.resolve(f"{kind}s", run, wildcards["dataset"])
-    none = {"seeds": [0], "datasets": None, "weights": "last"}
-    if kind == "emulator":
-        none |= {"autoencoders": ["any"], "samplers": ["any"]}
-    return entry.model_copy(update=none)
+    return STUDY.resolve(f"{kind}s", run, wildcards["dataset"])
 
 
 def seed(kind, wildcards):
@@ -118,7 +114,7 @@ def statistics(wildcards):
 
 def climate(wildcards):
     """The statistics of a dataset: with no model to train, those of its first official one."""
-    runs = [paths.run_name(*run) for run in STUDY.runs("autoencoders", wildcards["dataset"])]
+    runs = [paths.run_name(*run) for run in STUDY.trainings("autoencoders", wildcards["dataset"])]
     found = [statistics(dict(wildcards) | {"autoencoder": run}) for run in runs]
     trained = f"{ROOT}/{wildcards['dataset']}/statistics.json"
     return trained if trained in found else found[0]
@@ -129,9 +125,9 @@ def splits(name):
     entries = [
         STUDY.resolve(kind, *run[:1], name)
         for kind in ("autoencoders", "emulators")
-        for run in STUDY.runs(kind, name)
+        for run in STUDY.trainings(kind, name)
     ]
-    return SPLITS if any(entry.train is not None for entry in entries) else ("test",)
+    return SPLITS if any(entry.is_trained for entry in entries) else ("test",)
 
 
 def split_files(split, wildcards):
@@ -160,5 +156,5 @@ def rolled_out(wildcards):
 
 def training_threads(kind, wildcards):
     """CPU threads of a training: as configured, else every core that Snakemake may use."""
-    train = resolved(kind, wildcards).train
-    return (train.threads if train else 1) or workflow.cores or 1
+    entry = resolved(kind, wildcards)
+    return (entry.model.train.threads if entry.is_trained else 1) or workflow.cores or 1

@@ -6,34 +6,28 @@ WELLS = {d.source.name for d in STUDY.datasets.values() if d.source.kind == "wel
 DATA = f"{CONFIG.data}/{{folder}}/{{system}}"
 
 
-def simulation_task(wildcards):
-    source = SIMULATIONS[wildcards.folder]
-    rayleigh = next(ra for ra in source.rayleigh if paths.exponent(ra) == wildcards.rayleigh)
-    index = source.rayleigh.index(rayleigh)
-    return task(source=source, names={"index": str(index)})
-
-
 rule simulate:
     message:
-        "simulate {wildcards.system} at Rayleigh number {wildcards.rayleigh}"
+        "simulate {wildcards.system}, part {wildcards.part}"
     output:
-        train=f"{DATA}/data/train/Rayleigh_{{rayleigh}}.hdf5",
-        valid=f"{DATA}/data/valid/Rayleigh_{{rayleigh}}.hdf5",
-        test=f"{DATA}/data/test/Rayleigh_{{rayleigh}}.hdf5",
+        train=f"{DATA}/data/train/{{part}}.hdf5",
+        valid=f"{DATA}/data/valid/{{part}}.hdf5",
+        test=f"{DATA}/data/test/{{part}}.hdf5",
     log:
-        f"{DATA}/logs/simulate_{{rayleigh}}.log",
+        f"{DATA}/logs/simulate_{{part}}.log",
     benchmark:
-        f"{DATA}/benchmarks/simulate_{{rayleigh}}.tsv"
+        f"{DATA}/benchmarks/simulate_{{part}}.tsv"
     conda:
         ENVIRONMENT
     wildcard_constraints:
         folder="|".join(SIMULATIONS) or "(?!)",
+        part="[^/]+",
     params:
-        config=simulation_task,
+        config=lambda wildcards: task(source=SIMULATIONS[wildcards.folder]),
         version=VERSIONS["simulate"],
     shell:
-        RUN + "simulate --config {params.config:q} --train {output.train:q} "
-        "--valid {output.valid:q} --test {output.test:q}" + LOG
+        RUN + "simulate --config {params.config:q} --part {wildcards.part:q} "
+        "--train {output.train:q} --valid {output.valid:q} --test {output.test:q}" + LOG
 
 
 rule download:

@@ -26,7 +26,7 @@ rule emulator:
             stride=dataset(wildcards).stride,
             label=dataset(wildcards).label,
             augment=augmentation(wildcards),
-            emulator=resolved("emulator", wildcards),
+            emulator=resolved("emulator", wildcards).model,
             seed=seed("emulator", wildcards),
         ),
         version=VERSIONS["emulator"],

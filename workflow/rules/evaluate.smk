@@ -7,7 +7,7 @@ METRICS_CODE = metrics_fingerprint()
 def evaluation_task(wildcards):
     entry, names = dataset(wildcards), dict(wildcards.items())
     if "emulator" in names:
-        names["method"] = resolved("emulator", wildcards).objective
+        names["method"] = resolved("emulator", wildcards).model.method
     return task(
         states=entry.states,
         stride=entry.stride,
@@ -115,7 +115,7 @@ rule frames:
             states=dataset(wildcards).states,
             figures={"trajectories": STUDY.figures.trajectories},
             names=dict(wildcards.items())
-            | {"method": resolved("emulator", wildcards).objective},
+            | {"method": resolved("emulator", wildcards).model.method},
         ),
         version=VERSIONS["frames"],
         store=f"{ROLLOUT}/frames.zarr",

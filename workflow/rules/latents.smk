@@ -16,7 +16,7 @@ def latents_task(wildcards):
 
 def parts(wildcards):
     """One part per source file; pixel space writes no copy of the data, so it has none."""
-    if resolved("autoencoder", wildcards).architecture == "identity":
+    if resolved("autoencoder", wildcards).model.is_pixel_space:
         return []
     return expand(
         f"{LATENTS}/.{{split}}.{{part}}",

@@ -41,7 +41,7 @@ rule official_autoencoder:
     params:
         config=lambda wildcards: task(
             states=dataset(wildcards).states,
-            autoencoder=resolved("autoencoder", wildcards),
+            autoencoder=resolved("autoencoder", wildcards).model,
         ),
         version=VERSIONS["official"],
     shell:
@@ -73,7 +73,7 @@ rule official_emulator:
             states=dataset(wildcards).states,
             label=dataset(wildcards).label,
             stride=dataset(wildcards).stride,
-            emulator=resolved("emulator", wildcards),
+            emulator=resolved("emulator", wildcards).model,
         ),
         version=VERSIONS["official"],
     shell:

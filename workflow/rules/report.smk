@@ -4,25 +4,25 @@ METRICS = (
     + [
         f"{ROOT}/{name}/{paths.run_name(*run)}/reconstruction.parquet"
         for name in STUDY.datasets
-        for run in STUDY.runs("autoencoders", name)
+        for run in STUDY.trainings("autoencoders", name)
     ]
     + [ROLLOUT.format(**run) + "/metrics.parquet" for run in ROLLOUTS]
 )
 RUNS = [
     {"dataset": name, "autoencoder": paths.run_name(*run)}
     for name in STUDY.datasets
-    for run in STUDY.runs("autoencoders", name)
+    for run in STUDY.trainings("autoencoders", name)
 ]
 # Pixel space and official runs are not trained here, and have no curve to draw.
 HISTORIES = [
     f"{ROOT}/{run['dataset']}/{run['autoencoder']}/history.jsonl"
     for run in RUNS
-    if resolved("autoencoder", run).train is not None
+    if resolved("autoencoder", run).is_trained
 ] + sorted(
     {
         EMULATOR.format(**run) + "/history.jsonl"
         for run in ROLLOUTS
-        if resolved("emulator", run).train is not None
+        if resolved("emulator", run).is_trained
     }
 )
 FRAMES = [ROLLOUT.format(**run) + "/frames.json" for run in ROLLOUTS]

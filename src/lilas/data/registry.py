@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from lilas.errors import LilasError
-from lilas.study.base import SPLITS
+from lilas.systems.base import SPLITS
 
 
 @cache

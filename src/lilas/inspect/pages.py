@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lilas.inspect.catalogue import ARTIFACTS
-from lilas.study.study import Config, Study
+from lilas.study.read import Config
+from lilas.study.study import Study
 
 
 def artifacts_page() -> str:

@@ -1,172 +1,152 @@
-"""From configuration to models: the one place that knows both."""
+"""From settings to models: the one place that knows both."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from lilas.data.well import WellFile
 from lilas.errors import LilasError
 from lilas.models.autoencoder import Autoencoder, make_dcae, make_identity, make_vit
-from lilas.models.objectives import OBJECTIVES, Backbone
+from lilas.models.methods import Backbone, Diffusion, Solver
 from lilas.nn.unet import UNet
 from lilas.nn.vit import Transformer
+from lilas.plugins import load
 from lilas.records.weights import load_weights, read_record
-from lilas.study import models as entries
+from lilas.study import autoencoders, emulators, entries, networks
+
+# --- Autoencoders -----------------------------------------------------------------------------
 
 
-def build_autoencoder(entry: entries.Autoencoder, data: WellFile) -> Autoencoder:
-    """Returns the autoencoder of an entry for the states of a dataset.
+def build_autoencoder(settings: autoencoders.AutoencoderSettings, data: WellFile) -> Autoencoder:
+    """Returns the autoencoder of some settings for the states of a dataset.
 
     Raises:
         LilasError: the grid does not divide, or the latents would be wider than the pixels.
     """
     for axis, points in zip(data.dimensions, data.shape, strict=True):
-        if points % entry.factor:
+        if points % settings.factor:
             raise LilasError(
                 f"autoencoder: axis {axis} of {data.path} has {points} points, which the factor "
-                f"{entry.factor} does not divide. Choose fewer levels."
+                f"{settings.factor} does not divide. Choose fewer levels."
             )
-    for axis in entry.periodic:
+    for axis in settings.named_axes:
         if axis not in data.dimensions:
             raise LilasError(
                 f"autoencoder.periodic: unknown axis {axis!r}; "
                 f"allowed: {', '.join(data.dimensions)}"
             )
-    result = make_autoencoder(entry, len(data.channels), data.dimensions)
+    result = make_autoencoder(settings, len(data.channels), data.dimensions)
     if result.compression < 1:
+        most = len(data.channels) * settings.factor ** len(data.shape)
         raise LilasError(
-            f"autoencoder.latent_channels {entry.latent_channels}: wider than the pixels of "
-            f"{data.path}; allowed: at most {len(data.channels) * entry.factor ** len(data.shape)}"
+            f"autoencoder.latent_channels {result.latent_channels}: wider than the pixels of "
+            f"{data.path}; allowed: at most {most}"
         )
     return result
 
 
 def make_autoencoder(
-    entry: entries.Autoencoder, pixel_channels: int, dimensions: Sequence[str]
+    settings: autoencoders.AutoencoderSettings, pixel_channels: int, axes: Sequence[str]
 ) -> Autoencoder:
-    """Returns the autoencoder of an entry for states of so many channels on the axes named."""
-    if entry.architecture == "identity":
-        return make_identity(pixel_channels, len(dimensions))
-    if entry.architecture == "vit":
-        return make_vit(
-            pixel_channels,
-            entry.latent_channels,
-            dimensions=len(dimensions),
-            patch_size=entry.patch_size,
-            saturation=entry.saturation,
-            latent_noise=entry.latent_noise,
-            **_transformer_options(entry.transformer),
-        )
-    return make_dcae(
-        pixel_channels,
-        entry.latent_channels,
-        channels=entry.channels,
-        blocks=entry.blocks,
-        periodic=[axis in entry.periodic for axis in dimensions],
-        kernel_size=entry.kernel_size,
-        patch_size=entry.patch_size,
-        pixel_shuffle=entry.pixel_shuffle,
-        identity_init=entry.identity_init,
-        norm=entry.norm,
-        attention_heads=entry.attention_heads,
-        ffn_factor=entry.ffn_factor,
-        dropout=entry.dropout,
-        saturation=entry.saturation,
-        latent_noise=entry.latent_noise,
-        checkpointing=entry.checkpointing,
-    )
+    """Returns the autoencoder of some settings for states of so many channels on the axes named."""
+    return load(settings.implementation)(settings, pixel_channels, axes)
+
+
+def build_dcae(
+    settings: autoencoders.DCAESettings, pixel_channels: int, axes: Sequence[str]
+) -> Autoencoder:
+    """Returns the convolutional autoencoder of some settings."""
+    periodic = [axis in settings.periodic for axis in axes]
+    return make_dcae(pixel_channels, **settings.options() | {"periodic": periodic})
+
+
+def build_vit(
+    settings: autoencoders.ViTSettings, pixel_channels: int, axes: Sequence[str]
+) -> Autoencoder:
+    """Returns the autoencoder of two transformers of some settings."""
+    options = settings.options()
+    tokens = options.pop("transformer").model_dump()
+    return make_vit(pixel_channels, dimensions=len(axes), **options, **tokens)
+
+
+def build_identity(
+    settings: autoencoders.IdentitySettings, pixel_channels: int, axes: Sequence[str]
+) -> Autoencoder:
+    """Returns pixel space as an autoencoder."""
+    return make_identity(pixel_channels, len(axes))
 
 
 def load_autoencoder(weights: Path, data: WellFile, device: torch.device) -> Autoencoder:
     """Returns a trained autoencoder as its weights describe it, ready to encode and decode."""
-    entry = entries.Autoencoder(**read_record(weights)["config"]["autoencoder"])
-    model = build_autoencoder(entry, data)
+    settings = entries.autoencoder_settings(read_record(weights)["config"]["autoencoder"])
+    model = build_autoencoder(settings, data)
     load_weights(weights, model)
     return model.to(device).eval()
 
 
-def build_objective(
-    entry: entries.Emulator, shape: Sequence[int], features: int
+# --- Emulators --------------------------------------------------------------------------------
+
+
+def build_emulator(
+    settings: emulators.EmulatorSettings, shape: Sequence[int], features: int
 ) -> torch.nn.Module:
-    """Returns the emulator of an entry for latents (channel, *space) and labels of `features`.
+    """Returns the emulator of some settings for latents (channel, *space) and labels of `features`.
 
     Raises:
         LilasError: the patch does not fit the latent.
     """
-    space = len(shape) - 1
-    if isinstance(entry.network, entries.Transformer):
-        patch = entry.network.patch_size or [1] * space
-        if len(patch) != space or any(n % p for n, p in zip(shape[1:], patch, strict=False)):
+    axes = len(shape) - 1
+    if isinstance(settings.network, networks.TransformerSettings):
+        patch = settings.network.patch_size or [1] * axes
+        if len(patch) != axes or any(n % p for n, p in zip(shape[1:], patch, strict=False)):
             raise LilasError(
                 f"emulator.network.patch_size {patch} does not divide the latent grid {shape[1:]}"
             )
-    return make_objective(entry, shape[0], features, space)
+    return make_emulator(settings, shape[0], features, axes)
 
 
-def make_objective(
-    entry: entries.Emulator, channels: int, features: int, space: int
+def make_emulator(
+    settings: emulators.EmulatorSettings, channels: int, features: int, axes: int
 ) -> torch.nn.Module:
-    """Returns the emulator of an entry for latents of so many channels and space axes."""
-    network, noisy = entry.network, entry.objective == "diffusion"
+    """Returns the emulator of some settings for latents of so many channels and space axes."""
+    network, noisy = settings.network, settings.predicts == "denoiser"
     make = make_unet if network.architecture == "unet" else make_transformer
-    backbone = Backbone(make(network, channels, space), features, network.embedding, noisy)
-    return OBJECTIVES[entry.objective](backbone, entry.diffusion.model_dump(), entry.loss)
+    backbone = Backbone(make(network, channels, axes), features, network.embedding, noisy)
+    return load(settings.implementation)(settings, backbone)
 
 
-def make_transformer(entry: entries.Transformer, channels: int, space: int) -> Transformer:
+def build_diffusion(settings: emulators.DiffusionSettings, backbone: Backbone) -> Diffusion:
+    """Returns the diffusion model of some settings."""
+    return Diffusion(backbone, **settings.diffusion.model_dump())
+
+
+def build_solver(settings: emulators.SolverSettings, backbone: Backbone) -> Solver:
+    """Returns the neural solver of some settings."""
+    return Solver(backbone, loss=settings.loss)
+
+
+def make_transformer(
+    settings: networks.TransformerSettings, channels: int, axes: int
+) -> Transformer:
     """Returns a transformer over windows of states of so many channels and space axes."""
-    return Transformer(
-        2 * channels,
-        channels,
-        axes=1 + space,
-        embedding=entry.embedding,
-        patch_size=(1, *(entry.patch_size or [1] * space)),
-        **_transformer_options(entry),
-    )
+    options = settings.model_dump(exclude={"architecture"})
+    patch = (1, *(options.pop("patch_size") or [1] * axes))
+    return Transformer(2 * channels, channels, axes=1 + axes, patch_size=patch, **options)
 
 
-def make_unet(entry: entries.UNet, channels: int, space: int) -> UNet:
+def make_unet(settings: networks.UNetSettings, channels: int, axes: int) -> UNet:
     """Returns a UNet over windows of states of so many channels and space axes."""
-    return UNet(
-        channels,
-        channels,
-        axes=1 + space,
-        channels=entry.channels,
-        blocks=entry.blocks,
-        embedding=entry.embedding,
-        stride=entry.stride or [1] + [2] * space,
-        periodic=entry.periodic,
-        kernel_size=entry.kernel_size,
-        norm=entry.norm,
-        attention_heads=entry.attention_heads,
-        ffn_factor=entry.ffn_factor,
-        identity_init=entry.identity_init,
-        dropout=entry.dropout,
-        checkpointing=entry.checkpointing,
-    )
+    options = settings.model_dump(exclude={"architecture"})
+    options["stride"] = options["stride"] or [1] + [2] * axes
+    return UNet(channels, channels, axes=1 + axes, **options)
 
 
-def _transformer_options(entry: entries.Transformer) -> dict[str, Any]:
-    return {
-        "channels": entry.channels,
-        "blocks": entry.blocks,
-        "heads": entry.heads,
-        "ffn_factor": entry.ffn_factor,
-        "window_size": entry.attention_window,
-        "qk_norm": entry.qk_norm,
-        "rope": entry.rope,
-        "dropout": entry.dropout,
-        "checkpointing": entry.checkpointing,
-    }
-
-
-def load_objective(
+def load_emulator(
     weights: Path, shape: Sequence[int], features: int, device: torch.device
-) -> tuple[torch.nn.Module, entries.Emulator]:
-    """Returns a trained emulator as its weights describe it, ready to roll out, and its entry."""
-    entry = entries.Emulator(**read_record(weights)["config"]["emulator"])
-    model = build_objective(entry, shape, features)
+) -> tuple[torch.nn.Module, emulators.EmulatorSettings]:
+    """Returns a trained emulator as its weights describe it, ready to roll out, and what it is."""
+    settings = entries.emulator_settings(read_record(weights)["config"]["emulator"])
+    model = build_emulator(settings, shape, features)
     load_weights(weights, model)
-    return model.to(device).eval(), entry
+    return model.to(device).eval(), settings

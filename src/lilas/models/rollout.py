@@ -1,6 +1,7 @@
 """Rollouts: windows generated one after another, each from the end of the one before."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,24 @@ from torch import Tensor
 
 from lilas.errors import LilasError
 
-# Maps known states (batch, channel, time, *space) of a window, zero where unknown, and a mask
-# over its time (batch, time) to the whole window.
-Step = Callable[[Tensor, Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Window:
+    """A window that is to be generated.
+
+    Attributes:
+        known: Its known states, zero where unknown, (batch, channel, time, *space).
+        mask: Which states are known (batch, time).
+        first: Place of its first state in the rollout.
+    """
+
+    known: Tensor
+    mask: Tensor
+    first: int
+
+
+# Returns the whole window (batch, channel, time, *space).
+Step = Callable[[Window], Tensor]
 
 
 def rollout(
@@ -42,20 +58,21 @@ def rollout(
         (batch, channel, states, *space).
     """
     kept = slice(crop)
-    generated = trajectory = step(*_window(context, window))[:, :, kept]
+    generated = trajectory = step(_window(context, window, 0))[:, :, kept]
     while trajectory.shape[2] < states:
-        generated = step(*_window(generated[:, :, -overlap:], window))[:, :, kept]
+        first = trajectory.shape[2] - overlap
+        generated = step(_window(generated[:, :, -overlap:], window, first))[:, :, kept]
         trajectory = torch.cat([trajectory, generated[:, :, overlap:]], dim=2)
     return trajectory[:, :, :states]
 
 
-def _window(given: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """Returns a window that begins with the states given, and its mask over time."""
+def _window(given: Tensor, window: int, first: int) -> Window:
+    """Returns a window that begins with the states given."""
     batch, channels, count, *space = given.shape
     known = given.new_zeros(batch, channels, window, *space)
     known[:, :, :count] = given
     mask = (torch.arange(window, device=given.device) < count).expand(batch, window)
-    return known, mask
+    return Window(known, mask, first)
 
 
 def evaluated_trajectories(evaluation: dict[str, Any], rows: int) -> list[int]:

@@ -7,6 +7,8 @@ from azula import sample
 from azula.denoise import Denoiser
 from torch import Tensor
 
+from lilas.study.samplers import SamplingSettings
+
 # The paper's `ab` is third-order Adams-Bashforth on noise predictions (azula's zABSampler). A step
 # evaluates the denoiser once; of heun and of pc (a DDIM step after one of Langevin) twice.
 SAMPLERS: dict[str, Any] = {
@@ -19,10 +21,10 @@ SAMPLERS: dict[str, Any] = {
 }
 
 
-def make_sampler(method: str, denoiser: Denoiser, *, steps: int, order: int) -> sample.Sampler:
-    """Returns a sampler from noise at t = 1 to data at t = 0; `order` matters to ab and eab."""
-    options = {"order": order} if method in ("ab", "eab") else {}
-    return SAMPLERS[method](denoiser, steps=steps, silent=True, **options)
+def make_sampler(settings: SamplingSettings, denoiser: Denoiser) -> sample.Sampler:
+    """Returns the sampler of some settings, from noise at t = 1 to data at t = 0."""
+    options = settings.model_dump(exclude={"algorithm"})
+    return SAMPLERS[settings.algorithm](denoiser, silent=True, **options)
 
 
 def start_noise(schedule: Any, like: Tensor) -> Tensor:

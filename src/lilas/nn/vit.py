@@ -223,8 +223,8 @@ class Transformer(nn.Module):
         ffn_factor: Widening of the feed-forward layers.
         patch_size: Points of the input per token, by axis; default 1.
         unpatch_size: Points of the output per token, by axis; default as the input.
-        window_size: Odd number of tokens, by axis, that the window spans in which a token attends
-            to others; None: to all. The mask is dense, (token, token).
+        attention_window: Odd number of tokens, by axis, that the window spans in which a token
+            attends to others; None: to all. The mask is dense, (token, token).
         qk_norm: RMS norm of queries and keys.
         rope: Learned rotary positions.
         dropout: In the feed-forward layers.
@@ -247,7 +247,7 @@ class Transformer(nn.Module):
         ffn_factor: int = 4,
         patch_size: Sequence[int] | None = None,
         unpatch_size: Sequence[int] | None = None,
-        window_size: Sequence[int] | None = None,
+        attention_window: Sequence[int] | None = None,
         qk_norm: bool = True,
         rope: bool = True,
         dropout: float = 0.0,
@@ -257,12 +257,12 @@ class Transformer(nn.Module):
         self.embedding, self.rope = embedding, rope
         self.patch = tuple(patch_size or (1,) * axes)
         self.unpatch = tuple(unpatch_size or self.patch)
-        self.window = tuple(window_size) if window_size else None
+        self.window = tuple(attention_window) if attention_window else None
         for size in (self.patch, self.unpatch, self.window or self.patch):
             if len(size) != axes:
                 raise LilasError(f"patch or window {size}; expected {axes} numbers, one per axis")
         if self.window and not all(w > 0 and w % 2 for w in self.window):
-            raise LilasError(f"window_size {self.window}: a window around a token is odd")
+            raise LilasError(f"attention_window {self.window}: a window around a token is odd")
         self.embed = nn.Linear(inputs * math.prod(self.patch), channels)
         self.position = nn.Linear(axes * channels, channels)
         self.blocks = nn.ModuleList(

@@ -9,8 +9,7 @@ from lilas.errors import LilasError, broken
 from lilas.official.entries import label_transforms, preprocessing_statistics
 from lilas.official.folders import CONFIG, OfficialRun, original_config
 from lilas.records.weights import read_record
-from lilas.study import datasets
-from lilas.study import models as entries
+from lilas.study import datasets, emulators
 
 
 def check_states(run: OfficialRun, data: WellFile, states: datasets.States) -> None:
@@ -42,16 +41,16 @@ def check_emulation(
     data: WellFile,
     labels: Mapping[str, str],
     stride: int,
-    asked_for: entries.Emulator,
+    asked_for: emulators.OfficialEmulator,
 ) -> None:
-    """Refuses an objective, window, label or stride that is not what the run was trained with.
+    """Refuses a method, window, label or stride that is not what the run was trained with.
 
     Raises:
         LilasError: which of them differs, and how.
     """
-    if run.kind != asked_for.objective:
-        action = f"Set objective to {run.kind}."
-        raise _differs(run, "the objective", run.kind, asked_for.objective, action)
+    if run.kind != asked_for.method:
+        action = f"Set method to {run.kind}."
+        raise _differs(run, "the method", run.kind, asked_for.method, action)
     if (window := run.config["trajectory"]["length"]) != asked_for.window:
         action = f"Set window to {window}."
         raise _differs(run, "the window", f"{window}", f"{asked_for.window}", action)

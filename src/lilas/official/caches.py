@@ -31,7 +31,7 @@ from lilas.models.latents import VARIABLE, PixelLatents, coordinates, create_sto
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
-from lilas.study.models import Autoencoder
+from lilas.study.entries import autoencoder_settings
 
 GROUP = "lilas"
 FOREIGN = "Give files as the official code caches them, or as LILAS exports them."
@@ -201,8 +201,8 @@ def import_latents(
 
 def _encoder(weights: Path) -> _Encoder:
     record = read_record(weights)
-    entry = Autoencoder(**record["config"]["autoencoder"])
-    if entry.latent_channels is None:
+    entry = autoencoder_settings(record["config"]["autoencoder"])
+    if entry.is_pixel_space:
         action = "Give the autoencoder that encoded the caches."
         raise broken(weights, "weights of an autoencoder", "those of pixel space", action)
     with safe_open(weights, "pt") as file:

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lilas import settings
 from lilas.data.preprocess import Preprocessing
 from lilas.errors import LilasError, broken
 from lilas.official.folders import CONFIG, SECTIONS, OfficialRun
-from lilas.study import base
-from lilas.study import models as entries
+from lilas.study import autoencoders, emulators, networks
 
 # Official key: ours. None is read where it is needed, or decides nothing once weights are there.
 _AUTOENCODER: dict[str, str | None] = {
@@ -85,7 +85,7 @@ _OFFSETS = {"log1p": 1.0, "log_eps": 1e-6}
 _LOGGED = ("Rayleigh", "Prandtl", "rho0")
 
 
-def autoencoder_entry(run: OfficialRun) -> entries.Autoencoder:
+def autoencoder_entry(run: OfficialRun) -> autoencoders.DCAESettings:
     """Returns the autoencoder of a run in our configuration's terms.
 
     Raises:
@@ -105,7 +105,7 @@ def autoencoder_entry(run: OfficialRun) -> entries.Autoencoder:
         raise _refused(run, "spatial", section["spatial"], f"as many as dimensions {axes}")
     return _made(
         run,
-        entries.Autoencoder,
+        autoencoders.DCAESettings,
         values
         | {
             "architecture": "dcae",
@@ -118,7 +118,7 @@ def autoencoder_entry(run: OfficialRun) -> entries.Autoencoder:
     )
 
 
-def emulator_entry(run: OfficialRun) -> entries.Emulator:
+def emulator_entry(run: OfficialRun) -> emulators.EmulatorSettings:
     """Returns the emulator of a run in our configuration's terms.
 
     Raises:
@@ -147,15 +147,14 @@ def emulator_entry(run: OfficialRun) -> entries.Emulator:
         network = _renamed(run, section, _UNET) | {"architecture": "unet"}
         network["attention_heads"] = section.get("attention_heads") or {}
     values: dict[str, Any] = {
-        "objective": run.kind,
-        "autoencoders": ["any"],
-        "samplers": ["any"],
+        "method": run.kind,
         "network": network,
         "window": run.config["trajectory"]["length"],
     }
     if run.kind == "diffusion":
         values["diffusion"] = _diffusion(run)
-    return _made(run, entries.Emulator, values)
+    made = {"diffusion": emulators.DiffusionSettings, "solver": emulators.SolverSettings}
+    return _made(run, made[run.kind], values)
 
 
 def preprocessing_statistics(run: OfficialRun) -> dict[str, Any]:
@@ -197,7 +196,7 @@ def label_transforms(run: OfficialRun, parameters: list[str]) -> dict[str, str]:
 
 
 def official_autoencoder(
-    entry: entries.Autoencoder, channels: int, described: dict[str, Any], name: str
+    entry: autoencoders.DCAESettings, channels: int, described: dict[str, Any], name: str
 ) -> dict[str, Any]:
     """Returns the configuration of an autoencoder of ours as an official config.yaml has it.
 
@@ -235,7 +234,7 @@ def official_autoencoder(
 
 
 def official_emulator(
-    entry: entries.Emulator,
+    entry: emulators.EmulatorSettings,
     channels: int,
     features: int,
     described: dict[str, Any],
@@ -265,7 +264,7 @@ def official_emulator(
         "label_features": features,
         "spatial": 1 + spatial,
     }
-    if entry.objective == "diffusion":
+    if entry.method == "diffusion":
         section |= {"masked": True} | _official_diffusion(entry.diffusion)
     context = {
         "lmbda": entry.context_rate,
@@ -274,7 +273,7 @@ def official_emulator(
     }
     return {
         "dataset": described,
-        SECTIONS[entry.objective]: section,
+        SECTIONS[entry.method]: section,
         "ae_run": autoencoder,
         "trajectory": {"length": entry.window, "stride": stride, "context": context},
         "name": name,
@@ -338,9 +337,9 @@ def _official_transform(transform: dict[str, Any]) -> str | None:
     )
 
 
-def _official_network(entry: entries.Emulator, space: int) -> dict[str, Any]:
+def _official_network(entry: emulators.EmulatorSettings, space: int) -> dict[str, Any]:
     network = entry.network
-    if isinstance(network, entries.UNet):
+    if isinstance(network, networks.UNetSettings):
         section = _said(network, _UNET) | {"arch": "unet"}
         section["stride"] = network.stride or [1] + [2] * space
         return section | {"attention_heads": network.attention_heads}
@@ -375,7 +374,7 @@ def _diffusion(run: OfficialRun) -> dict[str, Any]:
     return values | {"prior_parameters": [loss.get("a", 1.0), loss.get("b", 1.0)]}
 
 
-def _official_diffusion(entry: entries.Diffusion) -> dict[str, Any]:
+def _official_diffusion(entry: emulators.NoiseSettings) -> dict[str, Any]:
     if entry.schedule == "rectified":
         raise LilasError("official: release 1.1.0 is not known to have the schedule 'rectified'")
     values = entry.model_dump()
@@ -402,7 +401,7 @@ def _renamed(run: OfficialRun, section: dict[str, Any], known: dict[str, Any]) -
     return {ours: section[key] for key, ours in known.items() if ours and key in section}
 
 
-def _said(entry: base.Model, known: dict[str, Any]) -> dict[str, Any]:
+def _said(entry: settings.Model, known: dict[str, Any]) -> dict[str, Any]:
     values = entry.model_dump()
     return {key: values[ours] for key, ours in known.items() if ours}
 
@@ -411,7 +410,7 @@ def _made(run: OfficialRun, model: type[Any], values: dict[str, Any]) -> Any:
     try:
         return model(**values)
     except ValidationError as error:
-        raise LilasError(f"{run.path / CONFIG}: {base.describe(error, model)}") from None
+        raise LilasError(f"{run.path / CONFIG}: {settings.describe(error, model)}") from None
 
 
 def _refused(run: OfficialRun, key: str, found: Any, allowed: str) -> LilasError:

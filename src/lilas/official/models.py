@@ -11,7 +11,7 @@ from lilas.data.preprocess import Preprocessing
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.models.autoencoder import Autoencoder
-from lilas.models.build import make_autoencoder, make_objective
+from lilas.models.build import make_autoencoder, make_emulator
 from lilas.official.entries import (
     autoencoder_entry,
     emulator_entry,
@@ -23,13 +23,13 @@ from lilas.official.entries import (
 from lilas.official.folders import CONFIG, STATE, OfficialRun, original_config, write_run
 from lilas.official.names import autoencoder_names, emulator_names, to_official, to_ours
 from lilas.records.weights import read_record
-from lilas.study import models as entries
+from lilas.study import autoencoders, emulators, entries, networks
 
 Names = tuple[dict[str, str], dict[str, Tensor]]
 
 
-def load_run_autoencoder(run: OfficialRun) -> tuple[entries.Autoencoder, Autoencoder]:
-    """Returns the entry and the autoencoder of a run, in evaluation mode.
+def load_run_autoencoder(run: OfficialRun) -> tuple[autoencoders.DCAESettings, Autoencoder]:
+    """Returns the settings and the autoencoder of a run, in evaluation mode.
 
     Raises:
         LilasError: a key is missing, unknown or not understood, or a shape differs.
@@ -45,23 +45,25 @@ def load_run_autoencoder(run: OfficialRun) -> tuple[entries.Autoencoder, Autoenc
     return entry, model.eval()
 
 
-def load_run_emulator(run: OfficialRun) -> tuple[entries.Emulator, nn.Module]:
-    """Returns the entry and the objective of a run, in evaluation mode.
+def load_run_emulator(run: OfficialRun) -> tuple[emulators.EmulatorSettings, nn.Module]:
+    """Returns the settings and the emulator of a run, in evaluation mode.
 
     Raises:
         LilasError: a key is missing, unknown or not understood, or a shape differs.
     """
     entry, section = emulator_entry(run), run.model
-    model = make_objective(
+    model = make_emulator(
         entry, section["channels"], section["label_features"], section["spatial"] - 1
     )
     _load(run, model, emulator_names(entry))
     return entry, model.eval()
 
 
-def official_state(entry: entries.Autoencoder | entries.Emulator, state: dict[str, Tensor]) -> Any:
+def official_state(
+    entry: autoencoders.DCAESettings | emulators.EmulatorSettings, state: dict[str, Tensor]
+) -> Any:
     """Returns the state of one of our models under the official names."""
-    is_autoencoder = isinstance(entry, entries.Autoencoder)
+    is_autoencoder = isinstance(entry, autoencoders.DCAESettings)
     names = autoencoder_names(entry) if is_autoencoder else emulator_names(entry)
     return to_official(state, *names)
 
@@ -80,8 +82,8 @@ def save_run(weights: Path, statistics: Path, folder: Path) -> None:
         raise broken(folder, "a new or empty folder", "files", "Choose another folder.")
     record, state = read_record(weights), load_file(weights)
     kind = "emulator" if "emulator" in record["config"] else "autoencoder"
-    made = entries.Emulator if kind == "emulator" else entries.Autoencoder
-    entry = made(**record["config"][kind])
+    made = entries.emulator_settings if kind == "emulator" else entries.autoencoder_settings
+    entry = made(record["config"][kind])
     if kind == "autoencoder" and entry.architecture != "dcae":
         raise LilasError(
             f"{weights}: the official code has no autoencoder of architecture "
@@ -97,7 +99,7 @@ def save_run(weights: Path, statistics: Path, folder: Path) -> None:
 
 
 def _described_autoencoder(
-    entry: entries.Autoencoder, state: Any, weights: Path, statistics: Path, name: str
+    entry: autoencoders.DCAESettings, state: Any, weights: Path, statistics: Path, name: str
 ) -> dict[str, Any]:
     kernel = state["encoder.layers.0.weight"].shape
     space = len(kernel) - 2
@@ -111,7 +113,7 @@ def _described_autoencoder(
 
 
 def _described_emulator(
-    entry: entries.Emulator,
+    entry: emulators.EmulatorSettings,
     state: Any,
     record: dict[str, Any],
     weights: Path,
@@ -119,7 +121,7 @@ def _described_emulator(
     name: str,
 ) -> dict[str, Any]:
     features = state["backbone.label.0.weight"].shape[1]
-    if isinstance(entry.network, entries.UNet):
+    if isinstance(entry.network, networks.UNetSettings):
         kernel = state["backbone.network.last.weight"].shape
         channels, space = kernel[0], len(kernel) - 3
     else:

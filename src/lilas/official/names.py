@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lilas.errors import LilasError, broken
 from lilas.official.unet_names import unet_constants, unet_names
-from lilas.study import models as entries
+from lilas.study import autoencoders, emulators, networks
 
 _BLOCK = {
     "conv1": "ffn.0",
@@ -30,7 +30,7 @@ _TRANSFORMER_BLOCK = {
 }
 
 
-def autoencoder_names(entry: entries.Autoencoder) -> tuple[dict[str, str], dict[str, Tensor]]:
+def autoencoder_names(entry: autoencoders.DCAESettings) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Returns a convolutional autoencoder's official names by ours, and its official constants.
 
     Official layers are counted by level, ours through all of them. The state files hold constants
@@ -81,14 +81,14 @@ def autoencoder_names(entry: entries.Autoencoder) -> tuple[dict[str, str], dict[
     return names, constants
 
 
-def emulator_names(entry: entries.Emulator) -> tuple[dict[str, str], dict[str, Tensor]]:
+def emulator_names(entry: emulators.EmulatorSettings) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Returns an emulator's official names by ours, and its official constants.
 
     The state files hold constants too: the frequencies of each sine encoding.
     """
-    outer = "backbone." if entry.objective == "diffusion" else ""
+    outer = "backbone." if entry.method == "diffusion" else ""
     prefix = f"{outer}backbone."
-    if isinstance(entry.network, entries.UNet):
+    if isinstance(entry.network, networks.UNetSettings):
         network = entry.network
         names = unet_names(network.blocks, network.attention_heads)
         constants = {
@@ -99,14 +99,16 @@ def emulator_names(entry: entries.Emulator) -> tuple[dict[str, str], dict[str, T
         constants = {prefix + key: value for key, value in constants.items()}
     names = {f"backbone.network.{ours}": prefix + official for ours, official in names.items()}
     names |= _linear("backbone", outer[:-1], {f"label.{i}": f"label_embedding.{i}" for i in (0, 2)})
-    if entry.objective == "diffusion":
+    if entry.method == "diffusion":
         parts = {"noise.0": "time_embedding.1", "noise.2": "time_embedding.3"}
         names |= _linear("backbone", outer[:-1], parts)
         constants[f"{outer}time_embedding.0.freqs"] = _frequencies(entry.network.embedding)
     return names, constants
 
 
-def transformer_names(entry: entries.Transformer) -> tuple[dict[str, str], dict[str, Tensor]]:
+def transformer_names(
+    entry: networks.TransformerSettings,
+) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Returns a transformer's official names by ours, and its official constants."""
     names = _linear("", "", _TRANSFORMER)
     for i in range(entry.blocks):

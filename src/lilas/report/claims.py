@@ -34,7 +34,7 @@ from lilas.report.paired import (
     _table,
     _together,
 )
-from lilas.study.models import Autoencoder
+from lilas.study.entries import AutoencoderEntry
 from lilas.study.paths import split_run_name
 from lilas.study.study import Study
 
@@ -62,8 +62,6 @@ OF_OPTIMIZER = {
     "precondition_every",
     "precondition_size",
 }
-# What an autoencoder's entry says of its runs, not of the training itself.
-OF_RUNS = {"seeds", "datasets", "per_dataset", "weights"}
 JOBS = "Seconds are of whole jobs, start-up included, and of a resumed job's last part alone."
 
 
@@ -261,7 +259,7 @@ def convergence(results: Results) -> Verdict:
     parts = []
     study = results.study
     for dataset in study.datasets:
-        names = list(dict.fromkeys(name for name, _ in study.runs("autoencoders", dataset)))
+        names = list(dict.fromkeys(name for name, _ in study.trainings("autoencoders", dataset)))
         entries = {name: study.resolve("autoencoders", name, dataset) for name in names}
         for first, one in entries.items():
             for second, two in entries.items():
@@ -279,19 +277,21 @@ def convergence(results: Results) -> Verdict:
     return _conclude(4, parts, missing, note=note)
 
 
-def _only_difference(one: Autoencoder, two: Autoencoder) -> str | None:
+def _only_difference(one: AutoencoderEntry, two: AutoencoderEntry) -> str | None:
     """Returns what alone makes `one` the claim's better choice over `two`; None for no pair."""
-    if one.train is None or two.train is None:
+    if not (one.is_trained and two.is_trained):
         return None
     left, right = (
-        {key: value for key, value in entry.model_dump(exclude={"train", *OF_RUNS}).items()}
-        | {f"train.{key}": value for key, value in entry.train.model_dump().items()}
+        entry.model.model_dump(exclude={"train"})
+        | {f"train.{key}": value for key, value in entry.model.train.model_dump().items()}
         for entry in (one, two)
     )
+    if left.keys() != right.keys():
+        return None
     differing = {key for key in left if left[key] != right[key]}
-    if differing == {"identity_init"} and one.identity_init:
+    if differing == {"identity_init"} and left["identity_init"]:
         return "initialisation"
-    fit = one.train.optimizer in PRECONDITIONED and two.train.optimizer in PLAIN
+    fit = left["train.optimizer"] in PRECONDITIONED and right["train.optimizer"] in PLAIN
     if fit and differing <= {f"train.{key}" for key in OF_OPTIMIZER}:
         return "optimiser"
     return None
@@ -374,7 +374,7 @@ def _seconds_per_state(
     pixel = np.array([_pixel(results.study, dataset, run[0]) for run in wide.index], bool)
     diffusion = np.array(
         [
-            results.study.resolve("emulators", split_run_name(run[1])[0], dataset).objective
+            results.study.resolve("emulators", split_run_name(run[1])[0], dataset).model.method
             == "diffusion"
             for run in wide.index
         ],

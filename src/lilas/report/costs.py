@@ -10,9 +10,9 @@ from safetensors import safe_open
 
 from lilas.errors import broken
 from lilas.records.stores import open_store
-from lilas.study.datasets import Simulate
-from lilas.study.paths import exponent, rollouts, run_name
+from lilas.study.paths import rollouts, run_name
 from lilas.study.study import Study
+from lilas.systems.base import System
 
 COSTS = ["kind", "dataset", "autoencoder", "emulator", "sampler", "quantity", "value"]
 
@@ -42,16 +42,13 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
 
     for dataset, entry in study.datasets.items():
         source = entry.source
-        if isinstance(source, Simulate):
+        if isinstance(source, System):
             folder = Path(data, source.folder, source.system, "benchmarks")
-            jobs = [_seconds(folder / f"simulate_{exponent(r)}.tsv") for r in source.rayleigh]
+            jobs = [_seconds(folder / f"simulate_{part}.tsv") for part in source.parts]
             if None not in jobs:
-                counts = source.trajectories
-                each = len(source.prandtl) * (counts.train + counts.valid + counts.test)
-                long = source.start / source.interval + source.steps - 1
                 add("simulation", (dataset,), "seconds", sum(jobs))
-                add("simulation", (dataset,), "states", len(jobs) * each * long)
-        for name, seed in study.runs("autoencoders", dataset):
+                add("simulation", (dataset,), "states", source.simulated)
+        for name, seed in study.trainings("autoencoders", dataset):
             run = (dataset, run_name(name, seed))
             add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
             add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
@@ -112,7 +109,7 @@ def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
     """
     rows = []
     for dataset in study.datasets:
-        for name, seed in study.runs("autoencoders", dataset):
+        for name, seed in study.trainings("autoencoders", dataset):
             run = run_name(name, seed)
             path = Path(root, dataset, run, "history.jsonl")
             for number, line in enumerate(path.read_text().splitlines() if path.is_file() else []):

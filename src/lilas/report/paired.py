@@ -100,7 +100,7 @@ def _emulation(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame:
 
 def _pixel(study: Study, dataset: str, autoencoder: str) -> bool:
     name, _ = split_run_name(autoencoder)
-    return study.resolve("autoencoders", name, dataset).architecture == "identity"
+    return study.resolve("autoencoders", name, dataset).model.is_pixel_space
 
 
 def _alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame]:

@@ -10,7 +10,7 @@ from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.data.windows import Windows
 from lilas.devices import select_device
-from lilas.files import fingerprint
+from lilas.files import digest
 from lilas.models.build import build_autoencoder
 from lilas.models.losses import LOSSES, similarity
 from lilas.records.provenance import making, provenance
@@ -40,7 +40,7 @@ def main() -> None:
     )
     torch.manual_seed(derive(config.seed))
     model = build_autoencoder(config.autoencoder, train_files[0]).to(device)
-    if config.autoencoder.train is None:
+    if config.autoencoder.is_pixel_space:
         outcome = Outcome(model.state_dict(), model.state_dict(), [])
     else:
         settings = config.autoencoder.train.model_dump()
@@ -77,7 +77,7 @@ def main() -> None:
             settings=settings,
             seed=derive(config.seed, 2),
             folder=args.checkpoint,
-            fingerprint=fingerprint(making(record)),
+            fingerprint=digest(making(record)),
             name=Path(args.weights).parent.name,
             checkpoint_seconds=args.seconds,
         )

@@ -6,7 +6,7 @@ from lilas.report.costs import costs, validation_losses
 from lilas.report.paired import Results
 from lilas.report.summary import by_trajectory
 from lilas.stages import add_paths, parser, run
-from lilas.study.study import read_study
+from lilas.study.read import read_study
 
 
 def main() -> None:

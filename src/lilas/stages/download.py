@@ -8,7 +8,7 @@ from lilas.data.registry import well_urls
 from lilas.errors import LilasError
 from lilas.official.released import find_released
 from lilas.stages import run
-from lilas.study.base import SPLITS
+from lilas.systems.base import SPLITS
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ import torch
 
 from lilas.data.windows import Windows
 from lilas.devices import select_device
-from lilas.files import fingerprint
-from lilas.models.build import build_objective
+from lilas.files import digest
+from lilas.models.build import build_emulator
 from lilas.models.latents import open_latents
 from lilas.models.masks import draw_masks
 from lilas.records.provenance import making, provenance
@@ -50,7 +50,7 @@ def main() -> None:
         for i, (source, augment) in enumerate(zip(sources, augments, strict=True))
     ]
     torch.manual_seed(derive(config.seed))
-    objective = build_objective(emulator, sources[0].shape, sources[0].labels.shape[1]).to(device)
+    objective = build_emulator(emulator, sources[0].shape, sources[0].labels.shape[1]).to(device)
     if settings["compile"]:
         objective.backbone.compile()
 
@@ -71,7 +71,7 @@ def main() -> None:
         settings=settings,
         seed=derive(config.seed, 2),
         folder=args.checkpoint,
-        fingerprint=fingerprint(making(record)),
+        fingerprint=digest(making(record)),
         name="/".join(Path(args.weights).parts[-3:-1]),
         checkpoint_seconds=args.seconds,
     )

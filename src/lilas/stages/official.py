@@ -12,7 +12,11 @@ from lilas.official.models import load_run_autoencoder, load_run_emulator
 from lilas.records.provenance import provenance
 from lilas.records.weights import write_weights
 from lilas.stages import add_paths, parser, run
-from lilas.study.models import Autoencoder
+from lilas.study.autoencoders import (
+    AutoencoderSettings,
+    IdentitySettings,
+    OfficialAutoencoder,
+)
 
 
 def main() -> None:
@@ -51,11 +55,13 @@ def main() -> None:
     write_weights(args.weights, state, record)
 
 
-def _autoencoder(official: OfficialRun, asked: Autoencoder) -> tuple[Autoencoder, dict[str, Any]]:
+def _autoencoder(
+    official: OfficialRun, asked: OfficialAutoencoder
+) -> tuple[AutoencoderSettings, dict[str, Any]]:
     """Returns the entry and state of a run's autoencoder; pixel space has no state."""
-    if asked.architecture == "identity":
+    if asked.is_pixel_space:
         check_pixels(official)
-        return Autoencoder(architecture="identity"), {}
+        return IdentitySettings(architecture="identity"), {}
     entry, model = load_run_autoencoder(official)
     return entry, model.state_dict()
 

@@ -8,7 +8,7 @@ import xarray as xr
 import zarr
 
 from lilas.devices import select_device
-from lilas.models.build import load_objective
+from lilas.models.build import load_emulator
 from lilas.models.latents import open_latents
 from lilas.models.rollout import evaluated_trajectories, rollout, rollout_steps
 from lilas.progress import progress
@@ -34,7 +34,7 @@ def main() -> None:
     sampler = config.sampler
     source = open_latents(args.latents, args.autoencoder)
     features = source.labels.shape[1]
-    objective, emulator = load_objective(args.emulator, source.shape, features, device)
+    objective, emulator = load_emulator(args.emulator, source.shape, features, device)
     rows = evaluated_trajectories(config.evaluation.model_dump(), source.trajectories)
     last = config.evaluation.last
     steps = rollout_steps(config.evaluation.start, sampler.context, config.stride, last)

@@ -1,55 +1,12 @@
 """The section `datasets` of a study."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from lilas.files import fingerprint
-from lilas.study.base import Model, Positive, _known
-
-# What the systems that LILAS simulates have: fields with their components, axes, parameters.
-COMPONENTS = {"rayleigh_benard": {"buoyancy": 1, "pressure": 1, "velocity": 2}}
-
-
-AXES = {"rayleigh_benard": ["x", "y"]}
-
-
-PARAMETERS = {"rayleigh_benard": ["Rayleigh", "Prandtl"]}
-
-
-class Counts(Model):
-    """Numbers of trajectories in the three splits, for each combination of parameters."""
-
-    train: Positive = Field(description="Trajectories to train on.")
-    valid: Positive = Field(description="Trajectories to validate on while training.")
-    test: Positive = Field(description="Trajectories that only the evaluation sees.")
-
-
-class Simulate(Model):
-    """A dataset that LILAS simulates itself: two-dimensional Rayleigh-Bénard convection.
-
-    One file per Rayleigh number and split holds every Prandtl number.
-    """
-
-    kind: Literal["simulate"] = Field(description="LILAS simulates it.")
-    system: Literal["rayleigh_benard"] = Field(description="The equations to solve.")
-    rayleigh: list[float] = Field(min_length=1, description="Rayleigh numbers.")
-    prandtl: list[float] = Field(min_length=1, description="Prandtl numbers.")
-    trajectories: Counts = Field(description="Trajectories per pair of parameters and split.")
-    size: tuple[Positive, Positive] = Field(description="Grid points along x and y.")
-    time_step: float = Field(gt=0, description="Solver time step, in free-fall times.")
-    start: float = Field(ge=0, description="Time of the first state that is kept.")
-    interval: float = Field(gt=0, description="Time between states.")
-    steps: Positive = Field(description="States per trajectory.")
-    seed: int = Field(ge=0, description="Seed of the initial perturbations.")
-
-    @property
-    def folder(self) -> str:
-        """The data folder's name: a hash of everything that decides the numbers."""
-        return f"simulate-{fingerprint(self.model_dump(mode='json'))[:8]}"
+from lilas.settings import Model, Positive, choice, extended, refuse_unknown
+from lilas.systems.base import System
+from lilas.systems.convection import RayleighBenard
 
 
 class Well(Model):
@@ -80,6 +37,10 @@ class Transform(Model):
 
     kind: Literal["log"] = Field(description="The transform.")
     offset: float = Field(ge=0, description="Added to the field before the logarithm.")
+
+
+SYSTEMS = extended("lilas.systems", System, (RayleighBenard,), "system")
+Source = choice({"simulate": choice(SYSTEMS, "system"), "well": Well, "path": Folder}, "kind")
 
 
 class States(Model):
@@ -143,9 +104,7 @@ class Evaluation(Model):
 class Dataset(Model):
     """One dataset: where it comes from and how it enters the models."""
 
-    source: Annotated[Simulate | Well | Folder, Field(discriminator="kind")] = Field(
-        description="Where the data come from: simulate, well or path."
-    )
+    source: Source = Field(description="Where the data come from: simulate, well or path.")
     states: States = Field(description="What a state is.")
     label: dict[str, Literal["log", "none"]] = Field(
         default={}, description="Transform of each parameter in the label; others stay raw."
@@ -154,15 +113,17 @@ class Dataset(Model):
     stride: Positive = Field(default=1, description="Solver steps between the states of a window.")
     evaluation: Evaluation = Field(description="Rollout start and horizons.")
 
+    def extent(self) -> tuple[list[int], int, int] | None:
+        """Returns grid points, steps and channels where the settings alone tell them.
 
-def _extent(dataset: str, entry: Dataset) -> tuple[list[int], int, int] | None:
-    """Returns (grid points, steps, channels) where the configuration alone knows them."""
-    source = entry.source
-    if isinstance(source, Simulate):
-        components = COMPONENTS[source.system]
-        _known(f"datasets.{dataset}.states.fields", entry.states.fields, components)
-        channels = sum(components[field] for field in entry.states.fields)
-        return list(source.size), source.steps, channels
-    if isinstance(source, Well):
-        return list(source.size), source.steps, source.channels
-    return None
+        Raises:
+            ValueError: a field is not among those that the system has.
+        """
+        source = self.source
+        if isinstance(source, System):
+            refuse_unknown("states.fields", self.states.fields, source.components)
+            channels = sum(source.components[field] for field in self.states.fields)
+            return list(source.size), source.steps, channels
+        if isinstance(source, Well):
+            return list(source.size), source.steps, source.channels
+        return None

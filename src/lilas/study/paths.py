@@ -4,8 +4,9 @@ The path is an experiment's identity. This module names paths, and checks what a
 things that already exist: datasets on disk, and runs of the official code.
 """
 
-from lilas.study.datasets import Simulate, Well
+from lilas.study.datasets import Well
 from lilas.study.study import Study
+from lilas.systems.base import System
 
 # Datasets of The Well that the paper's tables are of, each as a whole: start step and stride of its
 # rollouts, and the fields that its averages are over.
@@ -36,8 +37,8 @@ def rollouts(study: Study) -> list[dict[str, str]]:
             "sampler": sampler,
         }
         for dataset in study.datasets
-        for emulator, e in study.runs("emulators", dataset)
-        for autoencoder, a in study.runs("autoencoders", dataset)
+        for emulator, e in study.trainings("emulators", dataset)
+        for autoencoder, a in study.trainings("autoencoders", dataset)
         if autoencoder in study.resolve("emulators", emulator, dataset).autoencoders
         for sampler in study.resolve("emulators", emulator, dataset).samplers
     ]
@@ -58,15 +59,8 @@ def origins(study: Study) -> dict[str, dict[str, str]]:
             asked = dataset.evaluation.start, dataset.stride, set(dataset.states.fields)
             if asked == PUBLISHED.get(source.name) and not source.include:
                 published[name] = source.name
-        elif isinstance(source, Simulate):
+        elif isinstance(source, System):
             sources[name] = f"{source.system}, simulated"
         else:
             sources[name] = f"files of {source.path}"
     return {"sources": sources, "published": published}
-
-
-def exponent(value: float) -> str:
-    """Returns a number as people name it in file names: 1e6, 3e5, 250."""
-    mantissa, power = f"{value:e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}e{int(power)}" if abs(int(power)) > 3 else f"{value:g}"

@@ -2,20 +2,18 @@
 
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
-from lilas.study.base import Model
-from lilas.study.datasets import Augment, Evaluation, Simulate, States
-from lilas.study.models import Autoencoder, Emulator, Sampler
+from lilas.settings import Model
+from lilas.study.datasets import Augment, Evaluation, Source, States
+from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
 from lilas.study.study import Figures
 
 
 class Task(Model):
     """A job's own slice of the configuration: what its stage needs, and nothing else."""
 
-    source: Simulate | None = None
+    source: Source | None = None
     states: States | None = None
     label: dict[str, Literal["log", "none"]] | None = None
     augment: Augment | None = None
@@ -24,13 +22,21 @@ class Task(Model):
     autoencoder: Autoencoder | None = None
     emulator: Emulator | None = None
     official: dict[str, Any] | None = None
-    sampler: Sampler | None = None
+    sampler: SamplerEntry | None = None
     horizons: dict[str, list[tuple[int, int]]] | None = None
     sources: dict[str, str] = Field(default={}, description="What data each dataset holds.")
     published: dict[str, str] = Field(default={}, description="Datasets of the paper.")
     figures: Figures | None = None
     seed: int | None = None
     names: dict[str, str] = Field(default={}, description="The job's dataset, autoencoder, ...")
+
+    def implementations(self) -> list[str]:
+        """Returns what the job computes with beyond its stage's own imports, each once."""
+        parts = [self.source, self.autoencoder, self.emulator]
+        if self.sampler is not None:
+            parts += [self.sampler.algorithm, self.sampler.guidance]
+        named = (getattr(part, "implementation", None) for part in parts)
+        return sorted({name for name in named if name is not None})
 
     def record(self) -> dict[str, Any]:
         """Returns the slice as plain values, for provenance.

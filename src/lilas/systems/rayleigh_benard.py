@@ -22,6 +22,10 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from lilas.errors import LilasError
+from lilas.progress import progress
+from lilas.seeds import derive
+from lilas.systems.base import SPLITS, Trajectories
+from lilas.systems.convection import RayleighBenard as RayleighBenardSettings
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -416,3 +420,48 @@ def _truncation(count: int) -> Real:
     values = _polynomials(count)
     kept = 3 * np.arange(count) < 2 * (count - 1)
     return (values * kept) @ np.linalg.inv(values)
+
+
+def simulate_part(settings: RayleighBenardSettings, part: str) -> dict[str, Trajectories]:
+    """Returns the trajectories of one Rayleigh number by split, every Prandtl number in each."""
+    rayleigh = settings.rayleigh[settings.parts.index(part)]
+    counts, flows = settings.trajectories, []
+    states = len(settings.prandtl) * settings.steps
+    with progress(total=states, desc=f"Rayleigh {rayleigh:g}", unit="state") as bar:
+        for prandtl in settings.prandtl:
+            flows.append(
+                simulate(
+                    rayleigh=rayleigh,
+                    prandtl=prandtl,
+                    size=settings.size,
+                    time_step=settings.time_step,
+                    start=settings.start,
+                    interval=settings.interval,
+                    steps=settings.steps,
+                    trajectories=counts.total,
+                    # No two pairs of parameters share an initial perturbation.
+                    seed=derive(settings.seed, int(rayleigh), round(1e6 * prandtl)),
+                    progress=bar.update,
+                )
+            )
+    x, y = coordinates(settings.size)
+    found, first = {}, 0
+    for split in SPLITS:
+        count = getattr(counts, split)
+        chosen = slice(first, first + count)
+        first += count
+        found[split] = Trajectories(
+            fields={
+                name: np.concatenate([getattr(flow, name)[chosen] for flow in flows])
+                for name in settings.components
+            },
+            time=flows[0].time,
+            coordinates={"x": x, "y": y},
+            parameters={
+                "Rayleigh": rayleigh,
+                "Prandtl": np.repeat(np.asarray(settings.prandtl), count),
+            },
+            boundaries={"x": "periodic", "y": "wall"},
+            attributes={"time_units": "free-fall time"},
+        )
+    return found

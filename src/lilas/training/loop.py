@@ -67,7 +67,7 @@ def fit(
         loss: Maps windows and labels (batch, feature) to a scalar, using `model`.
         train: Training windows.
         valid: Validation windows.
-        settings: The keys of `lilas.study.models.Train`.
+        settings: The keys of `lilas.study.training.Train`.
         seed: Seed of everything random in the training but the windows, which have their own.
         folder: Checkpoint folder; a lock in it keeps a second trainer out.
         fingerprint: What is being trained. A checkpoint of something else is set aside.

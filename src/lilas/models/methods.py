@@ -1,7 +1,7 @@
-"""What an emulator learns: the distribution of a window, or the window.
+"""Methods: what an emulator learns, the distribution of a window or the window.
 
-Both objectives have one interface, a loss for training and a step for rollouts, so that the rest
-of the code knows only the word that chooses between them.
+All methods have one interface, a loss for training and a step for rollouts, so that the rest of the
+code knows only the word that chooses between them.
 """
 
 from typing import Any
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from lilas.models.diffusion import PRIORS, Denoiser, Inpainting, make_schedule
 from lilas.models.losses import LOSSES
-from lilas.models.rollout import Step
-from lilas.models.sampling import make_sampler, start_noise
+from lilas.models.rollout import Step, Window
+from lilas.models.sampling import start_noise
 from lilas.nn.layers import sine_encoding
+from lilas.plugins import load
 
 
 class Backbone(nn.Module):
@@ -45,19 +46,36 @@ class Diffusion(nn.Module):
     """Learns to denoise windows of which some states are known (paper section 4.2).
 
     Loss: mean of (mean - x)^2 / var over everything, known states included.
+
+    Args:
+        backbone: What it learns with.
+        schedule: As the options that follow, of `make_schedule`.
+        sigma_min: Of the schedule.
+        sigma_max: Of the schedule.
+        logit_scale: Of the schedule.
+        logit_shift: Of the schedule.
+        prior: Of the diffusion time in training, a key of `PRIORS`.
+        prior_parameters: Its (a, b).
     """
 
-    def __init__(self, backbone: Backbone, settings: dict[str, Any], _: str) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        schedule: str = "log_logit",
+        sigma_min: float = 1e-3,
+        sigma_max: float = 1e3,
+        logit_scale: float = 1.0,
+        logit_shift: float = 0.0,
+        prior: str = "uniform",
+        prior_parameters: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.schedule = make_schedule(
-            settings["schedule"],
-            settings["sigma_min"],
-            settings["sigma_max"],
-            scale=settings["logit_scale"],
-            shift=settings["logit_shift"],
+            schedule, sigma_min, sigma_max, scale=logit_scale, shift=logit_shift
         )
-        self.prior, self.parameters_of_prior = settings["prior"], settings["prior_parameters"]
+        self.prior, self.prior_parameters = PRIORS[prior], prior_parameters
 
     @property
     def denoiser(self) -> Denoiser:
@@ -66,24 +84,30 @@ class Diffusion(nn.Module):
 
     def loss(self, x: Tensor, label: Tensor, mask: Tensor) -> Tensor:
         """Args: x (batch, channel, time, *space); label (batch, feature); mask (batch, time)."""
-        t = PRIORS[self.prior](torch.rand(len(x), device=x.device), *self.parameters_of_prior)
+        t = self.prior(torch.rand(len(x), device=x.device), *self.prior_parameters)
         alpha, sigma = (u.view(-1, *[1] * (x.ndim - 1)) for u in self.schedule(t))
         x_t = alpha * x + sigma * torch.randn_like(x)
         q = self.denoiser(x_t, t, label=label, mask=_over_space(mask, x), known=x)
         return ((q.mean - x).square() / q.var).mean()
 
     def stepper(self, label: Tensor, sampler: Any) -> Step:
-        """Returns the step of a rollout: sampling a window given its known states."""
+        """Returns the step of a rollout: sampling a window given its known states.
+
+        Args:
+            label: (batch, feature).
+            sampler: Settings, with `algorithm` and `guidance`.
+        """
+        algorithm, guidance = sampler.algorithm, sampler.guidance
 
         # Not inference mode: guidance differentiates the denoiser.
         @torch.no_grad()
-        def step(known: Tensor, mask: Tensor) -> Tensor:
-            denoiser = Inpainting(self.denoiser, label, _over_space(mask, known), known)
-            noise = start_noise(denoiser.schedule, known)
-            sampling = make_sampler(
-                sampler.method, denoiser, steps=sampler.steps, order=sampler.order
-            )
-            return sampling(noise)
+        def step(window: Window) -> Tensor:
+            known, mask = window.known, _over_space(window.mask, window.known)
+            denoiser = Inpainting(self.denoiser, label, mask, known)
+            if guidance is not None:
+                denoiser = load(guidance.implementation)(guidance, denoiser, window)
+            sampling = load(algorithm.implementation)(algorithm, denoiser)
+            return sampling(start_noise(denoiser.schedule, known))
 
         return step
 
@@ -91,7 +115,7 @@ class Diffusion(nn.Module):
 class Solver(nn.Module):
     """Learns the window itself from its known states: the neural solver of the paper."""
 
-    def __init__(self, backbone: Backbone, _: dict[str, Any], loss: str) -> None:
+    def __init__(self, backbone: Backbone, *, loss: str = "mse") -> None:
         super().__init__()
         self.backbone = backbone
         self.measure = LOSSES[loss]
@@ -111,13 +135,10 @@ class Solver(nn.Module):
         """Returns the step of a rollout: one evaluation of the network."""
 
         @torch.inference_mode()
-        def step(known: Tensor, mask: Tensor) -> Tensor:
-            return self.predict(known, label, mask)
+        def step(window: Window) -> Tensor:
+            return self.predict(window.known, label, window.mask)
 
         return step
-
-
-OBJECTIVES = {"diffusion": Diffusion, "solver": Solver}
 
 
 def _over_space(mask: Tensor, x: Tensor) -> Tensor:

@@ -1,0 +1,123 @@
+"""What an emulator is: settings of each method."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from lilas.settings import Model, Positive, PositiveNumber
+from lilas.study.networks import Network
+from lilas.study.training import Train
+
+Window = Annotated[int, Field(ge=2)]
+
+
+class EmulatorSettings(Model):
+    """What an emulator of any method has.
+
+    A method's implementation takes the settings and a `lilas.models.methods.Backbone`, and returns
+    a module with `loss(x, label, mask)` and `stepper(label, sampler)`.
+    """
+
+    method: str = Field(description="What it learns.")
+    network: Network = Field(description="The network.")
+    window: Window = Field(default=5, description="States in a window.")
+    context_rate: float = Field(
+        default=1.0, gt=0, description="Poisson rate of the known states beyond the fewest."
+    )
+    context_at_least: Positive = Field(
+        default=1, description="Fewest known states of a training window."
+    )
+    context_forward: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Probability that the known states are a window's first ones, else its last.",
+    )
+    train: Train | None = Field(
+        default=None, description="Training; required where it is trained here."
+    )
+
+    implementation: ClassVar[str]
+    # What samplers must fit: `denoiser` for sampling algorithms, `state` for a single evaluation.
+    predicts: ClassVar[Literal["denoiser", "state"]]
+    # Whether members differ.
+    probabilistic: ClassVar[bool]
+    # The paper's word for it; empty where the paper has no such method.
+    published: ClassVar[str] = ""
+
+    @model_validator(mode="after")
+    def _masks(self) -> "EmulatorSettings":
+        if self.context_at_least >= self.window:
+            raise ValueError(
+                f"context_at_least {self.context_at_least} leaves nothing unknown in a window of "
+                f"{self.window} states; allowed: at most {self.window - 1}"
+            )
+        return self
+
+
+class NoiseSettings(Model):
+    """The noise schedule and its training."""
+
+    schedule: Literal["log_logit", "log_linear", "rectified"] = Field(
+        default="log_logit", description="Noise schedule; `rectified` is rectified flow's."
+    )
+    sigma_min: float = Field(default=1e-3, gt=0, description="Smallest noise-to-signal ratio.")
+    sigma_max: float = Field(default=1e3, gt=0, description="Largest noise-to-signal ratio.")
+    logit_scale: float = Field(
+        default=1.0, gt=0, description="log_logit's scale: sigma = exp(scale logit(u) + shift)."
+    )
+    logit_shift: float = Field(default=0.0, description="log_logit's shift.")
+    prior: Literal["uniform", "beta", "kumaraswamy"] = Field(
+        default="uniform", description="Distribution of the diffusion time in training."
+    )
+    prior_parameters: tuple[PositiveNumber, PositiveNumber] = Field(
+        default=(1.0, 1.0), description="Parameters (a, b) of beta and Kumaraswamy."
+    )
+
+    @model_validator(mode="after")
+    def _noise(self) -> "NoiseSettings":
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(
+                f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}"
+            )
+        if self.schedule != "log_logit" and (self.logit_scale, self.logit_shift) != (1, 0):
+            raise ValueError(
+                f"logit_scale and logit_shift belong to log_logit; {self.schedule} has none"
+            )
+        return self
+
+
+class DiffusionSettings(EmulatorSettings):
+    """Learns to denoise windows: the paper's latent diffusion."""
+
+    method: Literal["diffusion"] = Field(description="What it learns.")
+    diffusion: NoiseSettings = Field(default=NoiseSettings(), description="Noise.")
+
+    implementation: ClassVar = "lilas.models.build:build_diffusion"
+    predicts: ClassVar = "denoiser"
+    probabilistic: ClassVar = True
+    published: ClassVar = "diffusion"
+
+
+class SolverSettings(EmulatorSettings):
+    """Learns windows themselves: the paper's neural solver."""
+
+    method: Literal["solver"] = Field(description="What it learns.")
+    loss: Literal["mse", "mae", "vmse", "vrmse"] = Field(default="mse", description="Loss.")
+
+    implementation: ClassVar = "lilas.models.build:build_solver"
+    predicts: ClassVar = "state"
+    probabilistic: ClassVar = False
+    published: ClassVar = "neural_solver"
+
+
+class OfficialEmulator(Model):
+    """An emulator of a run of the official code, which decides everything about it."""
+
+    official: str = Field(
+        min_length=1,
+        description="The id of a released run of the paper, or the path of such a run's folder or "
+        "zip.",
+    )
+    method: Literal["diffusion", "solver"] = Field(description="What it has learned.")
+    window: Window = Field(default=5, description="States in a window.")

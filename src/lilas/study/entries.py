@@ -1,0 +1,128 @@
+"""Entries of a study: what is trained or sampled, where it is used, and with which seeds."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from lilas.settings import Entry, Name, Positive, choice, extended
+from lilas.study.autoencoders import (
+    AutoencoderSettings,
+    DCAESettings,
+    IdentitySettings,
+    OfficialAutoencoder,
+    ViTSettings,
+)
+from lilas.study.emulators import (
+    DiffusionSettings,
+    EmulatorSettings,
+    OfficialEmulator,
+    SolverSettings,
+)
+from lilas.study.samplers import ALGORITHMS, AlgorithmSettings, GuidanceSettings
+
+AUTOENCODERS = extended(
+    "lilas.autoencoders",
+    AutoencoderSettings,
+    (DCAESettings, ViTSettings, IdentitySettings),
+    "architecture",
+)
+EMULATORS = extended(
+    "lilas.methods", EmulatorSettings, (DiffusionSettings, SolverSettings), "method"
+)
+
+Autoencoder = choice([OfficialAutoencoder, *AUTOENCODERS], "official", "architecture")
+Emulator = choice([OfficialEmulator, *EMULATORS], "official", "method")
+Algorithm = choice(
+    extended("lilas.algorithms", AlgorithmSettings, ALGORITHMS, "algorithm"), "algorithm"
+)
+Guidance = choice(extended("lilas.guidance", GuidanceSettings, (), "kind"), "kind")
+
+
+def autoencoder_settings(values: dict[str, Any]) -> AutoencoderSettings:
+    """Returns an autoencoder's settings as a record of its making has them."""
+    return TypeAdapter(Autoencoder).validate_python(values)
+
+
+def emulator_settings(values: dict[str, Any]) -> EmulatorSettings:
+    """Returns an emulator's settings as a record of its making has them."""
+    return TypeAdapter(Emulator).validate_python(values)
+
+
+class Trained(Entry):
+    """Where an autoencoder or an emulator is used: seeds, datasets, and what differs by dataset."""
+
+    gathered: ClassVar = "model"
+
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], min_length=1, description="One training per seed."
+    )
+    datasets: list[Name] | None = Field(
+        default=None, description="Datasets to train on; null is every one of the study."
+    )
+    per_dataset: dict[Name, dict[str, Any]] = Field(
+        default={}, description="Settings that replace this entry's on one dataset."
+    )
+    weights: Literal["last", "best"] = Field(
+        default="last", description="Weights used downstream: the last, or the best validated."
+    )
+
+    @property
+    def official(self) -> str | None:
+        """The official run that the model is taken from; None where it is not."""
+        return getattr(self.model, "official", None)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is something to train: not in pixel space, nor of an official run."""
+        return "train" in type(self.model).model_fields
+
+    @model_validator(mode="after")
+    def _seeded(self) -> "Trained":
+        if self.is_trained and self.model.train is None:
+            raise ValueError("train is missing")
+        if not self.is_trained and (self.seeds != [0] or self.weights != "last"):
+            raise ValueError("seeds and weights are of trainings; here is none: leave them out")
+        return self
+
+
+class AutoencoderEntry(Trained):
+    """An autoencoder of a study."""
+
+    model: Autoencoder = Field(description="What it is.")
+
+
+class EmulatorEntry(Trained):
+    """An emulator of a study."""
+
+    autoencoders: list[Name] = Field(min_length=1, description="Latent spaces to learn in.")
+    samplers: list[Name] = Field(min_length=1, description="Samplers to roll out with.")
+    model: Emulator = Field(description="What it is.")
+
+
+class SamplerEntry(Entry):
+    """A sampler of a study: how a rollout is made."""
+
+    gathered: ClassVar = "algorithm"
+
+    context: Positive = Field(default=1, description="True states given at the start.")
+    overlap: Positive = Field(default=1, description="Generated states kept as next context.")
+    crop: Positive | None = Field(
+        default=None, description="States kept of each window; null is the whole window."
+    )
+    members: Positive = Field(default=1, description="Ensemble members.")
+    seed: int = Field(default=0, ge=0, description="Seed of the noise.")
+    batch_size: Positive = Field(default=64, description="Windows generated at once.")
+    guidance: Guidance | None = Field(default=None, description="Wrapper of the denoiser.")
+    algorithm: Algorithm = Field(description="How a window is generated.")
+
+    @model_validator(mode="after")
+    def _keeps_new_states(self) -> "SamplerEntry":
+        given = max(self.context, self.overlap)
+        if self.crop is not None and self.crop <= given:
+            raise ValueError(
+                f"crop {self.crop} keeps no new state of a window that is given {given}; "
+                f"allowed: at least {given + 1}"
+            )
+        if self.guidance is not None and self.algorithm.fits != "denoiser":
+            raise ValueError(f"guidance wraps a denoiser; {self.algorithm.algorithm} has none")
+        return self

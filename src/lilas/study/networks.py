@@ -1,0 +1,80 @@
+"""Settings of the networks that emulators learn with."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from lilas.settings import Even, Model, Odd, Positive, choice
+
+
+class TokenSettings(Model):
+    """What all transformers have."""
+
+    channels: Positive = Field(description="Width.")
+    blocks: Positive = Field(description="Transformer blocks.")
+    heads: Positive = Field(description="Attention heads.")
+    ffn_factor: Positive = Field(default=4, description="Widening of the feed-forward layers.")
+    attention_window: list[Odd] | None = Field(
+        default=None,
+        description="Tokens that attention reaches along time and each space axis; null is all.",
+    )
+    qk_norm: bool = Field(default=True, description="RMS norm of queries and keys.")
+    rope: bool = Field(default=True, description="Learned rotary positions.")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout.")
+    checkpointing: bool = Field(default=False, description="Trade compute for memory.")
+
+    @model_validator(mode="after")
+    def _divides(self) -> "TokenSettings":
+        if self.channels % (2 * self.heads):
+            raise ValueError(f"channels {self.channels} must divide into {self.heads} even heads")
+        return self
+
+
+class TransformerSettings(TokenSettings):
+    """The transformer over space-time tokens."""
+
+    architecture: Literal["transformer"] = Field(
+        default="transformer", description="The network; the paper's, and the default."
+    )
+    embedding: Even = Field(default=256, description="Width of time and label embeddings.")
+    patch_size: list[Positive] | None = Field(
+        default=None, description="Patch along each space axis; null is 1."
+    )
+
+
+class UNetSettings(Model):
+    """The convolutional network over windows, in levels."""
+
+    architecture: Literal["unet"] = Field(description="The network.")
+    channels: list[Positive] = Field(min_length=1, description="Channels at each level.")
+    blocks: list[Positive] = Field(min_length=1, description="Residual blocks at each level.")
+    kernel_size: Odd = Field(default=3, description="Convolution kernel.")
+    stride: list[Positive] | None = Field(
+        default=None,
+        description="Shrinking between levels along time and each space axis; null is 1 in time, "
+        "2 in space.",
+    )
+    embedding: Even = Field(default=256, description="Width of time and label embeddings.")
+    ffn_factor: Positive = Field(default=1, description="Widening inside a block.")
+    norm: Literal["layer", "group"] = Field(default="layer", description="Normalisation.")
+    attention_heads: dict[int, Positive] = Field(
+        default={}, description="Attention heads by level; levels not named have none."
+    )
+    periodic: bool = Field(default=False, description="Periodic padding of all axes, else zeros.")
+    identity_init: bool = Field(default=True, description="Start downsampling near the identity.")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout inside a block.")
+    checkpointing: bool = Field(default=False, description="Trade compute for memory.")
+
+    @model_validator(mode="after")
+    def _levels(self) -> "UNetSettings":
+        if len(self.blocks) != len(self.channels):
+            raise ValueError(
+                f"blocks has {len(self.blocks)} levels, channels has {len(self.channels)}"
+            )
+        for level in self.attention_heads:
+            if level not in range(len(self.channels)):
+                raise ValueError(f"attention_heads: level {level}, of {len(self.channels)} levels")
+        return self
+
+
+Network = choice([TransformerSettings, UNetSettings], "architecture", default="transformer")

@@ -1,0 +1,98 @@
+"""How a rollout is sampled: settings of each algorithm, and of a denoiser's wrapper."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from lilas.settings import Model, Positive
+
+
+class AlgorithmSettings(Model):
+    """What every algorithm declares: which emulators it fits."""
+
+    algorithm: str = Field(description="How a window is generated.")
+
+    implementation: ClassVar[str]
+    # Of `EmulatorSettings.predicts`.
+    fits: ClassVar[Literal["denoiser", "state"]] = "denoiser"
+
+
+class SamplingSettings(AlgorithmSettings):
+    """A sampling algorithm, from noise to data.
+
+    Its implementation takes the settings and an azula denoiser, and returns a function of noise
+    (batch, channel, time, *space) that returns windows.
+    """
+
+    steps: Positive = Field(default=16, description="Steps from noise to data.")
+
+    implementation: ClassVar = "lilas.models.sampling:make_sampler"
+
+
+class DDIMSettings(SamplingSettings):
+    """Deterministic sampling with noise predictions."""
+
+    algorithm: Literal["ddim"] = Field(description="First order.")
+
+
+class DDPMSettings(SamplingSettings):
+    """Ancestral sampling."""
+
+    algorithm: Literal["ddpm"] = Field(description="New noise in every step.")
+
+
+class ABSettings(SamplingSettings):
+    """Adams-Bashforth, the paper's."""
+
+    algorithm: Literal["ab"] = Field(description="On noise predictions.")
+    order: Positive = Field(default=3, description="Evaluations that a step combines.")
+
+
+class EABSettings(SamplingSettings):
+    """Exponential Adams-Bashforth."""
+
+    algorithm: Literal["eab"] = Field(description="On noise predictions.")
+    order: Positive = Field(default=3, description="Evaluations that a step combines.")
+
+
+class HeunSettings(SamplingSettings):
+    """Heun's method; a step evaluates the network twice."""
+
+    algorithm: Literal["heun"] = Field(description="Second order.")
+
+
+class PCSettings(SamplingSettings):
+    """Predictor and corrector; a step evaluates the network twice."""
+
+    algorithm: Literal["pc"] = Field(description="A DDIM step after one of Langevin.")
+
+
+class DirectSettings(AlgorithmSettings):
+    """A single evaluation of a network that predicts states."""
+
+    algorithm: Literal["direct"] = Field(description="One evaluation.")
+
+    fits: ClassVar = "state"
+
+
+class GuidanceSettings(Model):
+    """A wrapper of the denoiser, such as guidance by observations.
+
+    Its implementation takes the settings, an azula denoiser and the `lilas.models.rollout.Window`
+    that is generated, and returns an azula denoiser.
+    """
+
+    kind: str = Field(description="The wrapper.")
+
+    implementation: ClassVar[str]
+
+
+ALGORITHMS = (
+    ABSettings,
+    EABSettings,
+    DDIMSettings,
+    DDPMSettings,
+    HeunSettings,
+    PCSettings,
+    DirectSettings,
+)

@@ -1,0 +1,67 @@
+"""Settings of a training, of an autoencoder or an emulator."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lilas.settings import Model, Positive
+
+
+class Train(Model):
+    """One training, of an autoencoder or an emulator."""
+
+    steps: Positive = Field(description="Optimiser steps.")
+    batch_size: Positive = Field(description="States or windows per step.")
+    optimizer: Literal["adam", "adamw", "psgd", "soap", "muon"] = Field(
+        description="Optimiser; `muon` is Muon on matrices, AdamW on the rest."
+    )
+    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(
+        default=None,
+        description="Momentum factors: two of adam and adamw, one of psgd, three of soap (the last "
+        "is the preconditioner's) and of muon (momentum, AdamW's two); null takes the paper's.",
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Weight decay; decoupled, except for adam."
+    )
+    precondition_every: Positive | None = Field(
+        default=None,
+        description="Steps between preconditioner updates, of psgd in the long run; null takes the "
+        "paper's: 64 for psgd, 16 for soap.",
+    )
+    precondition_size: Positive = Field(
+        default=4096, description="Longest axis with a full preconditioner (psgd, soap)."
+    )
+    schedule: Literal["cosine", "linear", "exponential", "constant"] = Field(
+        default="cosine", description="Decay of the learning rate over the steps."
+    )
+    warmup: int = Field(default=0, ge=0, description="Steps of linear warm-up.")
+    clip: float | None = Field(default=1.0, gt=0, description="Gradient norm; null is none.")
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="Decay of the weights' average; 0 is no average."
+    )
+    validate_every: Positive = Field(description="Steps between validations.")
+    validation_batches: Positive = Field(default=4, description="Batches of a validation.")
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        default="float32", description="Arithmetic of the forward and backward passes."
+    )
+    compile: bool = Field(default=False, description="Compile the model with torch.compile.")
+    threads: Positive | None = Field(
+        default=None, description="CPU threads; null is all. Fixed threads give the same bits."
+    )
+    memory_gb: float = Field(
+        default=64.0, gt=0, description="Largest training split held in memory; more is streamed."
+    )
+
+    @model_validator(mode="after")
+    def _warm(self) -> "Train":
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _factors(self) -> "Train":
+        needed = {"adam": 2, "adamw": 2, "psgd": 1, "soap": 3, "muon": 3}[self.optimizer]
+        if self.betas is not None and len(self.betas) != needed:
+            raise ValueError(f"betas {self.betas}: {self.optimizer} takes {needed}")
+        return self

@@ -1,0 +1,87 @@
+"""The seam of simulated systems: what a study says of one, and what its simulator returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from lilas.files import digest
+from lilas.settings import Model, Positive
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SPLITS = ("train", "valid", "test")
+
+
+class Counts(Model):
+    """Numbers of trajectories in the three splits, for each combination of parameters."""
+
+    train: Positive = Field(description="Trajectories to train on.")
+    valid: Positive = Field(description="Trajectories to validate on while training.")
+    test: Positive = Field(description="Trajectories that only the evaluation sees.")
+
+    @property
+    def total(self) -> int:
+        """Trajectories of all splits."""
+        return self.train + self.valid + self.test
+
+
+class System(Model):
+    """What every simulated system has; each has settings of its own beside it.
+
+    A system declares what its data hold and names its implementation, a function that takes the
+    settings and a part's name and returns its `Trajectories` by split.
+    """
+
+    kind: Literal["simulate"] = Field(description="LILAS simulates it.")
+    system: str = Field(description="The equations to solve.")
+    trajectories: Counts = Field(
+        description="Trajectories per combination of parameters and split."
+    )
+    size: tuple[Positive, ...] = Field(description="Grid points along each axis.")
+    steps: Positive = Field(description="States per trajectory.")
+    seed: int = Field(ge=0, description="Seed of the initial states.")
+
+    # Fields, and how many components each has.
+    components: ClassVar[dict[str, int]]
+    axes: ClassVar[tuple[str, ...]]
+    parameters: ClassVar[tuple[str, ...]]
+    implementation: ClassVar[str]
+
+    @property
+    def folder(self) -> str:
+        """The data folder's name: a hash of everything that decides the numbers."""
+        return f"simulate-{digest(self.model_dump(mode='json'))[:8]}"
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts, each simulated by a job of its own into a file per split."""
+        return [self.system]
+
+    @property
+    def simulated(self) -> float:
+        """States that are simulated in all, those before the first kept one included."""
+        return len(self.parts) * self.trajectories.total * self.steps
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Trajectories of one file, as `lilas.data.well_writer.write_well` takes them.
+
+    Attributes:
+        fields: By name, (trajectory, time, *space[, component]).
+        time: Of the states (time,).
+        coordinates: Grid points by axis (point,).
+        parameters: One number, or (trajectory,), by name.
+        boundaries: `periodic`, `wall` or `open` by axis.
+        attributes: Of the file, such as its unit of time.
+    """
+
+    fields: Mapping[str, "np.ndarray"]
+    time: "np.ndarray"
+    coordinates: Mapping[str, "np.ndarray"]
+    parameters: Mapping[str, "np.ndarray | float"]
+    boundaries: Mapping[str, str]
+    attributes: Mapping[str, str | float] = field(default_factory=dict)
