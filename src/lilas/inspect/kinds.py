@@ -25,6 +25,7 @@ from safetensors import safe_open
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import BOUNDARIES, SUFFIXES, WellFile, open_files, open_well, read_states
+from lilas.display import spaced
 from lilas.errors import LilasError, broken
 from lilas.evaluation.physics import SCORES
 from lilas.files import read_json, sha256
@@ -129,7 +130,7 @@ def _data_file(path: Path) -> Inspection:
     lines += ["", "Its source: The Well's format holds no record of its making."]
 
     def draw() -> Figure:
-        steps = pictures.spaced(file.steps, PANELS)
+        steps = spaced(file.steps, PANELS)
         states = np.concatenate([read_states(file, 0, slice(i, i + 1)) for i in steps])
         titles = [f"time {file.time[i]:g}" for i in steps]
         rows = {name: states[:, i] for i, name in enumerate(names)}
@@ -387,7 +388,7 @@ def _decoder(record: dict[str, Any]) -> Decoder:
 
 def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     """Draws the first trajectory: its decoded fields, then its latent channels."""
-    steps = pictures.spaced(dataset.sizes["time"], PANELS)
+    steps = spaced(dataset.sizes["time"], PANELS)
     latents = dataset["latent"].isel(augmentation=0, trajectory=0, time=steps).values
     rows = {}
     if decoder:
@@ -401,7 +402,7 @@ def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
 
 def _rollout_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     """Draws the members of the first trajectory over lead time, in the first field."""
-    steps = pictures.spaced(dataset.sizes["time"], PANELS)
+    steps = spaced(dataset.sizes["time"], PANELS)
     members = range(min(MEMBERS, dataset.sizes["member"]))
     chosen = dataset["latent"].isel(trajectory=0, member=list(members), time=steps).values
     states, name = chosen[:, :, 0], "latent 0"
@@ -433,7 +434,7 @@ def _frames(path: Path, dataset: xr.Dataset) -> Inspection:
         lines += ["", f"Channels of {name}", *ranges.lines(dataset["channel"].values.tolist())]
 
     def draw() -> Figure:
-        steps = pictures.spaced(len(leads), PANELS)
+        steps = spaced(len(leads), PANELS)
         rows = {
             name: dataset[name].isel(trajectory=0, channel=0, time=steps).values
             for name in ("truth", "autoencoder", "mean")
@@ -476,7 +477,7 @@ def _pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
     lines += ["", "Channels, standardised", *ranges.lines(names), *_origin(record)]
 
     def draw() -> Figure:
-        steps = pictures.spaced(pixels.steps, PANELS)
+        steps = spaced(pixels.steps, PANELS)
         states = np.concatenate([pixels.read(0, slice(i, i + 1)) for i in steps])
         titles = [f"time {files[0].time[i]:g}" for i in steps]
         rows = {f"{name}, standardised": states[:, i] for i, name in enumerate(names)}

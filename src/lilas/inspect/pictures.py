@@ -14,11 +14,6 @@ STYLES = ("-", "--", ":", "-.")
 CURVES = ("vrmse", "spread_skill", "power_spectrum_low", "power_spectrum_high")
 
 
-def spaced(count: int, most: int) -> list[int]:
-    """Returns at most `most` indices from the first to the last of `count`, evenly spaced."""
-    return sorted({round(i) for i in np.linspace(0, count - 1, most)})
-
-
 def plane(state: np.ndarray) -> np.ndarray:
     """Returns a state (x, y) as it is, and of (x, y, z) the middle of z."""
     return state if state.ndim == 2 else state[..., state.shape[-1] // 2]

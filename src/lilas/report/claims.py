@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lilas.display import spaced
 from lilas.files import write_json
 from lilas.report.paired import (
     NOT_SUPPORTED,
@@ -310,7 +311,7 @@ def _faster(
     last, final = both.index[-1], both["second"].iloc[-1]
     reached = both.index[both["first"] <= final]
     name = f"{dataset}, {what}: {first} against {second}, seed {seed}"
-    shown = both.iloc[np.unique(np.linspace(0, len(both) - 1, 4).round().astype(int))]
+    shown = both.iloc[spaced(len(both), 4)]
     text = "; ".join(
         f"{row.first:.3g} and {row.second:.3g} at step {step}"
         for step, row in zip(shown.index, shown.itertuples(), strict=True)

@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib import colors, ticker
 from matplotlib.lines import Line2D
 
+from lilas.display import spaced
 from lilas.errors import LilasError
 from lilas.report.curves import SHOWN
 from lilas.report.summary import label_runs
@@ -310,7 +311,7 @@ def _grid(rows: pd.DataFrame, x: str, y: str) -> tuple[plt.Figure, dict[tuple[st
     """Returns panels by field and lead time: at most four, from the first to the last."""
     fields = list(dict.fromkeys(rows["field"]))
     found = np.sort(rows["lead_time"].unique())
-    leads = found[np.unique(np.linspace(0, len(found) - 1, 4).round().astype(int))]
+    leads = found[spaced(len(found), 4)]
     figure, axes = plt.subplots(
         len(fields),
         len(leads),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lilas.display import spaced
 from lilas.errors import broken
 from lilas.evaluation.metrics import EPS_VARIANCE
 from lilas.records.stores import open_store
@@ -127,11 +128,10 @@ class _Packer:
 def _kept(store: xr.Dataset, plan: tuple[int, int, int]) -> dict[str, Any]:
     """Returns the places that a plan keeps, by dimension; the first and last lead time stay."""
     leads, trajectories, points = plan
-    times = store.sizes["time"]
     axes = store["truth"].dims[-2:]
     return {
         "trajectory": slice(trajectories),
-        "time": np.linspace(0, times - 1, min(leads, times)).round().astype(int),
+        "time": spaced(store.sizes["time"], leads),
         **{axis: slice(None, None, -(-store.sizes[axis] // points)) for axis in axes},
     }
 
