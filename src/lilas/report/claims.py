@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lilas.display import spaced
+from lilas.evaluation.spectra import INNER_BANDS
 from lilas.files import write_json
 from lilas.report.paired import (
     NOT_SUPPORTED,
@@ -51,8 +52,6 @@ NEAR_ONE = (0.8, 1.2)
 FALL = 0.2
 # "Far faster" convergence: the other's last validation loss in half of its steps.
 FAR_FASTER = 0.5
-# The bands of the paper's tables; beyond the Nyquist frequency there are corners alone.
-BANDS = ("low", "mid", "high")
 PRECONDITIONED, PLAIN = ("psgd", "soap"), ("adam", "adamw")
 # What a training may set differently because its optimiser is another.
 OF_OPTIMIZER = {
@@ -195,7 +194,7 @@ def diffusion_or_solver(results: Results) -> Verdict:
     from the lowest to the highest compression by no more than FALL.
     """
     parts = []
-    for metric in ("vrmse", *(f"power_spectrum_{band}" for band in BANDS)):
+    for metric in ("vrmse", *(f"power_spectrum_{band}" for band in INNER_BANDS)):
         rows = _emulation(results, metric, pixel=False)
         for (dataset, compression), here in rows.groupby(["dataset", "compression"]):
             sides = [here[here["method"] == method] for method in ("diffusion", "solver")]

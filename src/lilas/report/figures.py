@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 
 from lilas.display import spaced
 from lilas.errors import LilasError
+from lilas.evaluation.spectra import INNER_BANDS, band_limits
 from lilas.report.curves import SHOWN
 from lilas.report.summary import label_runs
 
@@ -230,7 +231,7 @@ def compression_curves(table: pd.DataFrame, study: Looks) -> plt.Figure:
 def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
     """Draws isotropic power spectra of one dataset, a row per field, a column per lead time.
 
-    Dotted lines part the low, mid and high bands (`lilas.evaluation.spectra.bands`).
+    Dotted lines part the low, mid and high bands (`lilas.evaluation.spectra.band_limits`).
 
     Args:
         curves: Of `mean_curves`.
@@ -239,8 +240,7 @@ def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
     truth = curves[curves["metric"] == "power_spectrum_truth"]
     rows = curves[(curves["metric"] == "power_spectrum") & ~curves["emulator"].isin(FIXED)]
     figure, panels = _grid(rows, "wavenumber (cycles per pixel)", "power of {}")
-    first = truth["at"].min()
-    limits = [first * (0.5 / first) ** (i / 3) for i in range(4)]
+    limits = band_limits(truth["at"].min())
     for (field, lead), ax in panels.items():
         inside = rows[(rows["field"] == field) & (rows["lead_time"] == lead)]
         for look, part in _runs(inside, study):
@@ -249,14 +249,15 @@ def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
         true = truth[(truth["field"] == field) & (truth["lead_time"] == lead)]
         true = true.drop_duplicates("at").sort_values("at")
         ax.plot(true["at"], true["value"], color=FIXED["truth"], lw=2.6, zorder=1)
-        for edge in limits[1:]:
-            ax.axvline(edge, color="grey", linestyle=":", lw=0.8)
+        for name in INNER_BANDS:
+            ax.axvline(limits[name][1], color="grey", linestyle=":", lw=0.8)
         largest = truth.loc[truth["field"] == field, "value"].max()
         ax.set(xscale="log", yscale="log", ylim=(FAINT * largest, 4 * largest))
         ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
-        for name, low, high in zip(("low", "mid", "high"), limits, limits[1:], strict=False):
+        for name in INNER_BANDS:
+            low, high = limits[name]
             where = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom"}
             ax.text(np.sqrt(low * high), 0.02, name, color="grey", fontsize=7, **where)
     _legend(figure, [_TRUTH, *(look for look, _ in _runs(rows, study))], markers=False)
