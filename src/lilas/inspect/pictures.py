@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lilas.report.curves import SHOWN
-from lilas.report.figures import PALETTE, plt, training_curves
+from lilas.report.figures import plt, training_curves
+from lilas.report.looks import PALETTE
 
 STYLES = ("-", "--", ":", "-.")
 # The scores that tell most at a glance.
