@@ -459,7 +459,8 @@ def test_the_stage_draws_what_a_study_has(tmp_path, monkeypatch) -> None:
     root = tmp_path / "study"
     history = root / "flow" / "c32-s0" / "history.jsonl"
     history.parent.mkdir(parents=True)
-    lines = [{"step": 1, "loss": 1.0, "valid_loss": None}, {"step": 2, "loss": 1, "valid_loss": 1}]
+    lines = [{"step": step, "loss": 1.0, "skipped": 0} for step in (1, 2)]
+    lines[1]["valid_loss"] = 1.0
     history.write_text("".join(json.dumps(line) + "\n" for line in lines))
     figure = stage._training([history], root)
     assert figure.axes[0].get_title() == "flow/c32-s0"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
+from lilas.records.histories import read_history
 from lilas.records.scores import read_curves, read_scores
 from lilas.records.stores import open_store
 from lilas.report import figures, panels, videos
@@ -80,7 +81,7 @@ def _numbers(
 def _training(histories: Sequence[Path], root: Path) -> figures.plt.Figure:
     """Draws the losses of trainings, named as their folders in the study's."""
     names = [str(path.parent.relative_to(root)) for path in histories]
-    entries = [pd.read_json(path, lines=True) for path in histories]
+    entries = map(read_history, histories)
     return figures.training_curves(dict(zip(names, entries, strict=True)))
 
 
