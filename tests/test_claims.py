@@ -543,7 +543,8 @@ def test_validation_losses(tmp_path):
     of = read_study(MINIATURE)
     path = tmp_path / "convection" / "c16-s0" / "history.jsonl"
     path.parent.mkdir(parents=True)
-    lines = [{"step": 1, "loss": 3.0}, {"step": 4, "loss": 2.0, "valid_loss": 2.5}]
+    lines = [{"step": 1, "loss": 3.0, "skipped": 0}, {"step": 4, "loss": 2.0, "skipped": 0}]
+    lines[1]["valid_loss"] = 2.5
     path.write_text("\n".join(map(json.dumps, lines)))
     found = validation_losses(of, tmp_path)
     assert found.values.tolist() == [["convection", "c16-s0", 4, 2.5]]

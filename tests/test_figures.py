@@ -22,6 +22,7 @@ from lilas.records.provenance import as_json
 from lilas.records.scores import KEYS, write_scores
 from lilas.report import figures, panels
 from lilas.report.curves import mean_curves, mean_metrics
+from lilas.report.looks import FIXED, PALETTE, Looks, colours, looks
 from lilas.stages import figures as stage
 
 SOLVER = ("c32-s0", "solver-s0", "direct")
@@ -72,8 +73,8 @@ def flat(run: tuple[str, str, str], metric: str, value: float) -> pd.DataFrame:
     return scalars(run, dict.fromkeys(places, value))
 
 
-def study(*runs: tuple[str, str, str]) -> figures.Looks:
-    return figures.looks(pd.DataFrame([names(run) for run in runs or RUNS]))
+def study(*runs: tuple[str, str, str]) -> Looks:
+    return looks(pd.DataFrame([names(run) for run in runs or RUNS]))
 
 
 def shown(ax: matplotlib.axes.Axes, label: str) -> matplotlib.lines.Line2D:
@@ -107,12 +108,12 @@ def test_looks_do_not_depend_on_the_order_of_rows_and_go_by_compression() -> Non
 
 def test_colours_of_a_study_do_not_depend_on_order_and_never_repeat() -> None:
     labels = [f"diffusion (c{2**i})" for i in range(12)] + [f"solver (c{i})" for i in range(12)]
-    palette = figures.colours(labels)
-    assert figures.colours(reversed([*labels, "persistence"])) == palette
-    assert len(set(palette.values())) == len(labels) + len(figures.FIXED)
-    assert [palette[label] for label in labels[:8]] == figures.PALETTE
+    palette = colours(labels)
+    assert colours(reversed([*labels, "persistence"])) == palette
+    assert len(set(palette.values())) == len(labels) + len(FIXED)
+    assert [palette[label] for label in labels[:8]] == PALETTE
     # The ninth colour is the first, 45 % towards black.
-    expected = [0.55 * part for part in to_rgb(figures.PALETTE[0])]
+    expected = [0.55 * part for part in to_rgb(PALETTE[0])]
     assert to_rgb(palette[labels[8]]) == pytest.approx(expected, abs=1 / 255)
 
 
@@ -279,7 +280,7 @@ def test_spectra_are_means_over_trajectories_beside_the_truth() -> None:
     k = np.arange(1, 12) / 20
     line = shown(ax, "diffusion (c32)")
     np.testing.assert_allclose(line.get_xydata(), np.stack([k, 0.75 * power], 1))
-    true = next(line for line in ax.lines if line.get_color() == figures.FIXED["truth"])
+    true = next(line for line in ax.lines if line.get_color() == FIXED["truth"])
     np.testing.assert_allclose(true.get_xydata(), np.stack([k, 1.5 * power], 1))
     # The dotted lines part the bands of the metrics.
     inside = spectra.bands(torch.from_numpy(k))
@@ -458,7 +459,8 @@ def test_the_stage_draws_what_a_study_has(tmp_path, monkeypatch) -> None:
     root = tmp_path / "study"
     history = root / "flow" / "c32-s0" / "history.jsonl"
     history.parent.mkdir(parents=True)
-    lines = [{"step": 1, "loss": 1.0, "valid_loss": None}, {"step": 2, "loss": 1, "valid_loss": 1}]
+    lines = [{"step": step, "loss": 1.0, "skipped": 0} for step in (1, 2)]
+    lines[1]["valid_loss"] = 1.0
     history.write_text("".join(json.dumps(line) + "\n" for line in lines))
     figure = stage._training([history], root)
     assert figure.axes[0].get_title() == "flow/c32-s0"

@@ -25,7 +25,7 @@ from lilas.records.scores import KEYS, write_scores
 from lilas.records.stores import text
 from lilas.report import report
 from lilas.report.answer import answer
-from lilas.report.figures import looks
+from lilas.report.looks import looks
 from lilas.report.report import render
 from lilas.report.viewer import PLANS, embed, pack
 

@@ -5,6 +5,7 @@ import torch
 import xarray as xr
 
 from lilas.data.states import Pixels
+from lilas.display import spaced
 from lilas.evaluation.score import paired_row
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.latents import autoencode, decode
@@ -42,8 +43,8 @@ def make_frames(
     """
     leads = dataset["lead_time"].values
     after = np.flatnonzero(leads >= 0)
-    places = after[_spaced(len(after), LEAD_TIMES)]
-    chosen = _spaced(dataset.sizes["trajectory"], trajectories)
+    places = after[spaced(len(after), LEAD_TIMES)]
+    chosen = spaced(dataset.sizes["trajectory"], trajectories)
     parts = []
     for i in chosen.tolist():
         row = paired_row(dataset, i, pixels)
@@ -86,11 +87,6 @@ def _spread(members: torch.Tensor) -> torch.Tensor:
     if count == 1:
         return torch.zeros_like(members[0])
     return members.std(0, correction=0) * ((count + 1) / (count - 1)) ** 0.5
-
-
-def _spaced(count: int, most: int) -> np.ndarray:
-    """Returns at most so many places of `count`, evenly spaced, the first and last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def _plane(state: torch.Tensor, pixels: Pixels) -> torch.Tensor:

@@ -39,13 +39,24 @@ def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | No
     trajectories = len(values)
     if trajectories == 1:
         return None
-    chance = np.full(trajectories, 1 / trajectories)
-    counts = np.random.default_rng(0).multinomial(trajectories, chance, RESAMPLES)
-    weights = counts / trajectories
-    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    parts = [np.quantile(part.T @ weights.T, tails, axis=1) for part in _parts(values)]
+    weights = resamples(trajectories) / trajectories
+    parts = [percentile_interval(part.T @ weights.T) for part in _parts(values)]
     low, high = np.concatenate(parts, axis=1)
     return low, high
+
+
+def resamples(trajectories: int) -> np.ndarray:
+    """Returns how often each resample holds each trajectory, int64 (resample, trajectory).
+
+    As many are drawn as there are, with replacement; the same each time.
+    """
+    chance = np.full(trajectories, 1 / trajectories)
+    return np.random.default_rng(0).multinomial(trajectories, chance, RESAMPLES)
+
+
+def percentile_interval(drawn: np.ndarray) -> np.ndarray:
+    """Returns the 2.5 % and 97.5 % quantiles over resamples (2, ...) of values (..., resample)."""
+    return np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1)
 
 
 def sign_flip_test(differences: np.ndarray) -> np.ndarray | None:

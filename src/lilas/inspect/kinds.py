@@ -20,11 +20,11 @@ import torch
 import xarray as xr
 import zarr
 from matplotlib.figure import Figure
-from safetensors import safe_open
 
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import BOUNDARIES, SUFFIXES, WellFile, open_files, open_well, read_states
+from lilas.display import spaced
 from lilas.errors import LilasError, broken
 from lilas.evaluation.physics import SCORES
 from lilas.files import read_json, sha256
@@ -45,8 +45,9 @@ from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import load_autoencoder
 from lilas.models.latents import STORED, decode
 from lilas.records import stores
+from lilas.records.histories import read_history, tabulate
 from lilas.records.scores import read_curves, read_scores, scores_record
-from lilas.records.weights import read_record
+from lilas.records.weights import read_record, read_weights
 from lilas.report.summary import by_horizon, by_trajectory
 
 # Columns of a picture, and rows of latent channels and of members at most.
@@ -129,7 +130,7 @@ def _data_file(path: Path) -> Inspection:
     lines += ["", "Its source: The Well's format holds no record of its making."]
 
     def draw() -> Figure:
-        steps = pictures.spaced(file.steps, PANELS)
+        steps = spaced(file.steps, PANELS)
         states = np.concatenate([read_states(file, 0, slice(i, i + 1)) for i in steps])
         titles = [f"time {file.time[i]:g}" for i in steps]
         rows = {name: states[:, i] for i, name in enumerate(names)}
@@ -188,18 +189,16 @@ def _weights(path: Path) -> Inspection:
     record = read_record(path)
     modules: dict[str, dict[str, float]] = {}
     kinds: set[str] = set()
-    with safe_open(path, "pt") as file:
-        for key in file.keys():  # noqa: SIM118
-            tensor = file.get_tensor(key)
-            kinds.add(str(tensor.dtype).removeprefix("torch."))
-            entry = modules.setdefault(
-                ".".join(key.split(".")[:3]),
-                {"tensors": 0, "numbers": 0, "low": math.inf, "high": -math.inf},
-            )
-            entry["tensors"] += 1
-            entry["numbers"] += tensor.numel()
-            entry["low"] = min(entry["low"], tensor.min().item())
-            entry["high"] = max(entry["high"], tensor.max().item())
+    for key, tensor in read_weights(path):
+        kinds.add(str(tensor.dtype).removeprefix("torch."))
+        entry = modules.setdefault(
+            ".".join(key.split(".")[:3]),
+            {"tensors": 0, "numbers": 0, "low": math.inf, "high": -math.inf},
+        )
+        entry["tensors"] += 1
+        entry["numbers"] += tensor.numel()
+        entry["low"] = min(entry["low"], tensor.min().item())
+        entry["high"] = max(entry["high"], tensor.max().item())
     total = sum(entry["numbers"] for entry in modules.values())
     which = "of the best validation" if path.stem.endswith("_best") else "of the last step"
     if "official" in record:
@@ -217,12 +216,12 @@ def _weights(path: Path) -> Inspection:
     ]
     lines += ["", *_table(["module", "tensors", "parameters", "min", "max"], rows)]
     history = path.with_name("history.jsonl")
-    curve = _read_history(history) if history.is_file() else pd.DataFrame()
+    curve = read_history(history) if history.is_file() else pd.DataFrame()
     return Inspection([*lines, *_origin(record)], _curve(curve, path.parent.name))
 
 
 def _history(path: Path) -> Inspection:
-    history = _read_history(path)
+    history = read_history(path)
     lines = [f"{path}: history of a training, {len(history)} entries", ""]
     if len(history):
         valid = history.dropna(subset=["valid_loss"])
@@ -252,25 +251,6 @@ def _history(path: Path) -> Inspection:
     return Inspection(lines, _curve(history, path.parent.name))
 
 
-def _read_history(path: Path) -> pd.DataFrame:
-    """Returns the entries of a history.
-
-    Raises:
-        LilasError: a line is not one.
-    """
-    entries = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            action = "Delete it and run the training again."
-            raise broken(path, f"JSON in line {number}", f"{error}", action) from None
-        if not isinstance(entry, dict) or not {"step", "loss", "skipped"} <= set(entry):
-            raise broken(path, f"step, loss and skipped in line {number}", line[:60], ELSEWHERE)
-        entries.append({"valid_loss": None} | entry)
-    return pd.DataFrame(entries).infer_objects()
-
-
 def _curve(history: pd.DataFrame, name: str) -> Callable[[], Figure] | None:
     return partial(pictures.losses, history, name) if len(history) else None
 
@@ -295,8 +275,7 @@ def _checkpoint(path: Path) -> Inspection:
         "of training": f"{state['fingerprint'][:12]} (hash of its configuration and inputs)",
     }
     lines = [f"{path}: checkpoint of a training, from which it resumes", "", *_facts(facts)]
-    history = pd.DataFrame([{"valid_loss": None} | entry for entry in state["history"]])
-    return Inspection(lines, _curve(history, path.parent.parent.name))
+    return Inspection(lines, _curve(tabulate(state["history"]), path.parent.parent.name))
 
 
 # --- Latents and rollouts ---------------------------------------------------------------------
@@ -387,7 +366,7 @@ def _decoder(record: dict[str, Any]) -> Decoder:
 
 def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     """Draws the first trajectory: its decoded fields, then its latent channels."""
-    steps = pictures.spaced(dataset.sizes["time"], PANELS)
+    steps = spaced(dataset.sizes["time"], PANELS)
     latents = dataset["latent"].isel(augmentation=0, trajectory=0, time=steps).values
     rows = {}
     if decoder:
@@ -401,7 +380,7 @@ def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
 
 def _rollout_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     """Draws the members of the first trajectory over lead time, in the first field."""
-    steps = pictures.spaced(dataset.sizes["time"], PANELS)
+    steps = spaced(dataset.sizes["time"], PANELS)
     members = range(min(MEMBERS, dataset.sizes["member"]))
     chosen = dataset["latent"].isel(trajectory=0, member=list(members), time=steps).values
     states, name = chosen[:, :, 0], "latent 0"
@@ -433,7 +412,7 @@ def _frames(path: Path, dataset: xr.Dataset) -> Inspection:
         lines += ["", f"Channels of {name}", *ranges.lines(dataset["channel"].values.tolist())]
 
     def draw() -> Figure:
-        steps = pictures.spaced(len(leads), PANELS)
+        steps = spaced(len(leads), PANELS)
         rows = {
             name: dataset[name].isel(trajectory=0, channel=0, time=steps).values
             for name in ("truth", "autoencoder", "mean")
@@ -476,7 +455,7 @@ def _pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
     lines += ["", "Channels, standardised", *ranges.lines(names), *_origin(record)]
 
     def draw() -> Figure:
-        steps = pictures.spaced(pixels.steps, PANELS)
+        steps = spaced(pixels.steps, PANELS)
         states = np.concatenate([pixels.read(0, slice(i, i + 1)) for i in steps])
         titles = [f"time {files[0].time[i]:g}" for i in steps]
         rows = {f"{name}, standardised": states[:, i] for i, name in enumerate(names)}

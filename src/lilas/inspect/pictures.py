@@ -7,16 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lilas.report.curves import SHOWN
-from lilas.report.figures import PALETTE, plt, training_curves
+from lilas.report.figures import plt, training_curves
+from lilas.report.looks import PALETTE
 
 STYLES = ("-", "--", ":", "-.")
 # The scores that tell most at a glance.
 CURVES = ("vrmse", "spread_skill", "power_spectrum_low", "power_spectrum_high")
-
-
-def spaced(count: int, most: int) -> list[int]:
-    """Returns at most `most` indices from the first to the last of `count`, evenly spaced."""
-    return sorted({round(i) for i in np.linspace(0, count - 1, most)})
 
 
 def plane(state: np.ndarray) -> np.ndarray:

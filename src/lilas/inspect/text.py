@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from lilas.display import aligned
 from lilas.progress import progress
 from lilas.records.provenance import differences
 
@@ -86,19 +87,8 @@ def _facts(facts: dict[str, str]) -> list[str]:
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns aligned lines; the first column to the left, the others to the right."""
-    columns = list(zip(headers, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    return [
-        (
-            "  "
-            + row[0].ljust(widths[0])
-            + "".join(
-                "  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
-            )
-        ).rstrip()
-        for row in (headers, *rows)
-    ]
+    """Returns aligned lines below others; the first column to the left, the others to the right."""
+    return [f"  {line}".rstrip() for line in aligned([headers, *rows])]
 
 
 def _shape(dims: Iterable[str], sizes: Iterable[int]) -> str:

@@ -22,7 +22,6 @@ import h5py
 import numpy as np
 import xarray as xr
 import zarr
-from safetensors import safe_open
 
 from lilas.data.well import WellFile, label_names, open_files, open_hdf5
 from lilas.errors import LilasError, broken
@@ -30,7 +29,7 @@ from lilas.files import atomic, sha256, writing
 from lilas.models.latents import VARIABLE, PixelLatents, coordinates, create_store, open_latents
 from lilas.records import stores
 from lilas.records.provenance import provenance
-from lilas.records.weights import read_record
+from lilas.records.weights import read_record, read_shapes
 from lilas.study.entries import autoencoder_settings
 
 GROUP = "lilas"
@@ -205,8 +204,7 @@ def _encoder(weights: Path) -> _Encoder:
     if entry.is_pixel_space:
         action = "Give the autoencoder that encoded the caches."
         raise broken(weights, "weights of an autoencoder", "those of pixel space", action)
-    with safe_open(weights, "pt") as file:
-        _, patches, *kernel = file.get_slice("encoder.layers.0.weight").get_shape()
+    _, patches, *kernel = read_shapes(weights)["encoder.layers.0.weight"]
     return _Encoder(
         weights=weights,
         record=record,

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lilas.data.preprocess import Preprocessing
@@ -22,7 +21,7 @@ from lilas.official.entries import (
 )
 from lilas.official.folders import CONFIG, STATE, OfficialRun, original_config, write_run
 from lilas.official.names import autoencoder_names, emulator_names, to_official, to_ours
-from lilas.records.weights import read_record
+from lilas.records.weights import read_record, read_weights
 from lilas.study import autoencoders, emulators, entries, networks
 
 Names = tuple[dict[str, str], dict[str, Tensor]]
@@ -80,7 +79,7 @@ def save_run(weights: Path, statistics: Path, folder: Path) -> None:
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise broken(folder, "a new or empty folder", "files", "Choose another folder.")
-    record, state = read_record(weights), load_file(weights)
+    record, state = read_record(weights), dict(read_weights(weights))
     kind = "emulator" if "emulator" in record["config"] else "autoencoder"
     made = entries.emulator_settings if kind == "emulator" else entries.autoencoder_settings
     entry = made(record["config"][kind])

@@ -15,6 +15,7 @@ import yaml
 from torch import Tensor
 
 from lilas.data.preprocess import Preprocessing
+from lilas.display import aligned
 from lilas.errors import LilasError, broken
 from lilas.evaluation.comparison import Comparison
 from lilas.evaluation.distances import sliced_emd, total_error, wasserstein
@@ -247,17 +248,9 @@ def table(rows: list[Row]) -> str:
         error = "exact" if row.error == 0 else f"{row.error:.1e}"
         allowed = "exact" if row.allowed == 0 else f"{row.allowed:g}"
         cells.append([row.subject, row.quantity, error, allowed, "" if row.passed else "FAILS"])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            text.rjust(width) if i in (2, 3) else text.ljust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
     failed = sum(not row.passed for row in rows)
     total = f"{len(rows)} comparisons, " + (f"{failed} fail" if failed else "all pass")
-    return "\n".join([*lines, "", total])
+    return "\n".join([*aligned(cells, left=(0, 1, 4)), "", total])
 
 
 def _runs(folder: Path) -> Iterator[Path]:

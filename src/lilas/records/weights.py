@@ -1,6 +1,8 @@
 """Weights of a trained model: one safetensors file with its provenance inside."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +29,47 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         LilasError: the file is missing, damaged, or not written by LILAS.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise broken(path, "a weights file", "nothing", "Run the training that makes it.")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        action = "Delete it and run the training again; it resumes from its checkpoint."
-        raise broken(path, "safetensors", f"a damaged file ({error})", action) from None
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
     if "lilas" not in metadata:
         raise broken(
             path, "weights written by LILAS", "safetensors without its record", "Use its own file."
         )
     return json.loads(metadata["lilas"])
+
+
+def read_weights(path: str | Path) -> Iterator[tuple[str, Tensor]]:
+    """Yields the name and the values of each weight, one in memory at a time.
+
+    Raises:
+        LilasError: the file is missing or damaged.
+    """
+    with _opened(path) as file:
+        for name in file.keys():  # noqa: SIM118
+            yield name, file.get_tensor(name)
+
+
+def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each weight by name, without reading the weights.
+
+    Raises:
+        LilasError: the file is missing or damaged.
+    """
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    path = Path(path)
+    if not path.is_file():
+        raise broken(path, "a weights file", "nothing", "Run the training that makes it.")
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except SafetensorError as error:
+        action = "Delete it and run the training again; it resumes from its checkpoint."
+        raise broken(path, "safetensors", f"a damaged file ({error})", action) from None
 
 
 def load_weights(path: str | Path, model: nn.Module) -> dict[str, Any]:
@@ -50,8 +79,7 @@ def load_weights(path: str | Path, model: nn.Module) -> dict[str, Any]:
         LilasError: the file is damaged, or its names or shapes differ from the model's.
     """
     record = read_record(path)
-    with safe_open(path, "pt") as file:
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    state = dict(read_weights(path))
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
     if wrong := sorted(key for key in expected | found if expected.get(key) != found.get(key)):

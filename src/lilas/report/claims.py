@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lilas.display import spaced
+from lilas.evaluation.spectra import INNER_BANDS
 from lilas.files import write_json
 from lilas.report.paired import (
     NOT_SUPPORTED,
@@ -50,8 +52,6 @@ NEAR_ONE = (0.8, 1.2)
 FALL = 0.2
 # "Far faster" convergence: the other's last validation loss in half of its steps.
 FAR_FASTER = 0.5
-# The bands of the paper's tables; beyond the Nyquist frequency there are corners alone.
-BANDS = ("low", "mid", "high")
 PRECONDITIONED, PLAIN = ("psgd", "soap"), ("adam", "adamw")
 # What a training may set differently because its optimiser is another.
 OF_OPTIMIZER = {
@@ -192,7 +192,7 @@ def diffusion_or_solver(results: Results) -> Verdict:
     from the lowest to the highest compression by no more than FALL.
     """
     parts = []
-    for metric in ("vrmse", *(f"power_spectrum_{band}" for band in BANDS)):
+    for metric in ("vrmse", *(f"power_spectrum_{band}" for band in INNER_BANDS)):
         rows = _emulation(results, metric, pixel=False)
         for (dataset, compression), here in rows.groupby(["dataset", "compression"]):
             sides = [here[here["method"] == method] for method in ("diffusion", "solver")]
@@ -310,7 +310,7 @@ def _faster(
     last, final = both.index[-1], both["second"].iloc[-1]
     reached = both.index[both["first"] <= final]
     name = f"{dataset}, {what}: {first} against {second}, seed {seed}"
-    shown = both.iloc[np.unique(np.linspace(0, len(both) - 1, 4).round().astype(int))]
+    shown = both.iloc[spaced(len(both), 4)]
     text = "; ".join(
         f"{row.first:.3g} and {row.second:.3g} at step {step}"
         for step, row in zip(shown.index, shown.itertuples(), strict=True)

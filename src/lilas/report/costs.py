@@ -1,15 +1,15 @@
 """What a study's jobs took, and how its autoencoders converged: from the files they left."""
 
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from lilas.errors import broken
+from lilas.records.histories import read_history
 from lilas.records.stores import open_store
+from lilas.records.weights import read_shapes
 from lilas.study.paths import rollouts, run_name
 from lilas.study.study import Study
 from lilas.systems.base import System
@@ -83,9 +83,7 @@ def _parameters(folder: Path) -> int | None:
     """Returns how many numbers the weights in a folder store, from their header alone."""
     for name in ("weights.safetensors", "weights_best.safetensors"):
         if (folder / name).is_file():
-            with safe_open(folder / name, "np") as file:
-                shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
-            return sum(math.prod(shape) for shape in shapes)
+            return sum(map(math.prod, read_shapes(folder / name).values()))
     return None
 
 
@@ -112,13 +110,8 @@ def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
         for name, seed in study.trainings("autoencoders", dataset):
             run = run_name(name, seed)
             path = Path(root, dataset, run, "history.jsonl")
-            for number, line in enumerate(path.read_text().splitlines() if path.is_file() else []):
-                try:
-                    entry = json.loads(line)
-                    if "valid_loss" in entry:
-                        rows.append((dataset, run, entry["step"], entry["valid_loss"]))
-                except (json.JSONDecodeError, KeyError):
-                    action = "Delete it and run the training again."
-                    where = f"another in line {number + 1}"
-                    raise broken(path, "a JSON object a line", where, action) from None
+            if path.is_file():
+                valid = read_history(path).dropna(subset=["valid_loss"])
+                pairs = zip(valid["step"], valid["valid_loss"], strict=True)
+                rows += [(dataset, run, *pair) for pair in pairs]
     return pd.DataFrame(rows, columns=["dataset", "autoencoder", "step", "valid_loss"])

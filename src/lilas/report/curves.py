@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lilas.errors import LilasError
+from lilas.evaluation.spectra import INNER_BANDS
 from lilas.evaluation.uncertainty import bootstrap_interval
 from lilas.records.scores import KEYS
 
@@ -12,9 +13,7 @@ SHOWN = {
     "vrmse": "VRMSE of the ensemble mean",
     "crps": "CRPS / standard deviation of the truth",
     "spread_skill": "spread / skill",
-    "power_spectrum_low": "power-spectrum error, low band",
-    "power_spectrum_mid": "power-spectrum error, mid band",
-    "power_spectrum_high": "power-spectrum error, high band",
+    **{f"power_spectrum_{band}": f"power-spectrum error, {band} band" for band in INNER_BANDS},
 }
 
 

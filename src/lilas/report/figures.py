@@ -1,25 +1,23 @@
 """Figures of a study's numbers: metrics, compression, spectra, rank histograms, training.
 
-A run looks the same in all of them: colour by model, line and marker by method (`looks`). Tables
-come in reduced, a file at a time (`mean_metrics`, `mean_curves`): nothing here holds raw rows of
-more than one file.
+Runs look as `lilas.report.looks` has it. Tables come in reduced, a file at a time (`mean_metrics`,
+`mean_curves`): nothing here holds raw rows of more than one file.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib import colors, ticker
+from matplotlib import ticker
 from matplotlib.lines import Line2D
 
-from lilas.errors import LilasError
+from lilas.display import spaced
+from lilas.evaluation.spectra import INNER_BANDS, band_limits
 from lilas.report.curves import SHOWN
-from lilas.report.summary import label_runs
+from lilas.report.looks import FIXED, PALETTE, Look, Looks, Run
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -40,108 +38,10 @@ plt.rcParams.update(
     }
 )
 
-# Okabe and Ito's colours, told apart by colour-blind readers, and two that go with them.
-PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#882255"]
-FIXED = {"truth": "#000000", "persistence": "#444444", "climatology": "#999999"}
-# More models than colours take darker, then lighter ones.
-SHADES = [(0.0, "white"), (0.45, "black"), (0.5, "white")]
-METHODS: dict[str, tuple[Any, str]] = {
-    "truth": ("-", ""),
-    "diffusion": ("-", "o"),
-    "solver": ((0, (6, 1.5, 1.5, 1.5)), "s"),
-    "reconstruction": ((0, (5, 1.5)), "^"),
-    "persistence": ((0, (3.5, 2)), "x"),
-    "climatology": ((0, (1.5, 1.5)), "+"),
-}
-FILLS = ["full", "none", "left", "right", "top", "bottom"]
 # Beyond this a relative error says no more than that the forecast is useless.
 WORST = 2.0
 # Spectra are drawn down to this part of the largest power: below lies rounding.
 FAINT = 1e-9
-
-
-# --- How runs look ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a run is drawn.
-
-    Attributes:
-        label: What it is called.
-        colour: Of its model; samplers of one emulator share it.
-        line: Line style of its method, as matplotlib has them.
-        marker: Of its method.
-        fill: Of the marker, by sampler.
-    """
-
-    label: str
-    colour: str
-    line: Any
-    marker: str
-    fill: str
-
-
-# (autoencoder, emulator, sampler), and what it looks like, in the order of legends.
-Run = tuple[str, str, str]
-Looks = Mapping[Run, Look]
-
-
-def colours(labels: Iterable[str]) -> dict[str, str]:
-    """Returns a colour by model, the same whatever the order of the labels.
-
-    Args:
-        labels: All of a study's, so that its figures agree (`summary.label_runs`).
-    """
-
-    def place(label: str) -> tuple[bool, list[Any]]:
-        # Numbers by size: c32 before c128. Reconstructions last: emulators take the plain colours.
-        parts = re.split(r"(\d+)", label)
-        numbered = [int(part) if i % 2 else part for i, part in enumerate(parts)]
-        return label.startswith("reconstruction"), numbered
-
-    others = sorted(set(labels) - set(FIXED), key=place)
-    return FIXED | {label: _colour(index) for index, label in enumerate(others)}
-
-
-def _colour(index: int) -> str:
-    part, other = SHADES[index // len(PALETTE) % len(SHADES)]
-    base = np.array(colors.to_rgb(PALETTE[index % len(PALETTE)]))
-    return colors.to_hex((1 - part) * base + part * np.array(colors.to_rgb(other))).upper()
-
-
-def looks(runs: pd.DataFrame) -> Looks:
-    """Returns the look of each run by (autoencoder, emulator, sampler), in the order of legends.
-
-    Args:
-        runs: All of a study's, with the columns KEYS, rows in any order and number.
-
-    Raises:
-        LilasError: a method is unknown.
-    """
-    names = ["autoencoder", "emulator", "method", "sampler"]
-    runs = runs[["compression", *names]].drop_duplicates()
-    if unknown := sorted(set(runs["method"]) - set(METHODS)):
-        raise LilasError(f"figures: method {unknown[0]!r}; allowed: {', '.join(METHODS)}")
-    order = runs["method"].map(list(METHODS).index)
-    order_by = ["order", "compression", *names]
-    runs = runs.assign(order=order).sort_values(order_by, ignore_index=True)
-    models = label_runs(runs.assign(sampler=""))
-    palette = colours(models)
-    samplers = runs.groupby("emulator")["sampler"].transform(lambda part: pd.factorize(part)[0])
-    columns = (runs.itertuples(index=False), label_runs(runs), models, samplers)
-    return {
-        (run.autoencoder, run.emulator, run.sampler): Look(
-            label, palette[model], *METHODS[run.method], FILLS[sampler % len(FILLS)]
-        )
-        for run, label, model, sampler in zip(*columns, strict=True)
-    }
-
-
-# --- Numbers ----------------------------------------------------------------------------------
-
-
-# --- Figures of numbers -----------------------------------------------------------------------
 
 
 def metric_curves(means: pd.DataFrame, study: Looks) -> plt.Figure:
@@ -229,7 +129,7 @@ def compression_curves(table: pd.DataFrame, study: Looks) -> plt.Figure:
 def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
     """Draws isotropic power spectra of one dataset, a row per field, a column per lead time.
 
-    Dotted lines part the low, mid and high bands (`lilas.evaluation.spectra.bands`).
+    Dotted lines part the low, mid and high bands (`lilas.evaluation.spectra.band_limits`).
 
     Args:
         curves: Of `mean_curves`.
@@ -238,8 +138,7 @@ def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
     truth = curves[curves["metric"] == "power_spectrum_truth"]
     rows = curves[(curves["metric"] == "power_spectrum") & ~curves["emulator"].isin(FIXED)]
     figure, panels = _grid(rows, "wavenumber (cycles per pixel)", "power of {}")
-    first = truth["at"].min()
-    limits = [first * (0.5 / first) ** (i / 3) for i in range(4)]
+    limits = band_limits(truth["at"].min())
     for (field, lead), ax in panels.items():
         inside = rows[(rows["field"] == field) & (rows["lead_time"] == lead)]
         for look, part in _runs(inside, study):
@@ -248,14 +147,15 @@ def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
         true = truth[(truth["field"] == field) & (truth["lead_time"] == lead)]
         true = true.drop_duplicates("at").sort_values("at")
         ax.plot(true["at"], true["value"], color=FIXED["truth"], lw=2.6, zorder=1)
-        for edge in limits[1:]:
-            ax.axvline(edge, color="grey", linestyle=":", lw=0.8)
+        for name in INNER_BANDS:
+            ax.axvline(limits[name][1], color="grey", linestyle=":", lw=0.8)
         largest = truth.loc[truth["field"] == field, "value"].max()
         ax.set(xscale="log", yscale="log", ylim=(FAINT * largest, 4 * largest))
         ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
-        for name, low, high in zip(("low", "mid", "high"), limits, limits[1:], strict=False):
+        for name in INNER_BANDS:
+            low, high = limits[name]
             where = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom"}
             ax.text(np.sqrt(low * high), 0.02, name, color="grey", fontsize=7, **where)
     _legend(figure, [_TRUTH, *(look for look, _ in _runs(rows, study))], markers=False)
@@ -310,7 +210,7 @@ def _grid(rows: pd.DataFrame, x: str, y: str) -> tuple[plt.Figure, dict[tuple[st
     """Returns panels by field and lead time: at most four, from the first to the last."""
     fields = list(dict.fromkeys(rows["field"]))
     found = np.sort(rows["lead_time"].unique())
-    leads = found[np.unique(np.linspace(0, len(found) - 1, 4).round().astype(int))]
+    leads = found[spaced(len(found), 4)]
     figure, axes = plt.subplots(
         len(fields),
         len(leads),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError
-from lilas.evaluation.uncertainty import LEVEL, RESAMPLES
+from lilas.evaluation.uncertainty import percentile_interval, resamples
 from lilas.study.paths import split_run_name
 from lilas.study.study import Study
 
@@ -166,14 +166,12 @@ def _estimate(statistic: Callable[..., Any], *samples: pd.Series) -> _Estimate:
         LilasError: the statistic is not finite.
     """
     values = np.stack([sample.to_numpy() for sample in samples], axis=1)
-    count = len(values)
-    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = statistic(*(draws @ values / count).T)
+        drawn = statistic(*(resamples(len(values)) @ values / len(values)).T)
         value = statistic(*values.mean(axis=0))
     if not (np.isfinite(drawn).all() and np.isfinite(value)):
         raise LilasError("claims: a ratio to an error of 0; is a rollout the truth itself?")
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = percentile_interval(drawn)
     return _Estimate(float(value), float(low), float(high))
 
 

@@ -7,12 +7,8 @@ import xarray as xr
 from matplotlib import colors
 
 from lilas.errors import LilasError
-from lilas.report.figures import Looks, Run, plt
-
-# A field whose smaller side of 0 is less than this part of the larger has one sign.
-ONE_SIGN = 0.1
-# A positive field that spans more than this factor is drawn in powers of ten.
-DECADES = 1e3
+from lilas.report.figures import plt
+from lilas.report.looks import Looks, Run, field_scale
 
 
 def common_lead_times(frames: Iterable[xr.Dataset]) -> list[int]:
@@ -85,18 +81,12 @@ def rollout_states(
 
 
 def colour_scale(truth: np.ndarray) -> tuple[colors.Colormap, colors.Normalize]:
-    """Returns the colour map of a field and its scale, the truth's.
-
-    A field of both signs has a diverging map centred on 0; one of a single sign a sequential map
-    from its least to its largest value, in powers of ten where it is positive and spans over 10³.
-    """
-    low, high = float(truth.min()), float(truth.max())
-    if min(-low, high) > ONE_SIGN * max(-low, high):
-        largest = max(-low, high)
-        return plt.get_cmap("RdBu_r"), colors.Normalize(-largest, largest)
-    if low > 0 and high > DECADES * low:
-        return plt.get_cmap("viridis"), colors.LogNorm(low, high, clip=True)
-    return plt.get_cmap("viridis"), colors.Normalize(low, high)
+    """Returns the colour map of a field and its scale, as `field_scale` has it."""
+    kind, low, high = field_scale(truth)
+    cmap = plt.get_cmap("RdBu_r" if kind == "diverging" else "viridis")
+    if kind == "log":
+        return cmap, colors.LogNorm(low, high, clip=True)
+    return cmap, colors.Normalize(low, high)
 
 
 def edges(coordinate: np.ndarray) -> np.ndarray:

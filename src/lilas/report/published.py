@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError, broken
+from lilas.evaluation.spectra import INNER_BANDS
 from lilas.evaluation.uncertainty import LEVEL, RESAMPLES
 from lilas.report.summary import BASELINES, EMULATORS, Matrix, matrices
 from lilas.report.tables import cell
@@ -81,7 +82,7 @@ LAYOUTS = (
     Layout(
         "tables8_10_power_spectrum_rmse",
         "Relative RMSE of the power spectrum, as in the paper's Tables 8 to 10",
-        {band: f"power_spectrum_{band}" for band in ("low", "mid", "high")},
+        {band: f"power_spectrum_{band}" for band in INNER_BANDS},
         "power_spectrum_rmse",
     ),
     Layout(

@@ -24,7 +24,7 @@ from lilas.files import read_json
 from lilas.records.provenance import LIBRARIES, VERSIONS
 from lilas.records.scores import scores_record
 from lilas.report.answer import answer, estimate
-from lilas.report.figures import METHODS, looks
+from lilas.report.looks import METHODS, looks
 from lilas.report.viewer import Viewer, embed
 
 PAGE = Path(__file__).with_name("page")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lilas.errors import LilasError
 from lilas.evaluation.physics import SCORES
+from lilas.evaluation.spectra import INNER_BANDS
 from lilas.evaluation.uncertainty import bootstrap_interval, sign_flip_test
 from lilas.records.scores import KEYS
 
@@ -27,9 +28,7 @@ COMPARED = (
     "vrmse",
     "crps",
     "spread_skill",
-    "power_spectrum_low",
-    "power_spectrum_mid",
-    "power_spectrum_high",
+    *(f"power_spectrum_{band}" for band in INNER_BANDS),
 )
 
 

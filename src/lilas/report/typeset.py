@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from lilas.display import aligned
+
 # A number that its table's digits change by more than this part is written with digits of its own.
 ROUNDING = 0.05
 
@@ -169,10 +171,10 @@ def csv(tables: Sequence[Table], column: str) -> pd.DataFrame:
 def terminal(text: str) -> str:
     """Returns a section of `markdown` for the terminal: columns aligned, the best with a star."""
     blocks = text.strip().removeprefix("### ").split("\n\n")
-    return "\n\n".join(_aligned(b) if b.startswith("| ") else b for b in blocks) + "\n"
+    return "\n\n".join(_columns(b) if b.startswith("| ") else b for b in blocks) + "\n"
 
 
-def _aligned(block: str) -> str:
+def _columns(block: str) -> str:
     rows = [
         [cell.strip().removeprefix("**").replace("**", "*") for cell in line.strip("|").split("|")]
         for line in block.splitlines()
@@ -180,14 +182,7 @@ def _aligned(block: str) -> str:
     ]
     # A star hangs over, so that digits stand below digits.
     rows = [[row[0], *(c if c.endswith("*") else f"{c} " for c in row[1:])] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join(aligned(rows))
 
 
 _SPECIAL = {

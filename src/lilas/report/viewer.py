@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lilas.display import spaced
 from lilas.errors import broken
 from lilas.evaluation.metrics import EPS_VARIANCE
 from lilas.records.stores import open_store
-from lilas.report.figures import Looks
-from lilas.report.panels import DECADES, ONE_SIGN
+from lilas.report.looks import Looks, field_scale
 
 VARIABLES = ("truth", "mean", "spread", "member")
 _ALL = 10**9
@@ -127,11 +127,10 @@ class _Packer:
 def _kept(store: xr.Dataset, plan: tuple[int, int, int]) -> dict[str, Any]:
     """Returns the places that a plan keeps, by dimension; the first and last lead time stay."""
     leads, trajectories, points = plan
-    times = store.sizes["time"]
     axes = store["truth"].dims[-2:]
     return {
         "trajectory": slice(trajectories),
-        "time": np.linspace(0, times - 1, min(leads, times)).round().astype(int),
+        "time": spaced(store.sizes["time"], leads),
         **{axis: slice(None, None, -(-store.sizes[axis] // points)) for axis in axes},
     }
 
@@ -204,9 +203,14 @@ def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> di
         departures = {"error of the mean": error, "spread": spread}
     else:
         states, departures = {"truth": truth, "forecast": mean}, {"error": error}
-    scale, (low, high) = _colouring(states)
+    scale, low, high = field_scale(truth)
     if scale == "log":
-        states = {name: np.log10(values) for name, values in states.items()}
+        # What is embedded are logarithms: a forecast of another sign has none.
+        if all(values.min() > 0 for values in states.values()):
+            low, high = math.log10(low), math.log10(high)
+            states = {name: np.log10(values) for name, values in states.items()}
+        else:
+            scale = "linear"
     inside = tuple(places[dim] if dim in places else slice(None) for dim in store["truth"].dims)
     deviation = np.sqrt(truth.var((1, 2), ddof=1, dtype=np.float64) + EPS_VARIANCE)
     curves = {"vrmse": error} | ({"spread": spread} if several else {})
@@ -222,18 +226,3 @@ def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> di
             for name, x in curves.items()
         },
     }
-
-
-def _colouring(states: dict[str, np.ndarray]) -> tuple[str, tuple[float, float]]:
-    """Returns the kind of a field's colour scale, and its range, the truth's at all lead times.
-
-    As the figures have it: diverging and centred on 0 for a field of both signs,
-    log (of base 10, the range too) for a positive one that spans more than `DECADES`, else linear.
-    """
-    low, high = float(states["truth"].min()), float(states["truth"].max())
-    largest = max(-low, high)
-    if min(-low, high) > ONE_SIGN * largest:
-        return "diverging", (-largest, largest)
-    if low > 0 and high > DECADES * low and all(x.min() > 0 for x in states.values()):
-        return "log", (math.log10(low), math.log10(high))
-    return "linear", (low, high)

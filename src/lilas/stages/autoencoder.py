@@ -13,11 +13,12 @@ from lilas.devices import select_device
 from lilas.files import digest
 from lilas.models.build import build_autoencoder
 from lilas.models.losses import LOSSES, similarity
+from lilas.records.histories import write_history
 from lilas.records.provenance import making, provenance
 from lilas.records.weights import write_weights
 from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
-from lilas.training.loop import Outcome, fit, write_history
+from lilas.training.loop import Outcome, fit
 
 
 def main() -> None:

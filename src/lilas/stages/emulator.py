@@ -10,11 +10,12 @@ from lilas.files import digest
 from lilas.models.build import build_emulator
 from lilas.models.latents import open_latents
 from lilas.models.masks import draw_masks
+from lilas.records.histories import write_history
 from lilas.records.provenance import making, provenance
 from lilas.records.weights import write_weights
 from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
-from lilas.training.loop import fit, write_history
+from lilas.training.loop import fit
 
 
 def main() -> None:

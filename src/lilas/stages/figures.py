@@ -6,13 +6,15 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
+from lilas.records.histories import read_history
 from lilas.records.scores import read_curves, read_scores
 from lilas.records.stores import open_store
 from lilas.report import figures, panels, videos
 from lilas.report.curves import mean_curves, mean_metrics
+from lilas.report.looks import Looks, Run, looks
 from lilas.stages import add_paths, parser, run
 
-Runs = dict[figures.Run, xr.Dataset]
+Runs = dict[Run, xr.Dataset]
 
 
 def main() -> None:
@@ -30,8 +32,8 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
 
     means = mean_metrics(read_scores(path) for path in args.metrics)
-    looks = figures.looks(means)
-    drawn = _numbers(means, args.metrics, args.table, looks)
+    shown = looks(means)
+    drawn = _numbers(means, args.metrics, args.table, shown)
     if args.histories:
         curves = _training(args.histories, output.parent)
         figures.save(curves, output / "training", settings.dpi)
@@ -52,13 +54,13 @@ def main() -> None:
             fields = first["channel"].values if index == 0 else first["channel"].values[:1]
             name = f"{dataset}_{first['trajectory'].values[index]}"
             for field in fields:
-                picture = _panels(runs, looks, index, field, settings.lead_times)
+                picture = _panels(runs, shown, index, field, settings.lead_times)
                 figures.save(picture, output / f"rollout_{name}_{field}", settings.dpi)
-            videos.save(_video(runs, looks, index), output / f"video_{name}.gif")
+            videos.save(_video(runs, shown, index), output / f"video_{name}.gif")
 
 
 def _numbers(
-    means: pd.DataFrame, metrics: Sequence[Path], table: Path, looks: figures.Looks
+    means: pd.DataFrame, metrics: Sequence[Path], table: Path, looks: Looks
 ) -> Iterator[tuple[str, figures.plt.Figure]]:
     """Yields the figures of numbers by name; a dataset lacks those it has no numbers for."""
     curves = mean_curves(read_curves(path) for path in metrics)
@@ -79,12 +81,12 @@ def _numbers(
 def _training(histories: Sequence[Path], root: Path) -> figures.plt.Figure:
     """Draws the losses of trainings, named as their folders in the study's."""
     names = [str(path.parent.relative_to(root)) for path in histories]
-    entries = [pd.read_json(path, lines=True) for path in histories]
+    entries = map(read_history, histories)
     return figures.training_curves(dict(zip(names, entries, strict=True)))
 
 
 def _panels(
-    runs: Runs, looks: figures.Looks, index: int, field: str, wanted: list[int] | None
+    runs: Runs, looks: Looks, index: int, field: str, wanted: list[int] | None
 ) -> figures.plt.Figure:
     """Draws the truth, the reconstructions, and each emulator with the first of its samplers."""
     after = [lead for lead in panels.common_lead_times(runs.values()) if lead > 0]
@@ -104,7 +106,7 @@ def _panels(
     )
 
 
-def _video(runs: Runs, looks: figures.Looks, index: int) -> list[videos.Image.Image]:
+def _video(runs: Runs, looks: Looks, index: int) -> list[videos.Image.Image]:
     """Draws the truth and, of each method, the study's first run; the first field."""
     first, *_ = runs.values()
     field = first["channel"].values[0]

@@ -303,9 +303,3 @@ def _precision(name: str, device: torch.device) -> contextlib.AbstractContextMan
         return torch.autocast(device.type, dtype=torch.bfloat16)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
     return contextlib.nullcontext()
-
-
-def write_history(path: Path, history: list[Entry]) -> None:
-    """Writes one JSON line per logged step: step, loss, learning_rate, gradient_norm, skipped."""
-    with atomic(path) as part:
-        part.write_text("".join(json.dumps(entry) + "\n" for entry in history))

@@ -1,0 +1,25 @@
+"""What people are shown of much: evenly spaced places of many, and texts in columns."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+
+def spaced(count: int, most: int) -> np.ndarray:
+    """Returns at most so many places of `count`, evenly spaced, the first and last among them.
+
+    They ascend, (place,); one place alone is the first.
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
+    """Returns a line per row, its texts in columns: those of `left` to the left, others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            text.ljust(width) if i in left else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,52 @@
+"""Histories of trainings: one JSON object a line, of each logged step.
+
+An entry has step, loss (null where every step was skipped), learning_rate, gradient_norm, skipped
+(steps so far whose gradients were not finite) and, where it was validated, valid_loss.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from lilas.errors import broken
+from lilas.files import atomic
+
+NEEDED = ("step", "loss", "skipped")
+
+Entry = Mapping[str, float | None]
+
+
+def write_history(path: Path, history: Iterable[Entry]) -> None:
+    """Writes the entries of a training."""
+    with atomic(path) as part:
+        part.write_text("".join(json.dumps(entry) + "\n" for entry in history))
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Returns the entries of a training, as `tabulate` does.
+
+    Raises:
+        LilasError: a line is not JSON, or no entry.
+    """
+    entries = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            action = "Delete it and run the training again."
+            raise broken(path, f"JSON in line {number}", f"{error}", action) from None
+        if not isinstance(entry, dict) or not entry.keys() >= set(NEEDED):
+            expected = f"step, loss and skipped in line {number}"
+            action = "Give the path of one that LILAS wrote."
+            raise broken(path, expected, line[:60], action)
+        entries.append(entry)
+    return tabulate(entries)
+
+
+def tabulate(history: Iterable[Entry]) -> pd.DataFrame:
+    """Returns entries as a table, a row each; valid_loss is empty where nothing was validated."""
+    entries = [{"valid_loss": None} | entry for entry in history]
+    columns = None if entries else ["valid_loss", *NEEDED]
+    return pd.DataFrame(entries, columns=columns).infer_objects()
