@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lilas import plugins
 from lilas.data.registry import well_urls
 from lilas.errors import LilasError, broken
 from lilas.official.released import Released, autoencoder_of, find_released, released
@@ -127,6 +128,19 @@ def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
                 study.check_names(name, list(first.dimensions), list(first.parameters))
             except ValueError as error:
                 raise LilasError(str(error)) from None
+
+
+def check_metrics() -> None:
+    """Checks the metrics of plug-ins, which no study names.
+
+    Raises:
+        LilasError: as `lilas.plugins.check`.
+    """
+    if plugins.points("lilas.metrics"):
+        # Torch takes seconds to import; without such plug-ins a plan does not wait for it.
+        import lilas.evaluation.metrics  # noqa: F401
+
+        plugins.check()
 
 
 def _on_disk(source: Folder, split: str) -> list[str]:

@@ -21,6 +21,7 @@ try:
     FILES = {name: plan.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
     plan.check_on_disk(STUDY, FILES)
     plan.check_official(STUDY, CONFIG)
+    plan.check_metrics()
     ROLLOUTS = paths.rollouts(STUDY)
     for folder in (CONFIG.data, ROOT):
         check_writable(folder)

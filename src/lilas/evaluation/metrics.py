@@ -19,11 +19,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lilas import plugins
 from lilas.errors import LilasError
 from lilas.evaluation import spectra
 from lilas.evaluation.comparison import Comparison
 from lilas.evaluation.distances import pooled, quantile_distance, sliced_emd
 from lilas.evaluation.ensembles import Ensemble
+from lilas.evaluation.metric import Metric
 from lilas.evaluation.spectra import BANDS, EPS_POWER
 
 EPS_VARIANCE, EPS_RATIO, EPS_TOTAL = 1e-6, 1e-3, 1e-6
@@ -33,30 +35,6 @@ EPS_VARIANCE, EPS_RATIO, EPS_TOTAL = 1e-6, 1e-3, 1e-6
 
 
 # --- Metrics ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One score.
-
-    Attributes:
-        name: Its name in tables and files.
-        function: Returns the score (*leading), or None where it is undefined; of `METRICS`, from
-            a `Comparison`.
-        formula: What it computes, in LaTeX: truth u, members v_k, K members, <·> over space.
-        units: `1`, `field` for the field's unit, or `steps` of the solver.
-        orientation: Which values are better: `lower`, `higher`, the closer to `one`, or `none`.
-        reference: Where it comes from.
-        fields: The only fields that it is defined for; None is all.
-    """
-
-    name: str
-    function: Callable[..., Tensor | None]
-    formula: str
-    units: Literal["1", "field", "steps"]
-    orientation: Literal["lower", "higher", "one", "none"]
-    reference: str
-    fields: tuple[str, ...] | None = None
 
 
 def evaluate(
@@ -345,6 +323,13 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+
+
+for _name, _metric in plugins.found("lilas.metrics", tuple(METRICS)).items():
+    if isinstance(_metric, Metric) and _metric.name == _name:
+        METRICS[_name] = _metric
+    else:
+        plugins.problem("lilas.metrics", _name, f"it is no Metric of the name {_name!r}")
 
 
 # --- Curves -----------------------------------------------------------------------------------

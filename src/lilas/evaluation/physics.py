@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lilas.data.well import BOUNDARIES, WellFile
 from lilas.errors import LilasError
-from lilas.evaluation.metrics import METRICS, Metric
+from lilas.evaluation.metric import Metric
+from lilas.evaluation.metrics import METRICS
 
 # Fields that nature keeps above zero.
 POSITIVE = ("density", "pressure", "temperature", "energy")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lilas.errors import LilasError, broken
 from lilas.files import read_json, sha256
-from lilas.records.provenance import code_fingerprint, differences
+from lilas.records.provenance import current_code, differences
 from lilas.records.scores import read_scores, scores_record
 from lilas.records.stores import open_store
 from lilas.records.weights import read_record
@@ -215,7 +215,7 @@ def _record(
 ) -> None:
     """Adds what a record says: the code, then the inputs, each followed down its own record."""
     indent = "  " * depth
-    same = record["code"] == code_fingerprint(record["stage"])
+    same = record["code"] == current_code(record)
     found.lines.append(
         f"{indent}stage {record['stage']} version {record['version']}, code {record['code'][:12]} "
         f"({'as here' if same else 'other than here'})"

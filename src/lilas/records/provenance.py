@@ -3,14 +3,16 @@
 import ast
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lilas
 from lilas.files import sha256
+from lilas.plugins import points
 
 PACKAGE = Path(lilas.__file__).parent
 # Raised by hand when a change of code changes a stage's results, so that the workflow makes them
@@ -35,6 +37,7 @@ VERSIONS = {
 METRICS = (
     "lilas.evaluation.distances",
     "lilas.evaluation.ensembles",
+    "lilas.evaluation.metric",
     "lilas.evaluation.metrics",
     "lilas.evaluation.physics",
     "lilas.evaluation.spectra",
@@ -44,7 +47,10 @@ LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")
 
 
 def provenance(
-    stage: str, config: dict[str, Any], inputs: dict[str, str | Path | list[Path]]
+    stage: str,
+    config: dict[str, Any],
+    inputs: dict[str, str | Path | list[Path]],
+    implementations: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns what an artifact records of its making.
 
@@ -53,6 +59,7 @@ def provenance(
         config: The stage's slice of the configuration.
         inputs: Named inputs. A single file is recorded by path and SHA-256; a list of data files
             by path, size and time, since hashing terabytes would cost more than it tells.
+        implementations: What the stage computes with beyond its own imports, "module:attribute".
     """
     return {
         "stage": stage,
@@ -64,7 +71,8 @@ def provenance(
             else {"path": str(value), "sha256": sha256(value)}
             for name, value in inputs.items()
         },
-        "code": code_fingerprint(stage),
+        "implementations": list(implementations),
+        "code": code_fingerprint(stage, tuple(implementations)),
         "versions": {"lilas": lilas.__version__} | {name: version(name) for name in LIBRARIES},
     }
 
@@ -94,28 +102,40 @@ def differences(record: dict[str, Any]) -> list[str]:
                 found.append(f"{name}: {path} has changed since")
             elif "bytes" in item and _data_file(path) != item:
                 found.append(f"{name}: {path} has another size or time now")
-    if record["code"] != code_fingerprint(record["stage"]):
+    if record["code"] != current_code(record):
         found.append(f"code: the code of stage {record['stage']!r} differs from the one used")
     return found
 
 
+def current_code(record: dict[str, Any]) -> str:
+    """Returns the fingerprint that the code behind a record has now."""
+    return code_fingerprint(record["stage"], tuple(record["implementations"]))
+
+
 @cache
-def code_fingerprint(stage: str) -> str:
+def code_fingerprint(stage: str, implementations: tuple[str, ...] = ()) -> str:
     """Returns a hash of the code behind a stage, blind to comments, docstrings and layout.
 
-    It covers the stage's module and every module of the package that it imports, directly or
-    through another, and is blind to which of them a definition lies in.
+    It covers the stage's module, those of the implementations, and every module of their packages
+    that these import, directly or through another; it is blind to which of them a definition lies
+    in.
     """
-    return _fingerprint(sorted(_reachable(f"lilas.stages.{stage}")))
+    modules = _reachable(f"lilas.stages.{stage}")
+    for implementation in implementations:
+        modules |= _reachable(implementation.partition(":")[0])
+    return _fingerprint(sorted(modules))
 
 
 def metrics_fingerprint() -> str:
-    """Returns a hash of the code of the metrics themselves, blind as `code_fingerprint`.
+    """Returns a hash of the code of the metrics, plug-ins' too, blind as `code_fingerprint`.
 
     The workflow evaluates again when it changes: what a number means must not differ by the day
     it was made, and nothing is sampled or trained for it.
     """
-    return _fingerprint(METRICS)
+    modules = set(METRICS)
+    for point in points("lilas.metrics"):
+        modules |= _reachable(point.module, {point.module.split(".")[0]})
+    return _fingerprint(sorted(modules))
 
 
 def _fingerprint(modules: Sequence[str]) -> str:
@@ -128,23 +148,42 @@ def _fingerprint(modules: Sequence[str]) -> str:
 
 
 def _file(module: str) -> Path:
-    path = PACKAGE.joinpath(*module.split(".")[1:])
+    package, *rest = module.split(".")
+    if package != PACKAGE.name:
+        # Found, not imported: a plug-in's code may need what a plan has no time for.
+        spec = find_spec(package)
+        if spec is None or not spec.origin:
+            return Path(package)
+        origin = Path(spec.origin)
+        path = origin.parent.joinpath(*rest) if origin.stem == "__init__" else origin
+    else:
+        path = PACKAGE.joinpath(*rest)
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _reachable(module: str) -> set[str]:
+def _reachable(module: str, packages: Collection[str] | None = None) -> set[str]:
+    """Returns the modules that a module imports, itself among them, of some packages.
+
+    Args:
+        module: Where to begin.
+        packages: Those to follow imports into; None is LILAS and the module's own.
+    """
+    packages = packages or {PACKAGE.name, module.split(".")[0]}
     found: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found or not _file(name).is_file():
+        if name in found or name.split(".")[0] not in packages or not _file(name).is_file():
             continue
         found.add(name)
         for node in ast.walk(ast.parse(_file(name).read_text())):
             if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names if alias.name.startswith("lilas")]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lilas"):
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                # A relative import lies in the module's own package.
+                base = name.rsplit(".", node.level)[0] if node.level else ""
+                source = ".".join(filter(None, [base, node.module]))
+                waiting += [source, *(f"{source}.{alias.name}" for alias in node.names)]
     return found
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lilas.report.claims import NEAR_ONE
-from lilas.report.summary import BASELINES
+from lilas.report.summary import BASELINES, EMULATORS
+from lilas.study.methods import DIFFUSION, METHODS
 
 SIGNIFICANT = 0.05
 
@@ -58,11 +59,12 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
         (differences["relative_to"] == "truth") & (differences["metric"] == "vrmse")
     ]
     # Pixel space has an autoencoder too: the identity, of compression 1.
-    latent = vrmse[(vrmse["method"] == "diffusion") & (vrmse["compression"] > 1)]
+    latent = vrmse[(vrmse["method"] == DIFFUSION) & (vrmse["compression"] > 1)]
     if latent.empty:
         return Answer(name, "Not tested.", "No latent diffusion emulator was evaluated.", [])
     baselines: dict[str, list[str]] = {"works": [], "ahead": [], "fails": []}
-    solver: dict[str, list[str]] = {}
+    rivals = [name for name in EMULATORS if name != DIFFUSION]
+    fares: dict[str, dict[str, list[str]]] = {name: {} for name in rivals}
     ensemble: dict[str, list[str]] = {}
     lines = []
     for horizon, rows in latent.groupby("horizon", sort=False):
@@ -72,11 +74,12 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
         works = all(contest.better and contest.clear for contest in contests)
         ahead = all(contest.better for contest in contests)
         baselines["works" if works else "ahead" if ahead else "fails"].append(horizon)
-        if "solver" in others.index:
-            solvers = others.loc[["solver"]]
-            contest = _contest(best, solvers.iloc[solvers["value"].argmin()], differences)
-            contests.append(contest)
-            solver.setdefault(contest.word, []).append(horizon)
+        for name in rivals:
+            if name in others.index:
+                runs = others.loc[[name]]
+                contest = _contest(best, runs.iloc[runs["value"].argmin()], differences)
+                contests.append(contest)
+                fares[name].setdefault(contest.word, []).append(horizon)
         text = f"Lead times {horizon}: {best['run']} has VRMSE {estimate(best)}; "
         text += "; ".join(f"{contest.word} {contest.other}" for contest in contests)
         for _, cell in ratio[
@@ -87,13 +90,17 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
         lines.append(text)
     word, sentence = _summary(baselines)
     for start, end, found in (
-        ("It is", " the best neural solver", solver),
+        *(("It is", f" the best {_called(name)}", found) for name, found in fares.items()),
         ("Its ensemble is", "", ensemble),
     ):
         if found:
             parts = [f"{what}{end} {_at(horizons, lines)}" for what, horizons in found.items()]
             sentence += f" {start} {', '.join(parts)}."
     return Answer(name, word, sentence, lines)
+
+
+def _called(method: str) -> str:
+    return METHODS[method].published.replace("_", " ") or method
 
 
 def estimate(cell: pd.Series) -> str:

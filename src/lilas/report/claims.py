@@ -36,7 +36,9 @@ from lilas.report.paired import (
     _table,
     _together,
 )
+from lilas.report.summary import EMULATORS
 from lilas.study.entries import AutoencoderEntry
+from lilas.study.methods import DIFFUSION, SOLVER
 from lilas.study.paths import split_run_name
 from lilas.study.study import Study
 
@@ -89,7 +91,7 @@ def robustness(results: Results) -> Verdict:
     1 and larger than it, by intervals too.
     """
     latent = _emulation(results, "vrmse", pixel=False)
-    parts, solver, ranges = [], [], []
+    parts, others, ranges = [], [], []
     for (dataset, method), rows in latent.groupby(["dataset", "method"]):
         found = sorted(rows["compression"].unique())
         if len(found) < 2:
@@ -97,14 +99,14 @@ def robustness(results: Results) -> Verdict:
         ends = [rows[rows["compression"] == value] for value in (found[0], found[-1])]
         ends = _alike(ends, ["entry", "sampler"], ["sampler"])
         part = _robust(results, f"{dataset}, {method}", ends, found)
-        if method == "diffusion":
+        if method == DIFFUSION:
             parts.append(part)
             ranges.append(f"{dataset} {found[0]:g} to {found[-1]:g}")
         else:
-            solver += part.evidence
+            others += part.evidence
     text = f"Only these compressions were run: {', '.join(ranges)}." if ranges else ""
     missing = "No latent diffusion at two compressions."
-    return _conclude(1, parts, missing, more=solver, note=text)
+    return _conclude(1, parts, missing, more=others, note=text)
 
 
 def _robust(results: Results, name: str, ends: list[pd.DataFrame], found: list[float]) -> _Part:
@@ -195,13 +197,13 @@ def diffusion_or_solver(results: Results) -> Verdict:
     for metric in ("vrmse", *(f"power_spectrum_{band}" for band in INNER_BANDS)):
         rows = _emulation(results, metric, pixel=False)
         for (dataset, compression), here in rows.groupby(["dataset", "compression"]):
-            sides = [here[here["method"] == method] for method in ("diffusion", "solver")]
+            sides = [here[here["method"] == method] for method in (DIFFUSION, SOLVER)]
             if all(len(side) for side in sides):
                 name = f"{dataset}, compression {compression:g}, {metric}"
                 parts.append(_below(name, *_alike(sides, ["context"])))
     compared = bool(parts)
     ratio = _emulation(results, "spread_skill", pixel=False)
-    for dataset, rows in ratio[ratio["method"] == "diffusion"].groupby("dataset"):
+    for dataset, rows in ratio[ratio["method"] == DIFFUSION].groupby("dataset"):
         parts += _calibration(dataset, rows)
     if not compared:
         missing = "No diffusion model and solver at equal compression."
@@ -375,7 +377,7 @@ def _seconds_per_state(
     diffusion = np.array(
         [
             results.study.resolve("emulators", split_run_name(run[1])[0], dataset).model.method
-            == "diffusion"
+            == DIFFUSION
             for run in wide.index
         ],
         bool,
@@ -404,7 +406,7 @@ def context(results: Results) -> Verdict:
     claim itself is not tested without guidance.
     """
     rows = _runs(results, "vrmse")
-    rows = rows[rows["method"].isin(["diffusion", "solver"])]
+    rows = rows[rows["method"].isin(EMULATORS)]
     parts = []
     for (dataset, autoencoder, emulator), runs in rows.groupby(
         ["dataset", "autoencoder", "emulator"]

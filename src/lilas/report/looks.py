@@ -14,13 +14,14 @@ from matplotlib import colors
 
 from lilas.errors import LilasError
 from lilas.report.summary import label_runs
+from lilas.study.methods import METHODS
 
 # Okabe and Ito's colours, told apart by colour-blind readers, and two that go with them.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#882255"]
 FIXED = {"truth": "#000000", "persistence": "#444444", "climatology": "#999999"}
 # More models than colours take darker, then lighter ones.
 SHADES = [(0.0, "white"), (0.45, "black"), (0.5, "white")]
-METHODS: dict[str, tuple[Any, str]] = {
+STYLES: dict[str, tuple[Any, str]] = {
     "truth": ("-", ""),
     "diffusion": ("-", "o"),
     "solver": ((0, (6, 1.5, 1.5, 1.5)), "s"),
@@ -28,6 +29,12 @@ METHODS: dict[str, tuple[Any, str]] = {
     "persistence": ((0, (3.5, 2)), "x"),
     "climatology": ((0, (1.5, 1.5)), "+"),
 }
+# Other methods take these in turn.
+SPARE: list[tuple[Any, str]] = [
+    ((0, (8, 1.5)), "D"),
+    ((0, (4, 1, 1, 1, 1, 1)), "v"),
+    ((0, (2, 1)), "P"),
+]
 FILLS = ["full", "none", "left", "right", "top", "bottom"]
 # A field whose smaller side of 0 is less than this part of the larger has one sign.
 ONE_SIGN = 0.1
@@ -96,6 +103,8 @@ def looks(runs: pd.DataFrame) -> Looks:
     if unknown := sorted(set(runs["method"]) - set(METHODS)):
         raise LilasError(f"figures: method {unknown[0]!r}; allowed: {', '.join(METHODS)}")
     order = runs["method"].map(list(METHODS).index)
+    others = [name for name in METHODS if name not in STYLES]
+    styles = STYLES | {name: SPARE[i % len(SPARE)] for i, name in enumerate(others)}
     order_by = ["order", "compression", *names]
     runs = runs.assign(order=order).sort_values(order_by, ignore_index=True)
     models = label_runs(runs.assign(sampler=""))
@@ -104,7 +113,7 @@ def looks(runs: pd.DataFrame) -> Looks:
     columns = (runs.itertuples(index=False), label_runs(runs), models, samplers)
     return {
         (run.autoencoder, run.emulator, run.sampler): Look(
-            label, palette[model], *METHODS[run.method], FILLS[sampler % len(FILLS)]
+            label, palette[model], *styles[run.method], FILLS[sampler % len(FILLS)]
         )
         for run, label, model, sampler in zip(*columns, strict=True)
     }

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import percentile_interval, resamples
+from lilas.report.summary import EMULATORS
 from lilas.study.paths import split_run_name
 from lilas.study.study import Study
 
@@ -91,7 +92,7 @@ def _runs(results: Results, metric: str) -> pd.DataFrame:
 def _emulation(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame:
     """Returns a metric's rows of emulators, in pixel space or in latent space."""
     rows = _runs(results, metric)
-    rows = rows[rows["method"].isin(["diffusion", "solver"])]
+    rows = rows[rows["method"].isin(EMULATORS)]
     runs = rows[["dataset", "autoencoder"]].drop_duplicates().itertuples(index=False)
     here = {run: _pixel(results.study, *run) for run in map(tuple, runs)}
     keys = zip(rows["dataset"], rows["autoencoder"], strict=True)

@@ -19,15 +19,10 @@ from lilas.evaluation.uncertainty import LEVEL, RESAMPLES
 from lilas.report.summary import BASELINES, EMULATORS, Matrix, matrices
 from lilas.report.tables import cell
 from lilas.report.typeset import Cell, Row, Table
+from lilas.study.methods import METHODS, named
 
-# Ours and the paper's; a row of a table for each, in this order.
-METHODS = {
-    "persistence": "",
-    "climatology": "",
-    "reconstruction": "autoencoder",
-    "diffusion": "diffusion",
-    "solver": "neural_solver",
-}
+# What the paper's tables have rows of, in this order.
+ROWS = named("baseline", "bound", "emulator")
 
 # The paper's names of its horizons, and what they hold in the official code 1.1.0: lead times from
 # the first to below the second ([1, 20), [20, 60), ...), and the last goes on to the rollout's end,
@@ -130,7 +125,7 @@ def read_published(layout: Layout) -> dict[tuple[str, str, int, str, str], float
         key = (line["dataset"], line["method"], line[row], line.get("band", ""), line["horizon"])
         known = (
             line["horizon"] in HORIZONS.get(line["dataset"], {})
-            and line["method"] in METHODS.values()
+            and line["method"] in {METHODS[name].published for name in ROWS}
             and key[3] in layout.metrics
         )
         if not known or key in found or not 0 <= line[layout.column] < np.inf:
@@ -200,7 +195,7 @@ def _chosen(layout: Layout, matrix: Matrix) -> Matrix:
     """Returns the cells that a table is made of, with the columns that its rows go by."""
     cells = matrix.cells
     bands = {metric: band for band, metric in layout.metrics.items()}
-    keep = cells["metric"].isin(bands) & cells["method"].isin(METHODS)
+    keep = cells["metric"].isin(bands) & cells["method"].isin(ROWS)
     keep &= cells["relative_to"] == "truth"
     if layout.field:
         velocities = sorted(name for name in cells["field"].unique() if re.match("velocity_", name))
@@ -246,7 +241,7 @@ def _table(layout: Layout, chosen: Matrix, source: str, paper: str | None) -> Ta
         heads.append("compressions")
     elif (rows.groupby(kind)["model"].nunique() > 1).any():
         heads.append("model")
-    places = {name: i for i, name in enumerate([*layout.metrics, *METHODS])}
+    places = {name: i for i, name in enumerate([*layout.metrics, *ROWS])}
     rows = rows.sort_values(
         kind, kind="stable", key=lambda x: x.map(places) if x.name in ("band", "method") else x
     )
@@ -266,7 +261,7 @@ def _table(layout: Layout, chosen: Matrix, source: str, paper: str | None) -> Ta
 
 def _published(layout: Layout, paper: str, line: dict[str, Any]) -> dict[str, float]:
     """Returns the paper's number of a cell, under the name that it is shown by, if it has one."""
-    method = METHODS[line["method"]]
+    method = METHODS[line["method"]].published
     horizon = published_horizon(paper, line["horizon"])
     if layout.contexts:
         rates = {key[2] for key in read_published(LAYOUTS[0]) if key[:2] == (paper, method)}

@@ -24,8 +24,9 @@ from lilas.files import read_json
 from lilas.records.provenance import LIBRARIES, VERSIONS
 from lilas.records.scores import scores_record
 from lilas.report.answer import answer, estimate
-from lilas.report.looks import METHODS, looks
+from lilas.report.looks import looks
 from lilas.report.viewer import Viewer, embed
+from lilas.study.methods import METHODS
 
 PAGE = Path(__file__).with_name("page")
 # Bytes of base64. With 5 MB of Plotly and the text, the page stays under 25 MB.

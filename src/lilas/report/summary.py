@@ -12,15 +12,10 @@ from lilas.evaluation.physics import SCORES
 from lilas.evaluation.spectra import INNER_BANDS
 from lilas.evaluation.uncertainty import bootstrap_interval, sign_flip_test
 from lilas.records.scores import KEYS
+from lilas.study.methods import named
 
-EMULATORS = ("diffusion", "solver")
-
-
-BASELINES = ("persistence", "climatology")
-
-
-# Bounds on what an emulator can reach, not contenders.
-BOUNDS = ("reconstruction", "truth")
+# Bounds on what an emulator can reach are no contenders.
+EMULATORS, BASELINES, BOUNDS = named("emulator"), named("baseline"), named("bound", "truth")
 
 
 # What two emulators are compared by; every metric would be thousands of rows.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lilas import plugins
 from lilas.errors import LilasError
 from lilas.study.tasks import Task
 
@@ -64,6 +65,7 @@ def add_training(to: argparse.ArgumentParser, **inputs: str) -> None:
 def run(main: Callable[[], None]) -> None:
     """Runs a stage; a broken contract or a full disk ends it with one clear line."""
     try:
+        plugins.check()
         main()
     except LilasError as error:
         sys.exit(f"error: {error}")

@@ -20,14 +20,14 @@ class Method:
         role: `truth`, `emulator`, `bound` or `baseline`.
         predicts: Of emulators, what samplers must fit: `denoiser` or `state`.
         probabilistic: Whether its ensembles have more than one member.
-        published: The paper's word for it; None where the paper's tables have no such row.
+        published: The paper's word for it; empty where the paper has none.
     """
 
     name: str
     role: Literal["truth", "emulator", "bound", "baseline"]
     predicts: str = ""
     probabilistic: bool = False
-    published: str | None = None
+    published: str = ""
 
 
 # In the order of legends and tables.
@@ -41,15 +41,22 @@ METHODS: dict[str, Method] = {
                 "emulator",
                 settings.predicts,
                 settings.probabilistic,
-                settings.published or None,
+                settings.published,
             )
             for settings in EMULATORS
         ),
         Method("reconstruction", "bound", published="autoencoder"),
-        Method("persistence", "baseline", published=""),
-        Method("climatology", "baseline", published=""),
+        Method("persistence", "baseline"),
+        Method("climatology", "baseline"),
     )
 }
+
+
+# The two that the paper compares.
+DIFFUSION, SOLVER = (
+    next(name for name, method in METHODS.items() if method.published == word)
+    for word in ("diffusion", "neural_solver")
+)
 
 
 def named(*roles: str) -> tuple[str, ...]:
