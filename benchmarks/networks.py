@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lilas.devices import select_device
-from lilas.models.objectives import Backbone
+from lilas.models.methods import Backbone
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.vit import Transformer
 

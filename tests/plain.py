@@ -197,7 +197,7 @@ class PlainTransformer(nn.Module):
 
 
 class PlainBackbone(nn.Module):
-    """A transformer with the embeddings of `lilas.models.objectives.Backbone`."""
+    """A transformer with the embeddings of `lilas.models.methods.Backbone`."""
 
     def __init__(
         self, state_channels: int, label_features: int, space: int, noisy: bool, **options

@@ -12,7 +12,7 @@ from lilas.models.losses import LOSSES, similarity
 from lilas.nn.dcae import Down, Up
 from lilas.nn.layers import depth_to_space, space_to_depth
 from lilas.official.parity import relative_error
-from lilas.study import models as entries
+from lilas.study.autoencoders import ViTSettings
 
 
 def test_paper_size():
@@ -129,9 +129,7 @@ def test_losses_and_their_gradients_in_closed_form():
 
 def test_a_study_can_ask_for_transformers():
     network = {"channels": 16, "blocks": 2, "heads": 2}
-    entry = entries.Autoencoder(
-        architecture="vit", latent_channels=4, patch_size=4, transformer=network
-    )
+    entry = ViTSettings(architecture="vit", latent_channels=4, patch_size=4, transformer=network)
     torch.manual_seed(0)
     model = make_autoencoder(entry, 3, ("x", "y")).eval()
     x = torch.randn(2, 3, 8, 16)

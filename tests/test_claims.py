@@ -24,7 +24,8 @@ from lilas.records.weights import write_weights
 from lilas.report.claims import CLAIMS, check, write_claims
 from lilas.report.costs import COSTS, costs, validation_losses
 from lilas.report.paired import NOT_SUPPORTED, NOT_TESTED, SUPPORTED, Results, Verdict, _estimate
-from lilas.study.study import Study, read_study
+from lilas.study.read import read_study
+from lilas.study.study import Study
 
 MINIATURE = Path(__file__).parent / "data" / "miniature.yaml"
 HORIZONS = ("1-9", "10-19")

@@ -1,4 +1,4 @@
-"""Schedules, denoiser and objectives: closed forms, and what must hold of any."""
+"""Schedules, denoiser and methods: closed forms, and what must hold of any."""
 
 import math
 from types import SimpleNamespace
@@ -9,12 +9,13 @@ from azula.noise import Schedule
 from pydantic import ValidationError
 from scipy import stats
 
-from lilas.models.build import make_objective
+from lilas.models.build import make_emulator
 from lilas.models.diffusion import PRIORS, Denoiser, make_schedule
-from lilas.models.rollout import rollout
+from lilas.models.rollout import Window, rollout
 from lilas.nn.vit import rotary_angles, sum_over_grid
 from lilas.official.parity import relative_error
-from lilas.study import models as entries
+from lilas.study.emulators import NoiseSettings
+from lilas.study.entries import SamplerEntry, emulator_settings
 
 
 @pytest.mark.parametrize("crop", [None, 3, 4, 5])
@@ -22,8 +23,8 @@ from lilas.study import models as entries
 def test_rollouts_count_on(context, overlap, crop):
     """Of an emulator that adds one per state, whatever is kept of a window and given on."""
 
-    def count(known, mask):
-        given = mask[0].sum()
+    def count(window):
+        known, given = window.known, window.mask[0].sum()
         later = known[:, :, given - 1 : given] + torch.arange(1, 6 - given).view(1, 1, -1, 1)
         return torch.cat([known[:, :, :given], later], dim=2)
 
@@ -33,15 +34,13 @@ def test_rollouts_count_on(context, overlap, crop):
 
 
 def entry(noisy: bool = True, **network):
-    objective = "diffusion" if noisy else "solver"
-    return entries.Emulator(
-        objective=objective, network=network, autoencoders=["any"], samplers=["any"]
-    )
+    method = "diffusion" if noisy else "solver"
+    return emulator_settings({"method": method, "network": network})
 
 
 def test_paper_size():
     with torch.device("meta"):
-        model = make_objective(entry(channels=1024, blocks=16, heads=8, embedding=256), 64, 6, 2)
+        model = make_emulator(entry(channels=1024, blocks=16, heads=8, embedding=256), 64, 6, 2)
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == 222.9
 
 
@@ -91,7 +90,7 @@ def test_rectified_flow_is_log_logit_up_to_scale():
 )
 def test_schedules_that_cannot_be_are_refused(values, message):
     with pytest.raises(ValidationError, match=message):
-        entries.Diffusion(**values)
+        NoiseSettings(**values)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +164,11 @@ def test_denoiser_depends_on_the_ratio_of_noise_to_signal_alone(alpha):
 
 def test_known_states_come_out_as_they_went_in():
     torch.manual_seed(0)
-    model = make_objective(entry(channels=16, blocks=1, heads=2, embedding=8), 2, 3, 1).eval()
+    model = make_emulator(entry(channels=16, blocks=1, heads=2, embedding=8), 2, 3, 1).eval()
     known = torch.randn(2, 2, 5, 4)
     mask = torch.tensor([[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)
-    sampler = SimpleNamespace(method="ab", steps=16, order=3)
-    window = model.stepper(torch.zeros(2, 3), sampler)(known, mask)
+    sampler = SamplerEntry(algorithm="ab", steps=16)
+    window = model.stepper(torch.zeros(2, 3), sampler)(Window(known, mask, 0))
     over = mask.view(2, 1, 5, 1).expand_as(known)
     assert torch.allclose(window[over], known[over], atol=1e-2)
 
@@ -177,7 +176,7 @@ def test_known_states_come_out_as_they_went_in():
 def emulator(noisy: bool = True, **changes):
     torch.manual_seed(0)
     options = {"channels": 16, "blocks": 2, "heads": 2, "embedding": 8, "dropout": 0.0} | changes
-    return make_objective(entry(noisy, **options), 2, 3, 2)
+    return make_emulator(entry(noisy, **options), 2, 3, 2)
 
 
 def batch(size: int = 2):
@@ -204,7 +203,7 @@ def test_a_rollout_leaves_training_as_it_was(noisy):
     x, label, mask = batch()
     before = gradients(emulator(noisy), x, label, mask)
     model = emulator(noisy)
-    model.stepper(label, SimpleNamespace(method="ab", steps=2, order=3))(x, mask)
+    model.stepper(label, SamplerEntry(algorithm="ab", steps=2))(Window(x, mask, 0))
     after = gradients(model, x, label, mask)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -230,7 +229,7 @@ def test_denoisers_may_differentiate_inside_a_step():
     x, label, _ = batch()
     model = emulator()
     model.backbone = Differentiated()
-    step = model.stepper(label, SimpleNamespace(method="eab", steps=64, order=3))
+    step = model.stepper(label, SamplerEntry(algorithm="eab", steps=64))
     torch.manual_seed(3)
     window = step(x, torch.zeros(2, 5, dtype=torch.bool))
     torch.manual_seed(3)
@@ -274,7 +273,7 @@ def test_compiles_without_graph_breaks(noisy):
 
 def test_the_same_seed_gives_the_same_window():
     x, label, mask = batch()
-    step = emulator().stepper(label, SimpleNamespace(method="ddpm", steps=4, order=3))
+    step = emulator().stepper(label, SamplerEntry(algorithm="ddpm", steps=4))
     windows = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)

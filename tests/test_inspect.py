@@ -42,9 +42,7 @@ AUTOENCODER = {
     "train": TRAIN,
 }
 EMULATOR = {
-    "objective": "solver",
-    "autoencoders": ["any"],
-    "samplers": ["any"],
+    "method": "solver",
     "network": {"channels": 8, "blocks": 1, "heads": 2, "embedding": 8},
     "window": 3,
     "train": TRAIN,

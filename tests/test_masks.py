@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from lilas.models.masks import draw_masks
-from lilas.study import models as entries
+from lilas.study.entries import emulator_settings
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,7 @@ def test_masks_forward_in_time_draw_one_number_each():
 
 TRAIN = {"steps": 1, "batch_size": 1, "optimizer": "adam", "learning_rate": 1.0}
 EMULATOR = {
-    "objective": "diffusion",
-    "autoencoders": ["a"],
-    "samplers": ["s"],
+    "method": "diffusion",
     "network": {"channels": 2, "blocks": 1, "heads": 1},
     "train": TRAIN | {"validate_every": 1},
 }
@@ -63,7 +61,7 @@ EMULATOR = {
 
 def test_masks_that_leave_nothing_unknown_are_refused():
     with pytest.raises(ValidationError, match=r"context_at_least 4 .* allowed: at most 3"):
-        entries.Emulator(**EMULATOR, window=4, context_at_least=4)
+        emulator_settings(EMULATOR | dict(window=4, context_at_least=4))
     with pytest.raises(ValidationError, match="context_forward"):
-        entries.Emulator(**EMULATOR, context_forward=1.1)
-    entries.Emulator(**EMULATOR, window=4, context_at_least=3, context_forward=0.66)
+        emulator_settings(EMULATOR | dict(context_forward=1.1))
+    emulator_settings(EMULATOR | dict(window=4, context_at_least=3, context_forward=0.66))

@@ -17,7 +17,7 @@ from lilas import cli
 from lilas.data.well import open_files
 from lilas.errors import LilasError
 from lilas.files import read_json, write_json
-from lilas.models.build import make_autoencoder, make_objective
+from lilas.models.build import make_autoencoder, make_emulator
 from lilas.models.losses import LOSSES
 from lilas.official import parity
 from lilas.official.adopt import check_emulation, check_latents, check_pixels, check_states
@@ -26,9 +26,10 @@ from lilas.official.models import load_run_autoencoder, load_run_emulator, save_
 from lilas.plan import check_official
 from lilas.records.provenance import provenance
 from lilas.records.weights import load_weights, write_weights
-from lilas.study import models as entries
 from lilas.study.datasets import States
-from lilas.study.study import read_config, read_study
+from lilas.study.emulators import OfficialEmulator
+from lilas.study.entries import autoencoder_settings, emulator_settings
+from lilas.study.read import read_config, read_study
 
 DATA = Path(__file__).parent / "data" / "lola_1.1.0"
 RUNS = sorted(path.parent for path in DATA.rglob("state.pth"))
@@ -154,10 +155,10 @@ MODELS: list[dict[str, Any]] = [
     {"architecture": "dcae", "latent_channels": 3, "channels": [8, 16], "blocks": [2, 1]}
     | {"norm": "group", "periodic": ["x", "y"], "ffn_factor": 2, "kernel_size": 5}
     | {"loss": "mae", "similarity_weight": 0.5},
-    {"objective": "diffusion", "network": TRANSFORMER, "diffusion": SCHEDULE},
-    {"objective": "solver", "network": TRANSFORMER | {"rope": False}},
-    {"objective": "diffusion", "network": UNET},
-    {"objective": "solver", "network": UNET | {"norm": "group", "periodic": False}},
+    {"method": "diffusion", "network": TRANSFORMER, "diffusion": SCHEDULE},
+    {"method": "solver", "network": TRANSFORMER | {"rope": False}},
+    {"method": "diffusion", "network": UNET},
+    {"method": "solver", "network": UNET | {"norm": "group", "periodic": False}},
 ]
 
 
@@ -168,13 +169,13 @@ def written(values: dict[str, Any], folder: Path, **task: Any) -> tuple[Path, An
     """Writes a model of ours where the pipeline would; returns its weights, entry and model."""
     torch.manual_seed(0)
     entry: Any
-    if "objective" in values:
+    if "method" in values:
         kind, path = "emulator", folder / "flow" / "c4-s0" / "solver-s0"
-        entry = entries.Emulator(**values, autoencoders=["any"], samplers=["any"])
-        model = make_objective(entry, 4, 6, 2).eval()
+        entry = emulator_settings(values)
+        model = make_emulator(entry, 4, 6, 2).eval()
     else:
         kind, path = "autoencoder", folder / "flow" / "c4-s0"
-        entry = entries.Autoencoder(**values)
+        entry = autoencoder_settings(values)
         model = make_autoencoder(entry, 4, ("x", "y")).eval()
     plain = {kind: entry.model_dump(mode="json", exclude_defaults=True)} | task
     weights = path / "weights.safetensors"
@@ -204,7 +205,7 @@ def test_models_of_ours_go_there_and_come_back(values, tmp_path, data):
 def test_a_pixel_space_emulator_of_ours_is_known_as_one(tmp_path):
     network = TRANSFORMER | {"patch_size": [4, 4]}
     written({"architecture": "identity"}, tmp_path)
-    solver = {"objective": "solver", "network": network}
+    solver = {"method": "solver", "network": network}
     weights, *_ = written(solver, tmp_path, stride=1)
     save_run(weights, tmp_path / "statistics.json", tmp_path / "saved")
     check_pixels(open_run(tmp_path / "saved"))
@@ -413,12 +414,12 @@ autoencoders:
 emulators:
   diffusion:
     official: {diffusion}
-    objective: diffusion
+    method: diffusion
     autoencoders: [f4c4]
     samplers: [ab16]
   solver:
     official: {solver}
-    objective: solver
+    method: solver
     autoencoders: [f4c4]
     samplers: [direct]
 samplers:
@@ -491,7 +492,7 @@ def test_the_record_names_the_run_and_its_hash(finished):
     assert record["official"]["run"] == "diffusion"
     assert set(record["inputs"]) == {"diffusion.zip", "test", "autoencoder"}
     assert len(record["inputs"]["diffusion.zip"]["sha256"]) == 64
-    assert entries.Emulator(**record["config"]["emulator"]) == entry
+    assert emulator_settings(record["config"]["emulator"]) == entry
 
 
 @pytest.mark.parametrize(
@@ -542,9 +543,8 @@ def changed(run: OfficialRun, section: str, **values: Any) -> OfficialRun:
     return OfficialRun(run.path, run.kind, described, run.state)
 
 
-def asked(objective: str, window: int = 5) -> entries.Emulator:
-    values = {"official": "any", "autoencoders": ["any"], "samplers": ["any"]}
-    return entries.Emulator(**values, objective=objective, window=window)
+def asked(method: str, window: int = 5) -> OfficialEmulator:
+    return OfficialEmulator(official="any", method=method, window=window)
 
 
 def test_what_fits_passes(data):
@@ -576,8 +576,8 @@ def test_labels_and_strides_that_differ_are_refused(data):
         check_emulation(run, data, LABEL, 4, asked("diffusion"))
 
 
-def test_objectives_and_windows_that_differ_are_refused(data):
-    with pytest.raises(LilasError, match="objective as trained: diffusion, found solver"):
+def test_methods_and_windows_that_differ_are_refused(data):
+    with pytest.raises(LilasError, match="method as trained: diffusion, found solver"):
         check_emulation(open_run(DM), data, LABEL, 1, asked("solver"))
     with pytest.raises(LilasError, match=r"window as trained: 5, found 9\. Set window to 5"):
         check_emulation(open_run(SM), data, LABEL, 1, asked("solver", window=9))

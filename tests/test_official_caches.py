@@ -22,7 +22,7 @@ from lilas.models.latents import open_latents
 from lilas.official.caches import export_latents, import_latents
 from lilas.records.provenance import provenance
 from lilas.records.weights import write_weights
-from lilas.study import models as entries
+from lilas.study.entries import autoencoder_settings
 from test_inspect import EMULATOR, TRAIN, stage, training
 
 DATA = Path(__file__).parent / "data" / "lola_1.1.0"
@@ -93,7 +93,7 @@ def write_model(path: Path, data: Path, statistics: Path, **replaced: Any) -> No
     """Writes an untrained autoencoder's weights."""
     entry = ENTRY | replaced
     torch.manual_seed(0)
-    model = build_autoencoder(entries.Autoencoder(**entry), open_files([data], STATES["fields"])[0])
+    model = build_autoencoder(autoencoder_settings(entry), open_files([data], STATES["fields"])[0])
     made = {"states": STATES, "autoencoder": entry}
     record = provenance("autoencoder", made, {"statistics": statistics})
     write_weights(path, model.state_dict(), record)

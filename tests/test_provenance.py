@@ -41,7 +41,7 @@ def test_a_stage_is_made_of_what_it_imports():
     modules = provenance._reachable("lilas.stages.rollout")
     assert {
         "lilas.models.rollout",
-        "lilas.models.objectives",
+        "lilas.models.methods",
         "lilas.nn.vit",
         "lilas.models.diffusion",
     } <= modules

@@ -11,7 +11,7 @@ from torch import nn
 from lilas.models.diffusion import Denoiser, Inpainting, make_schedule
 from lilas.models.sampling import make_sampler, start_noise
 from lilas.official.parity import relative_error
-from lilas.study.models import Sampler
+from lilas.study.entries import SamplerEntry
 
 
 class Exact(nn.Module):
@@ -261,5 +261,5 @@ def test_random_samplers_follow_the_conditional_distribution(method, steps):
 def test_crops_that_keep_no_new_state_are_refused():
     for given in ({"context": 3}, {"overlap": 3}):
         with pytest.raises(ValidationError, match=r"crop 3 keeps no new state .* at least 4"):
-            Sampler(method="ab", crop=3, **given)
-    assert Sampler(method="ab", crop=4, context=3).crop == 4
+            SamplerEntry(algorithm="ab", crop=3, **given)
+    assert SamplerEntry(algorithm="ab", crop=4, context=3).crop == 4

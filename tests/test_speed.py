@@ -8,19 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lilas.models.objectives import OBJECTIVES, Backbone
+from lilas.models.methods import Backbone, Diffusion
 from lilas.nn import vit
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.layers import Conv
 from lilas.nn.vit import Transformer
 from lilas.official.parity import relative_error
-from lilas.study import models as entries
 from plain import PlainBackbone, PlainDecoder, PlainEncoder, PlainTransformer
 
 TRANSFORMER = {"channels": 24, "blocks": 2, "heads": 2}
 AUTOENCODER = {"channels": (8, 16), "blocks": (1, 2)}
 ONCE = {"norm": "layer", "ffn_factor": 1, "dropout": 0.0, "checkpointing": False}
-SETTINGS = entries.Diffusion().model_dump()
 
 
 def drawn(network: nn.Module) -> nn.Module:
@@ -146,20 +144,20 @@ def test_steps_and_inference_compile_once_and_whole(which):
                         parameter.data += change
 
 
-def test_a_compiled_objective_is_the_objective():
+def test_a_compiled_method_is_the_method():
     """As the stage compiles it: the backbone alone, its loss around it."""
     x, label, mask = draw(2, 2, 3, 4, 6), draw(2, 3), torch.arange(3).expand(2, 3) < 1
     found = []
     for compiles in (False, True):
         torch.compiler.reset()
         network = drawn(backbone(2, 3, 2, True, **TRANSFORMER, embedding=8))
-        objective = OBJECTIVES["diffusion"](network, SETTINGS, "mse")
+        method = Diffusion(network)
         if compiles:
             network.compile(fullgraph=True, backend="aot_eager")
         torch.manual_seed(0)
-        loss = objective.loss(x, label, mask)
+        loss = method.loss(x, label, mask)
         loss.backward()
-        found.append([loss.detach(), *(p.grad for p in objective.parameters())])
+        found.append([loss.detach(), *(p.grad for p in method.parameters())])
     for a, b in zip(*found, strict=True):
         assert relative_error(a, b) < 1e-4
 

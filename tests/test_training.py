@@ -13,7 +13,7 @@ from lilas.data.windows import Windows
 from lilas.devices import select_device
 from lilas.errors import LilasError
 from lilas.files import locked
-from lilas.study.models import Train
+from lilas.study.training import Train
 from lilas.training import loop as training
 
 OPTIMIZERS = ["adam", "adamw", "soap", "psgd", "muon"]

@@ -16,6 +16,10 @@ from typing import Any
 from lilas.errors import LilasError, broken
 
 
+# Of results: raised when what they are called changes, so that no version continues another's.
+FORMAT = 2
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path` and renames it to `path` when the block succeeds.
@@ -114,15 +118,23 @@ def check_writable(folder: str | Path) -> None:
 
 
 def check_owner(root: str | Path, study: str | Path) -> None:
-    """Refuses a results folder that belongs to a study in another file.
+    """Refuses a results folder that belongs to a study in another file, or to another version.
 
     Raises:
-        LilasError: the folder was made by another study of the same name.
+        LilasError: the folder was made by another study of the same name, or by a version whose
+            results have other names in them.
     """
     marker = Path(root) / "study.json"
     if not marker.is_file():
         return
-    owner = read_json(marker, ("study",))["study"]
+    made = read_json(marker, ("study",))
+    if made.get("format") != FORMAT:
+        raise LilasError(
+            f"{root}: holds results of version 0.1.0, in which methods and samplers have other "
+            "names. Rename the folder, or set another `results` folder in config.yaml: results of "
+            "two versions never mix."
+        )
+    owner = made["study"]
     if owner != _from_results(root, study):
         raise LilasError(
             f"{root}: holds the results of the study in {Path(root) / owner}, not of {study}. "
@@ -133,7 +145,8 @@ def check_owner(root: str | Path, study: str | Path) -> None:
 
 def take_ownership(root: str | Path, study: str | Path) -> None:
     """Records in a results folder which study's file it belongs to."""
-    write_json(Path(root) / "study.json", {"study": _from_results(root, study)})
+    made = {"study": _from_results(root, study), "format": FORMAT}
+    write_json(Path(root) / "study.json", made)
 
 
 def _from_results(root: str | Path, study: str | Path) -> str:

@@ -51,6 +51,10 @@ class Entry(Model):
 
     gathered: ClassVar[str]
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return handler(schema) | {"gathered": cls.gathered}
+
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, value: Any) -> Any:
@@ -105,15 +109,9 @@ def choice(
         return default
 
     parts = [Annotated[model, Tag(name)] for name, model in tags.items()]
-    if not parts:
-        return type(None)
-    # A union of one is no union.
-    alternatives = parts if len(parts) > 1 else [*parts, Annotated[_Nothing, Tag("")]]
-    return Annotated[Union[tuple(alternatives)], Discriminator(find), Choice(keys, tags)]  # noqa: UP007
-
-
-class _Nothing(Model):
-    pass
+    if len(parts) < 2:
+        return parts[0] if parts else type(None)
+    return Annotated[Union[tuple(parts)], Discriminator(find), Choice(keys, tags)]  # noqa: UP007
 
 
 def extended(
@@ -238,7 +236,7 @@ def _parts(annotation: Any) -> list[Any]:
 
 def _models(annotation: Any) -> list[type[Model]]:
     parts = [part for part in _parts(annotation) if isinstance(part, type)]
-    return [part for part in parts if issubclass(part, Model) and part is not _Nothing]
+    return [part for part in parts if issubclass(part, Model)]
 
 
 def _marks(annotation: Any) -> list[Choice]:

@@ -478,7 +478,10 @@ ARTIFACTS = (
         (STUDY + "/study.json",),
         "JSON",
         "Keeps two studies of one name apart.",
-        (Variable("study", (), "string", "", "Path of the study's file."),),
+        (
+            Variable("study", (), "string", "", "Path of the study's file."),
+            Variable("format", (), "integer", "", "Of the results; others are refused."),
+        ),
     ),
 )
 

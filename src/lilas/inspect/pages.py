@@ -59,12 +59,16 @@ def configuration_page() -> str:
         lines += ["", f"## {name}", "", " ".join(schema["description"].split()), ""]
         lines += ["| key | value | default | |", "|---|---|---|---|"]
         required = schema.get("required", [])
-        for key, entry in schema["properties"].items():
+        properties = dict(schema["properties"])
+        gathered = properties.pop(schema.get("gathered"), None)
+        for key, entry in properties.items():
             # A discriminator's one value says all there is to say.
             text = entry.get("description", "") if "const" in entry else entry["description"]
             lines.append(
                 f"| `{key}` | {_values(entry)} | {_default(entry, key in required)} | {text} |"
             )
+        if gathered is not None:
+            lines += ["", f"Beside these stand the keys of {_values(gathered)}."]
     return "\n".join(lines) + "\n"
 
 

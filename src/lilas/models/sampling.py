@@ -21,10 +21,16 @@ SAMPLERS: dict[str, Any] = {
 }
 
 
-def make_sampler(settings: SamplingSettings, denoiser: Denoiser) -> sample.Sampler:
-    """Returns the sampler of some settings, from noise at t = 1 to data at t = 0."""
-    options = settings.model_dump(exclude={"algorithm"})
-    return SAMPLERS[settings.algorithm](denoiser, silent=True, **options)
+def make_sampler(method: str, denoiser: Denoiser, *, steps: int, order: int) -> sample.Sampler:
+    """Returns a sampler from noise at t = 1 to data at t = 0; `order` matters to ab and eab."""
+    options = {"order": order} if method in ("ab", "eab") else {}
+    return SAMPLERS[method](denoiser, steps=steps, silent=True, **options)
+
+
+def from_settings(settings: SamplingSettings, denoiser: Denoiser) -> sample.Sampler:
+    """Returns the sampler of some settings."""
+    order = getattr(settings, "order", 1)
+    return make_sampler(settings.algorithm, denoiser, steps=settings.steps, order=order)
 
 
 def start_noise(schedule: Any, like: Tensor) -> Tensor:

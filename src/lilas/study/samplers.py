@@ -26,7 +26,7 @@ class SamplingSettings(AlgorithmSettings):
 
     steps: Positive = Field(default=16, description="Steps from noise to data.")
 
-    implementation: ClassVar = "lilas.models.sampling:make_sampler"
+    implementation: ClassVar = "lilas.models.sampling:from_settings"
 
 
 class DDIMSettings(SamplingSettings):
