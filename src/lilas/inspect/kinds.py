@@ -22,8 +22,8 @@ import zarr
 from matplotlib.figure import Figure
 
 from lilas.data.preprocess import Preprocessing
-from lilas.data.states import Pixels
-from lilas.data.well import BOUNDARIES, SUFFIXES, WellFile, open_files, open_well, read_states
+from lilas.data.states import Pixels, read_states
+from lilas.data.well import BOUNDARIES, SUFFIXES, WellFile, open_files, open_well
 from lilas.display import spaced
 from lilas.errors import LilasError, broken
 from lilas.evaluation.physics import SCORES

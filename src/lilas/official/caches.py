@@ -23,7 +23,9 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from lilas.data.well import WellFile, label_names, open_files, open_hdf5
+from lilas.data.hdf5 import open_hdf5
+from lilas.data.states import label_names
+from lilas.data.well import WellFile, open_files
 from lilas.errors import LilasError, broken
 from lilas.files import atomic, sha256, writing
 from lilas.models.latents import VARIABLE, PixelLatents, coordinates, create_store, open_latents

@@ -22,8 +22,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from lilas.errors import LilasError
+from lilas.systems.chebyshev import Real, angles, differentiation, integration, truncation
 
-Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 WIDTH = 4.0
@@ -66,7 +66,7 @@ def coordinates(size: tuple[int, int]) -> tuple[Real, Real]:
             f"{size[1]}. Correct the size."
         )
     x = WIDTH * np.arange(size[0]) / size[0]
-    y = np.sin(_angles(size[1]) / 2) ** 2
+    y = np.sin(angles(size[1]) / 2) ** 2
     return x, y
 
 
@@ -110,9 +110,9 @@ class RayleighBenard:
 
         _, y = coordinates(self.size)
         self._spacing_y = np.gradient(y)
-        self._weights = _integration(size[1])
-        self._d_dy = _differentiation(size[1])
-        self._dealias = _truncation(size[1])
+        self._weights = integration(size[1])
+        self._d_dy = differentiation(size[1])
+        self._dealias = truncation(size[1])
         # Products of two fields of these wavenumbers alias only onto wavenumbers left out.
         self._wavenumber = 2 * np.pi / WIDTH * np.arange((size[0] - 1) // 3 + 1)
         self._ik = 1j * self._wavenumber[:, None, None]
@@ -376,43 +376,3 @@ def _apply(operator: Real, amplitudes: Complex) -> Complex:
     (wavenumber, y, trajectory)."""
     # Real and imaginary parts side by side: half the work of a complex product.
     return np.matmul(operator, amplitudes.view(np.float64)).view(np.complex128)
-
-
-def _angles(count: int) -> Real:
-    """Returns the angles of the Chebyshev nodes, from 0 (y = 0) to π (y = 1), shape (y,)."""
-    return np.pi * np.arange(count) / (count - 1)
-
-
-def _differentiation(count: int) -> Real:
-    """Returns the matrix of d/dy on the Chebyshev nodes, shape (y, y)."""
-    angle = _angles(count)
-    # y_i - y_j as a product loses no digits between close nodes.
-    gap = np.sin((angle[:, None] + angle) / 2) * np.sin((angle[:, None] - angle) / 2)
-    np.fill_diagonal(gap, 1)
-    weight = (-1.0) ** np.arange(count)
-    weight[[0, -1]] /= 2
-    matrix = weight / weight[:, None] / gap
-    np.fill_diagonal(matrix, 0)
-    # The derivative of a constant is zero.
-    np.fill_diagonal(matrix, -matrix.sum(axis=1))
-    return matrix
-
-
-def _polynomials(count: int) -> Real:
-    """Returns the Chebyshev polynomials (of 1 - 2y) on the nodes, shape (y, degree)."""
-    return np.cos(np.outer(_angles(count), np.arange(count)))
-
-
-def _integration(count: int) -> Real:
-    """Returns the weights w of the Clenshaw-Curtis rule ∫f dy = Σ w_j f(y_j), shape (y,)."""
-    even = np.arange(0, count, 2)
-    integrals = np.zeros(count)
-    integrals[even] = 1 / (1.0 - even**2)
-    return np.linalg.solve(_polynomials(count).T, integrals)
-
-
-def _truncation(count: int) -> Real:
-    """Returns the matrix, (y, y), that drops the degrees onto which products could alias."""
-    values = _polynomials(count)
-    kept = 3 * np.arange(count) < 2 * (count - 1)
-    return (values * kept) @ np.linalg.inv(values)
