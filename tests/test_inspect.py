@@ -20,7 +20,7 @@ from safetensors import safe_open
 from lilas import cli
 from lilas.data.well_writer import write_well
 from lilas.inspect.pictures import plane
-from lilas.inspect.text import Ranges, _array_ranges
+from lilas.inspect.text import Ranges, array_ranges
 from lilas.records.weights import write_weights
 
 TRAIN = {
@@ -255,7 +255,7 @@ def test_ranges_of_blocks_are_those_of_the_whole():
 def test_ranges_of_a_store_hold_however_it_is_chunked(tmp_path, chunks):
     values = np.random.default_rng(0).normal(size=(5, 4, 6))
     array = zarr.create_array(tmp_path / "a.zarr", data=values, chunks=chunks)
-    ranges = _array_ranges(array, ("time", "channel", "x"))
+    ranges = array_ranges(array, ("time", "channel", "x"))
     np.testing.assert_array_equal(ranges.low, values.min((0, 2)))
     np.testing.assert_array_equal(ranges.high, values.max((0, 2)))
     np.testing.assert_allclose(ranges.sum / ranges.count, values.mean((0, 2)), rtol=1e-12)

@@ -10,6 +10,8 @@ from lilas.report.curves import SHOWN
 from lilas.report.figures import plt, training_curves
 from lilas.report.looks import PALETTE
 
+# Columns of a picture of states.
+PANELS = 5
 STYLES = ("-", "--", ":", "-.")
 # The scores that tell most at a glance.
 CURVES = ("vrmse", "spread_skill", "power_spectrum_low", "power_spectrum_high")
