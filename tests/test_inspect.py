@@ -19,7 +19,6 @@ from safetensors import safe_open
 
 from lilas import cli
 from lilas.data.well_writer import write_well
-from lilas.inspect.pictures import plane
 from lilas.inspect.text import Ranges, array_ranges
 from lilas.records.weights import write_weights
 
@@ -466,11 +465,6 @@ def test_a_picture_is_drawn(inspected, path, least):
     image = matplotlib.image.imread("picture.png")[..., :3]
     assert min(image.shape[:2]) > 200
     assert (np.ptp(image, axis=-1) > 0.15).mean() > least
-
-
-def test_a_state_in_space_is_drawn_at_the_middle_of_z():
-    state = np.broadcast_to(np.arange(6.0), (3, 4, 6))
-    assert np.array_equal(plane(state), np.full((3, 4), 3.0))
 
 
 def test_the_picture_of_latents_has_rows_of_decoded_fields(inspected, here):

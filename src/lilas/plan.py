@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lilas.data.registry import well_urls
+from lilas.data.registry import SUFFIXES, well_urls
 from lilas.errors import LilasError, broken
 from lilas.official.released import Released, autoencoder_of, find_released, released
 from lilas.study.base import SPLITS
@@ -131,7 +131,7 @@ def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
 
 def _on_disk(source: Folder, split: str) -> list[str]:
     folder = Path(source.path).expanduser() / "data" / split
-    files = sorted(str(file) for file in folder.glob("*") if file.suffix in (".hdf5", ".h5"))
+    files = sorted(str(file) for file in folder.glob("*") if file.suffix in SUFFIXES)
     if not files:
         found = "no such file" if folder.is_dir() else "no such folder"
         action = "Put the split there, or correct the dataset's source.path."

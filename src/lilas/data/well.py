@@ -21,7 +21,6 @@ from lilas.errors import LilasError, broken
 
 BOUNDARIES = {"wall": 0, "open": 1, "periodic": 2}
 ORDERS = (0, 1, 2)
-SUFFIXES = (".hdf5", ".h5")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ returns the lines to print and the picture to draw.
 from collections.abc import Callable
 from pathlib import Path
 
-from lilas.data.well import SUFFIXES
+from lilas.data.registry import SUFFIXES
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.inspect import data, scores, stores, trainings

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from lilas.errors import broken
 from lilas.evaluation.physics import SCORES
 from lilas.inspect import pictures, text
-from lilas.inspect.inspection import ELSEWHERE, Inspection
+from lilas.inspect.inspection import Inspection
 from lilas.records.scores import read_curves, read_scores, scores_record
 from lilas.report.summary import by_horizon
 from lilas.report.trajectories import by_trajectory
@@ -19,8 +17,6 @@ from lilas.report.trajectories import by_trajectory
 def inspect_metrics(path: Path) -> Inspection:
     """Inspects a file of metrics."""
     metrics, curves = read_scores(path), read_curves(path)
-    if b"lilas" not in (pq.read_schema(path).metadata or {}):
-        raise broken(path, "metrics with the record of their making", "none", ELSEWHERE)
     record = scores_record(path)
     horizons = record["config"]["evaluation"]["horizons"]
     summary = by_trajectory([metrics], dict.fromkeys(metrics["dataset"].unique(), horizons))

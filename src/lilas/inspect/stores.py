@@ -1,6 +1,5 @@
 """Zarr stores: latents, rollouts and frames."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from lilas.inspect.pictures import PANELS
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import load_autoencoder
 from lilas.models.latents import STORED, decode
+from lilas.records.stores import store_record
 
 # Rows of latent channels and of members at most.
 CHANNELS, MEMBERS = 8, 4
@@ -47,7 +47,7 @@ def inspect_store(path: Path) -> Inspection:
 
 def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
     """Inspects a store of latents or of rollouts: they differ in their leading axes."""
-    record = json.loads(dataset.attrs["provenance"])
+    record = store_record(dataset)
     rollouts = record["stage"] == "rollout"
     latent = dataset["latent"]
     array = zarr.open_array(dataset.encoding["source"], path="latent", mode="r")
@@ -173,7 +173,7 @@ def _frames(path: Path, dataset: xr.Dataset) -> Inspection:
         titles = [f"lead time {leads[i]}" for i in steps]
         return pictures.panels(rows, titles, f"{field}, test trajectory {row}", shared=True)
 
-    return Inspection([*lines, *text.origin(json.loads(dataset.attrs["provenance"]))], draw)
+    return Inspection([*lines, *text.origin(store_record(dataset))], draw)
 
 
 @torch.inference_mode()

@@ -195,7 +195,7 @@ def _restored(
             f"{', '.join(map(str, found))}",
             "Give all its files.",
         )
-    record, sha = json.loads(one.attrs["provenance"]), sha256(encoder.weights)
+    record, sha = stores.store_record(one), sha256(encoder.weights)
     if (made := record["inputs"]["autoencoder"]["sha256"]) != sha:
         raise broken(
             first.path,
