@@ -18,7 +18,9 @@ import ot
 import torch
 from torch import Tensor
 
-from lilas.evaluation.metrics import METRICS, Ensemble, curves, evaluate
+from lilas.evaluation.curves import curves
+from lilas.evaluation.ensembles import Ensemble
+from lilas.evaluation.metrics import METRICS, evaluate
 from lilas.evaluation.spectra import bands
 
 MEMBERS = 16

@@ -12,6 +12,26 @@ from lilas.records import provenance
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "lilas"
+# From the bottom to the top: a module imports its own layer or lower ones.
+LAYERS = {
+    "base": "errors, files, seeds, progress, devices, display: what anything may need",
+    "systems": "simulated systems: settings, and numbers from these alone",
+    "study": "what a user asks for; read before there is any data, so without torch and HDF5",
+    "nn": "networks of tensors, which know nothing but their layers",
+    "records": "files that the pipeline writes and reads again: opened and checked in one place",
+    "data": "The Well's files, and batches of their states",
+    "training": "one loop for whatever has a loss over windows of data",
+    "models": "autoencoders and emulators of data, built as a study asks, and their latents",
+    "evaluation": "scores of what models make of data",
+    "report": "what a study's scores say: tables, figures, claims",
+    "inspect": "what any artifact is, which takes all that can read or draw one",
+    "official": "the official code's files as models of ours, and how far ours are from it",
+    "plan": "what the workflow asks before it runs, of official runs too",
+    "stages": "one entry point per rule: opens, calls the library, writes",
+    "cli": "the command line, which calls whatever there is",
+}
+# The one module that may be longer: it lists every artifact.
+CATALOGUE = PACKAGE / "inspect" / "catalogue.py"
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 
 
@@ -22,7 +42,33 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module or "")
+            if node.module == "lilas":
+                names |= {f"lilas.{alias.name}" for alias in node.names}
     return names
+
+
+def layer(name: str) -> str:
+    """The layer of a module of the package, by its dotted name."""
+    part = name.split(".")[1] if "." in name else "base"
+    return part if part in LAYERS else "base"
+
+
+def test_imports_go_downwards_only():
+    order = list(LAYERS)
+    folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert folders <= set(order), "a new folder has its place in LAYERS, and a reason"
+    for path in PACKAGE.rglob("*.py"):
+        own = layer(".".join(["lilas", *path.relative_to(PACKAGE).with_suffix("").parts]))
+        for name in imported(path):
+            if name.split(".")[0] == "lilas":
+                assert order.index(layer(name)) <= order.index(own), f"{path} imports {name}"
+
+
+def test_modules_are_short_and_few_lie_at_the_top():
+    for path in set(PACKAGE.rglob("*.py")) - {CATALOGUE}:
+        lines = len(path.read_text().splitlines())
+        assert lines <= 400, f"{path} has {lines} lines: split it by idea"
+    assert len(list(PACKAGE.glob("*.py"))) <= 12
 
 
 def test_the_numerics_do_not_know_snakemake():
@@ -43,7 +89,7 @@ def test_only_stages_and_the_command_line_know_stages():
 
 
 def test_reading_a_study_imports_no_torch():
-    code = "import sys, lilas.study.study, lilas.plan, lilas.stages; print('torch' in sys.modules)"
+    code = "import sys, lilas.study.read, lilas.plan, lilas.stages; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -23,7 +23,7 @@ from lilas.records.provenance import provenance
 from lilas.records.weights import write_weights
 from lilas.report.claims import CLAIMS, check, write_claims
 from lilas.report.costs import COSTS, costs, validation_losses
-from lilas.report.paired import NOT_SUPPORTED, NOT_TESTED, SUPPORTED, Results, Verdict, _estimate
+from lilas.report.paired import NOT_SUPPORTED, NOT_TESTED, SUPPORTED, Results, Verdict, estimate
 from lilas.study.read import read_study
 from lilas.study.study import Study
 
@@ -428,7 +428,7 @@ def test_interval_is_scipys(statistic: Callable[..., Any]):
     rng = np.random.default_rng(3)
     a = rng.gamma(4.0, size=30)
     b = a * rng.uniform(0.7, 1.1, 30)
-    found = _estimate(statistic, pd.Series(a), pd.Series(b))
+    found = estimate(statistic, pd.Series(a), pd.Series(b))
     other = scipy.stats.bootstrap(
         (a, b),
         lambda x, y, axis: statistic(x.mean(axis), y.mean(axis)),
@@ -449,7 +449,7 @@ def test_interval_is_scipys(statistic: Callable[..., Any]):
 def test_paired_ratio_is_certain(scale: float, ratio: float, seed: int):
     """However trajectories differ, a constant ratio has an interval of no width."""
     a = scale * np.random.default_rng(seed).lognormal(size=12)
-    found = _estimate(lambda x, y: y / x, pd.Series(a), pd.Series(ratio * a))
+    found = estimate(lambda x, y: y / x, pd.Series(a), pd.Series(ratio * a))
     np.testing.assert_allclose([found.value, found.low, found.high], ratio, rtol=1e-12)
 
 

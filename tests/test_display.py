@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lilas.display import aligned, spaced
+from lilas.display import aligned, plane, spaced
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,12 @@ def test_places_reach_from_end_to_end_in_steps_alike():
         assert (places[0], places[-1]) == (0, count - 1)
         if count > 1:
             assert np.ptp(np.diff(places)) <= 1
+
+
+def test_of_space_the_middle_of_z_is_shown_and_planes_stay():
+    states = np.broadcast_to(np.arange(6.0), (2, 3, 4, 6))
+    assert np.array_equal(plane(states, 3), np.full((2, 3, 4), 3.0))
+    assert plane(states, 2) is states
 
 
 def test_texts_stand_in_columns():

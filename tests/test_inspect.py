@@ -19,8 +19,7 @@ from safetensors import safe_open
 
 from lilas import cli
 from lilas.data.well_writer import write_well
-from lilas.inspect.pictures import plane
-from lilas.inspect.text import Ranges, _array_ranges
+from lilas.inspect.text import Ranges, array_ranges
 from lilas.records.weights import write_weights
 
 TRAIN = {
@@ -253,7 +252,7 @@ def test_ranges_of_blocks_are_those_of_the_whole():
 def test_ranges_of_a_store_hold_however_it_is_chunked(tmp_path, chunks):
     values = np.random.default_rng(0).normal(size=(5, 4, 6))
     array = zarr.create_array(tmp_path / "a.zarr", data=values, chunks=chunks)
-    ranges = _array_ranges(array, ("time", "channel", "x"))
+    ranges = array_ranges(array, ("time", "channel", "x"))
     np.testing.assert_array_equal(ranges.low, values.min((0, 2)))
     np.testing.assert_array_equal(ranges.high, values.max((0, 2)))
     np.testing.assert_allclose(ranges.sum / ranges.count, values.mean((0, 2)), rtol=1e-12)
@@ -464,11 +463,6 @@ def test_a_picture_is_drawn(inspected, path, least):
     image = matplotlib.image.imread("picture.png")[..., :3]
     assert min(image.shape[:2]) > 200
     assert (np.ptp(image, axis=-1) > 0.15).mean() > least
-
-
-def test_a_state_in_space_is_drawn_at_the_middle_of_z():
-    state = np.broadcast_to(np.arange(6.0), (3, 4, 6))
-    assert np.array_equal(plane(state), np.full((3, 4), 3.0))
 
 
 def test_the_picture_of_latents_has_rows_of_decoded_fields(inspected, here):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lilas.errors import LilasError
-from lilas.evaluation.metrics import METRICS, curves, evaluate
+from lilas.evaluation.curves import curves
+from lilas.evaluation.metrics import METRICS, evaluate
 from lilas.evaluation.spectra import BANDS
 
 REFERENCE = Path(__file__).parent / "data/lola_1.1.0/metrics"

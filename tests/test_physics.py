@@ -7,7 +7,7 @@ import torch
 from lilas.errors import LilasError
 from lilas.evaluation import physics
 from lilas.evaluation.physics import Flow
-from lilas.systems import rayleigh_benard
+from lilas.systems import rayleigh_benard_solver as rayleigh_benard
 
 X = np.linspace(0, 2 * np.pi, 64, endpoint=False)
 

@@ -66,3 +66,9 @@ def test_changed_inputs_are_told(tmp_path):
     assert "code of stage 'tables' differs" in found[2]
     weights.unlink()
     assert "is gone" in provenance.differences(record)[0]
+
+
+def test_the_fingerprint_of_metrics_holds_all_that_scores_are_made_of():
+    used = provenance._reachable("lilas.evaluation.score") - {"lilas.evaluation.score"}
+    folder = "lilas.evaluation."
+    assert {name for name in used if name.startswith(folder)} == set(provenance.METRICS)

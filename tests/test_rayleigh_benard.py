@@ -10,7 +10,7 @@ from numpy.polynomial import chebyshev
 from scipy.optimize import brentq
 
 from lilas.errors import LilasError
-from lilas.systems.rayleigh_benard import RayleighBenard, coordinates, simulate
+from lilas.systems.rayleigh_benard_solver import RayleighBenard, coordinates, simulate
 
 
 def smooth(size, trajectories=1, amplitude=0.1):

@@ -14,8 +14,9 @@ from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import bootstrap_interval
 from lilas.records.scores import SCHEMA, read_scores, write_scores
 from lilas.report.published import LAYOUTS, paper_tables, published_horizon, read_published
-from lilas.report.summary import by_horizon, by_trajectory, differences, valid_times
+from lilas.report.summary import by_horizon, differences
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
+from lilas.report.trajectories import by_trajectory, valid_times
 from lilas.report.typeset import Cell, Row, Table, csv, latex, markdown, terminal
 from lilas.study.paths import origins
 from lilas.study.read import read_study

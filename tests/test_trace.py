@@ -21,8 +21,9 @@ from lilas.records.provenance import provenance
 from lilas.records.scores import read_scores, write_scores
 from lilas.records.weights import write_weights
 from lilas.report.published import paper_tables
-from lilas.report.summary import by_horizon, by_trajectory, valid_times
+from lilas.report.summary import by_horizon
 from lilas.report.tables import valid_time_tables
+from lilas.report.trajectories import by_trajectory, valid_times
 from lilas.report.typeset import csv
 
 ROOT = Path("results/demo")

@@ -18,15 +18,8 @@ from the_well.data import WellDataset
 from the_well.data.datasets import BoundaryCondition
 from the_well.utils.dummy_data import write_dummy_data
 
-from lilas.data.well import (
-    BOUNDARIES,
-    WellFile,
-    label,
-    label_names,
-    open_files,
-    open_well,
-    read_states,
-)
+from lilas.data.states import label, label_names, read_states
+from lilas.data.well import BOUNDARIES, WellFile, open_files, open_well
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 

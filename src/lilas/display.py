@@ -1,6 +1,7 @@
-"""What people are shown of much: evenly spaced places of many, and texts in columns."""
+"""What people are shown of much: evenly spaced places, a plane of a volume, texts in columns."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,16 @@ def spaced(count: int, most: int) -> np.ndarray:
     They ascend, (place,); one place alone is the first.
     """
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def plane(states: Any, spatial: int) -> Any:
+    """Returns states (..., *space) of three space axes in the middle plane of the last, else all.
+
+    Args:
+        states: An array of NumPy or torch.
+        spatial: Number of space axes.
+    """
+    return states[..., states.shape[-1] // 2] if spatial == 3 else states
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:

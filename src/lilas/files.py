@@ -15,7 +15,6 @@ from typing import Any
 
 from lilas.errors import LilasError, broken
 
-
 # Of results: raised when what they are called changes, so that no version continues another's.
 FORMAT = 2
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lilas import plugins
-from lilas.data.registry import well_urls
+from lilas.data.registry import SUFFIXES, well_urls
 from lilas.errors import LilasError, broken
 from lilas.official.released import Released, autoencoder_of, find_released, released
 from lilas.study.datasets import Dataset, Folder, Well
@@ -145,7 +145,7 @@ def check_metrics() -> None:
 
 def _on_disk(source: Folder, split: str) -> list[str]:
     folder = Path(source.path).expanduser() / "data" / split
-    files = sorted(str(file) for file in folder.glob("*") if file.suffix in (".hdf5", ".h5"))
+    files = sorted(str(file) for file in folder.glob("*") if file.suffix in SUFFIXES)
     if not files:
         found = "no such file" if folder.is_dir() else "no such folder"
         action = "Put the split there, or correct the dataset's source.path."

@@ -13,7 +13,8 @@ from typing import Any
 import h5py
 import requests
 
-from lilas.data.well import REPLACE, SUFFIXES, open_hdf5
+from lilas.data.hdf5 import REPLACE, open_hdf5
+from lilas.data.registry import SUFFIXES
 from lilas.errors import LilasError, broken
 from lilas.files import no_room, read_json, write_json, writing
 from lilas.progress import progress as progress_bar

@@ -9,6 +9,9 @@ import yaml
 from lilas.errors import LilasError
 from lilas.systems.base import SPLITS
 
+# How data files are named, in The Well and elsewhere.
+SUFFIXES = (".hdf5", ".h5")
+
 
 @cache
 def well_urls(name: str) -> dict[str, list[str]]:

@@ -1,13 +1,106 @@
-"""States of a split as the models see them: preprocessed pixels with their labels."""
+"""States of The Well's files with their labels, and those of a split as the models see them."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
+from lilas.data import hdf5
+from lilas.data.hdf5 import open_hdf5
 from lilas.data.preprocess import Preprocessing
-from lilas.data.well import WellFile, label, read_states
+from lilas.data.well import WellFile, open_field
+from lilas.errors import LilasError, broken
+
+
+def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> np.ndarray:
+    """Returns states of one trajectory, float32 (time, channel, *space).
+
+    Fields that do not vary between trajectories or along a space axis are repeated.
+
+    Args:
+        file: The file, with its channels.
+        trajectory: Index in the file, from 0.
+        steps: Steps to read, in ascending order.
+
+    Raises:
+        LilasError: the file holds no such trajectory, has changed, or a value is not finite.
+    """
+    if not 0 <= trajectory < file.trajectories:
+        raise LilasError(
+            f"{file.path}: no trajectory {trajectory}; it holds 0 to {file.trajectories - 1}"
+        )
+    wanted = range(file.steps)[steps]
+    if wanted.step < 1:
+        raise LilasError(f"{file.path}: steps are read in ascending order, not by {wanted.step}")
+    states = np.empty((len(wanted), len(file.channels), *file.shape), np.float32)
+    sizes = (file.trajectories, file.steps, *file.shape)
+    ascending = slice(wanted.start, max(wanted.stop, wanted.start), wanted.step)
+    fields = dict.fromkeys((channel.field, channel.order) for channel in file.channels)
+    first = 0
+    with open_hdf5(file.path) as opened, np.errstate(over="ignore"):
+        for name, order in fields:
+            dataset, whole = open_field(file.path, opened, name, order, sizes)
+            varies = hdf5.flag(file.path, dataset, "sample_varying")
+            values = dataset[(trajectory, ascending) if varies else (ascending,)]
+            components = len(file.shape) ** order
+            values = values.astype(np.float32, copy=False)
+            values = values.reshape(len(wanted), *whole, components)
+            states[:, first : first + components] = np.moveaxis(values, -1, 1)
+            first += components
+    finite = np.isfinite(states).all(axis=tuple(range(2, states.ndim)))
+    if not finite.all():
+        step, channel = np.argwhere(~finite)[0]
+        raise broken(
+            file.path,
+            "finite float32 values",
+            f"NaN or infinity in trajectory {trajectory}, step {wanted[step]} (the first), "
+            f"channel {file.channels[channel].name}",
+            "Remove the trajectory, or make or download the file again.",
+        )
+    return states
+
+
+def label(file: WellFile, transforms: Mapping[str, Literal["log", "none"]]) -> np.ndarray:
+    """Returns the label of each trajectory, float32 (trajectory, feature).
+
+    Features are the constant scalars in the file's order, then the boundary codes, first and last
+    end of each axis in turn (official code 1.1.0).
+
+    Args:
+        file: The file.
+        transforms: Transform of each parameter, natural `log` or `none`; others stay raw. Names
+            are taken as they are written: `T0` is not `t0`.
+
+    Raises:
+        LilasError: a transform names no parameter or is unknown, or a logarithm has no value.
+    """
+    for name, transform in transforms.items():
+        if name not in file.parameters:
+            raise LilasError(
+                f"label: {file.path} has no parameter {name!r}; "
+                f"it has {', '.join(file.parameters) or 'none'}"
+            )
+        if transform not in ("log", "none"):
+            raise LilasError(f"label: transform of {name} is 'log' or 'none', not {transform!r}")
+        if transform == "log" and (file.parameters[name] <= 0).any():
+            raise LilasError(
+                f"label: {name} is {file.parameters[name].min():g} in {file.path}, which has no "
+                "logarithm. Set its transform to 'none'."
+            )
+    columns = [
+        np.log(values) if transforms.get(name) == "log" else values
+        for name, values in file.parameters.items()
+    ]
+    columns += [np.full(file.trajectories, code) for code in file.boundaries.flatten()]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def label_names(file: WellFile) -> list[str]:
+    """Returns the names of a label's features: parameters, then `boundary_x_first` and so on."""
+    ends = (f"boundary_{name}_{end}" for name in file.dimensions for end in ("first", "last"))
+    return [*file.parameters, *ends]
 
 
 class Pixels:

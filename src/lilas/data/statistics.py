@@ -8,8 +8,9 @@ import dask
 import dask.array as da
 import numpy as np
 
+from lilas.data.hdf5 import open_hdf5
 from lilas.data.preprocess import log_offset
-from lilas.data.well import WellFile, open_hdf5
+from lilas.data.well import WellFile
 from lilas.errors import LilasError, broken
 from lilas.progress import progress
 

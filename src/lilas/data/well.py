@@ -1,4 +1,4 @@
-"""The Well's HDF5 files: the one place that opens, checks, reads and writes them.
+"""The Well's HDF5 files, checked: what one holds, apart from the states themselves.
 
 The format is The Well's (Ohana et al. 2024) as its own reader `the_well.data.WellDataset` takes
 it: fields lie as (trajectory, time, *space[, component]), apart from the axes along which they do
@@ -6,23 +6,21 @@ not vary; vectors and tensors have one component per space axis. In memory a sta
 first, (channel, *space).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 
+from lilas.data import hdf5
+from lilas.data.hdf5 import FOREIGN, REPLACE, open_hdf5
 from lilas.errors import LilasError, broken
 
 BOUNDARIES = {"wall": 0, "open": 1, "periodic": 2}
 ORDERS = (0, 1, 2)
-SUFFIXES = (".hdf5", ".h5")
-REPLACE = "Delete it and make or download it again."
-FOREIGN = "It is not a file of The Well: see the_well's data format."
 
 
 @dataclass(frozen=True)
@@ -82,41 +80,6 @@ class WellFile:
     boundaries: np.ndarray
 
 
-# --- Reading ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
-    """Opens an HDF5 file for reading and tells every failure of the block's reads as its own.
-
-    Raises:
-        LilasError: the file is missing, locked, not permitted, not HDF5, truncated or damaged.
-    """
-    path = Path(path)
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except FileNotFoundError:
-        raise broken(path, "an HDF5 file", "nothing", "Make or download it.") from None
-    except PermissionError:
-        action = "Ask its owner for permission to read it (chmod), or correct the path."
-        raise broken(path, "a file this user may read", "permission denied", action) from None
-    except BlockingIOError:
-        action = "Wait for the program that writes it, then run again."
-        raise broken(path, "a finished file", "one that is being written", action) from None
-    except (OSError, RuntimeError, KeyError) as error:
-        # HDF5 raises the last two where the file opens but its structure cannot be followed.
-        if isinstance(error, OSError) and error.errno is not None:
-            found, action = error.strerror or str(error), "See that its path and disk are in order."
-        elif "truncated" in str(error):
-            found, action = "a truncated file", REPLACE
-        elif "signature not found" in str(error):
-            found, action = "something else than HDF5", REPLACE
-        else:
-            found, action = f"a damaged file ({error})", REPLACE
-        raise broken(path, "a whole HDF5 file", found, action) from None
-
-
 def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile:
     """Checks one file of The Well and returns what it holds.
 
@@ -134,12 +97,12 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        space = _group(path, file, "dimensions")
-        dimensions = _names(path, space, "spatial_dims")
-        counted = _integer(path, file, "n_spatial_dims")
+        space = hdf5.group(path, file, "dimensions")
+        dimensions = hdf5.names(path, space, "spatial_dims")
+        counted = hdf5.integer(path, file, "n_spatial_dims")
         if counted != len(dimensions):
             raise broken(path, f"{counted} space axes (n_spatial_dims)", f"{dimensions}", FOREIGN)
-        trajectories = _integer(path, file, "n_trajectories")
+        trajectories = hdf5.integer(path, file, "n_trajectories")
         time = _axis(path, space, "time", trajectories, 0.1)
         if (np.diff(time) <= 0).any():
             raise broken(path, "a time that grows from step to step", _span(time), REPLACE)
@@ -157,8 +120,8 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
             raise LilasError(f"{path}: asked for the fields {chosen}; name each field once")
         return WellFile(
             path=path,
-            dataset=_text(path, file, "dataset_name"),
-            grid=_text(path, file, "grid_type"),
+            dataset=hdf5.text(path, file, "dataset_name"),
+            grid=hdf5.text(path, file, "grid_type"),
             dimensions=dimensions,
             shape=shape,
             trajectories=trajectories,
@@ -207,168 +170,15 @@ def open_files(paths: Sequence[str | Path], fields: Sequence[str] | None = None)
     return files
 
 
-def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> np.ndarray:
-    """Returns states of one trajectory, float32 (time, channel, *space).
-
-    Fields that do not vary between trajectories or along a space axis are repeated.
-
-    Args:
-        file: The file, with its channels.
-        trajectory: Index in the file, from 0.
-        steps: Steps to read, in ascending order.
-
-    Raises:
-        LilasError: the file holds no such trajectory, has changed, or a value is not finite.
-    """
-    if not 0 <= trajectory < file.trajectories:
-        raise LilasError(
-            f"{file.path}: no trajectory {trajectory}; it holds 0 to {file.trajectories - 1}"
-        )
-    wanted = range(file.steps)[steps]
-    if wanted.step < 1:
-        raise LilasError(f"{file.path}: steps are read in ascending order, not by {wanted.step}")
-    states = np.empty((len(wanted), len(file.channels), *file.shape), np.float32)
-    sizes = (file.trajectories, file.steps, *file.shape)
-    ascending = slice(wanted.start, max(wanted.stop, wanted.start), wanted.step)
-    fields = dict.fromkeys((channel.field, channel.order) for channel in file.channels)
-    first = 0
-    with open_hdf5(file.path) as opened, np.errstate(over="ignore"):
-        for name, order in fields:
-            dataset, whole = _field(file.path, opened, name, order, sizes)
-            varies = _flag(file.path, dataset, "sample_varying")
-            values = dataset[(trajectory, ascending) if varies else (ascending,)]
-            components = len(file.shape) ** order
-            values = values.astype(np.float32, copy=False)
-            values = values.reshape(len(wanted), *whole, components)
-            states[:, first : first + components] = np.moveaxis(values, -1, 1)
-            first += components
-    finite = np.isfinite(states).all(axis=tuple(range(2, states.ndim)))
-    if not finite.all():
-        step, channel = np.argwhere(~finite)[0]
-        raise broken(
-            file.path,
-            "finite float32 values",
-            f"NaN or infinity in trajectory {trajectory}, step {wanted[step]} (the first), "
-            f"channel {file.channels[channel].name}",
-            "Remove the trajectory, or make or download the file again.",
-        )
-    return states
-
-
-def label(file: WellFile, transforms: Mapping[str, Literal["log", "none"]]) -> np.ndarray:
-    """Returns the label of each trajectory, float32 (trajectory, feature).
-
-    Features are the constant scalars in the file's order, then the boundary codes, first and last
-    end of each axis in turn (official code 1.1.0).
-
-    Args:
-        file: The file.
-        transforms: Transform of each parameter, natural `log` or `none`; others stay raw. Names
-            are taken as they are written: `T0` is not `t0`.
-
-    Raises:
-        LilasError: a transform names no parameter or is unknown, or a logarithm has no value.
-    """
-    for name, transform in transforms.items():
-        if name not in file.parameters:
-            raise LilasError(
-                f"label: {file.path} has no parameter {name!r}; "
-                f"it has {', '.join(file.parameters) or 'none'}"
-            )
-        if transform not in ("log", "none"):
-            raise LilasError(f"label: transform of {name} is 'log' or 'none', not {transform!r}")
-        if transform == "log" and (file.parameters[name] <= 0).any():
-            raise LilasError(
-                f"label: {name} is {file.parameters[name].min():g} in {file.path}, which has no "
-                "logarithm. Set its transform to 'none'."
-            )
-    columns = [
-        np.log(values) if transforms.get(name) == "log" else values
-        for name, values in file.parameters.items()
-    ]
-    columns += [np.full(file.trajectories, code) for code in file.boundaries.flatten()]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def label_names(file: WellFile) -> list[str]:
-    """Returns the names of a label's features: parameters, then `boundary_x_first` and so on."""
-    ends = (f"boundary_{name}_{end}" for name in file.dimensions for end in ("first", "last"))
-    return [*file.parameters, *ends]
-
-
-def _group(path: Path, parent: h5py.Group, name: str) -> h5py.Group:
-    return _member(path, parent, name, h5py.Group)
-
-
-def _dataset(path: Path, parent: h5py.Group, name: str) -> h5py.Dataset:
-    return _member(path, parent, name, h5py.Dataset)
-
-
-def _member(path: Path, parent: h5py.Group, name: str, kind: type) -> Any:
-    expected = f"the {kind.__name__.lower()} {parent.name.rstrip('/')}/{name}"
-    if name not in parent:
-        raise broken(path, expected, f"only {', '.join(parent) or 'nothing'}", FOREIGN)
-    if not isinstance(parent[name], kind):
-        raise broken(path, expected, f"a {type(parent[name]).__name__.lower()}", FOREIGN)
-    return parent[name]
-
-
-def _attribute(path: Path, owner: h5py.Group | h5py.Dataset, name: str) -> Any:
-    if name not in owner.attrs:
-        found = f"only {', '.join(owner.attrs) or 'none'}"
-        raise broken(path, f"the attribute {name} of {owner.name}", found, FOREIGN)
-    return owner.attrs[name]
-
-
-def _integer(path: Path, file: h5py.File, name: str) -> int:
-    value = np.asarray(_attribute(path, file, name))
-    if value.size != 1 or value.dtype.kind not in "iu" or value.item() < 1:
-        raise broken(path, f"{name} to be an integer above 0", f"{value}", FOREIGN)
-    return int(value.item())
-
-
-def _text(path: Path, file: h5py.File, name: str) -> str:
-    value = _attribute(path, file, name)
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _names(path: Path, group: h5py.Group, attribute: str) -> tuple[str, ...]:
-    values = np.atleast_1d(_attribute(path, group, attribute))
-    return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values)
-
-
-def _flag(path: Path, owner: h5py.Dataset, attribute: str) -> bool:
-    value = np.asarray(_attribute(path, owner, attribute))
-    if value.size != 1 or value.dtype.kind not in "biu":
-        raise broken(path, f"a boolean {attribute} of {owner.name}", f"{value}", FOREIGN)
-    return bool(value.item())
-
-
-def _numbers(path: Path, dataset: h5py.Dataset) -> np.ndarray:
-    if dataset.dtype.kind not in "fiu":
-        raise broken(path, f"numbers in {dataset.name}", f"{dataset.dtype}", FOREIGN)
-    values = np.asarray(dataset[()], np.float64)
-    if not np.isfinite(values).all():
-        raise broken(path, f"finite numbers in {dataset.name}", "NaN or infinity", REPLACE)
-    return values
-
-
-def _check_shape(path: Path, dataset: h5py.Dataset, axes: list[tuple[str, int]]) -> None:
-    """Refuses a dataset whose shape is not that of its axes."""
-    if dataset.shape != tuple(size for _, size in axes):
-        named = ", ".join(f"{name} {size}" for name, size in axes)
-        raise broken(path, f"{dataset.name} of shape ({named})", f"{dataset.shape}", FOREIGN)
-
-
 def _axis(
     path: Path, space: h5py.Group, name: str, trajectories: int, tolerance: float
 ) -> np.ndarray:
     """Returns the points of an axis, float64 (point,)."""
-    dataset = _dataset(path, space, name)
-    points = _numbers(path, dataset)
-    if _flag(path, dataset, "sample_varying"):
+    dataset = hdf5.dataset(path, space, name)
+    points = hdf5.numbers(path, dataset)
+    if hdf5.flag(path, dataset, "sample_varying"):
         size = points.shape[-1] if points.ndim else 0
-        _check_shape(path, dataset, [("trajectory", trajectories), (name, size)])
+        hdf5.check_shape(path, dataset, [("trajectory", trajectories), (name, size)])
         if not all(_close(points[0], row, tolerance) for row in points):
             expected = f"{dataset.name} alike in all trajectories"
             action = "Split the file into files of one kind."
@@ -392,15 +202,15 @@ def _time_varying(path: Path, file: h5py.File, sizes: tuple[int, ...]) -> dict[s
     """Returns the order of each field that varies in time, after a check of its shape."""
     found = {}
     for order in ORDERS:
-        group = _group(path, file, f"t{order}_fields")
-        for name in _names(path, group, "field_names"):
-            if _flag(path, _dataset(path, group, name), "time_varying"):
-                _field(path, file, name, order, sizes)
+        group = hdf5.group(path, file, f"t{order}_fields")
+        for name in hdf5.names(path, group, "field_names"):
+            if hdf5.flag(path, hdf5.dataset(path, group, name), "time_varying"):
+                open_field(path, file, name, order, sizes)
                 found[name] = order
     return found
 
 
-def _field(
+def open_field(
     path: Path, file: h5py.File, name: str, order: int, sizes: tuple[int, ...]
 ) -> tuple[h5py.Dataset, tuple[int, ...]]:
     """Returns a field's dataset and its space shape, 1 along the axes where it does not vary.
@@ -408,14 +218,14 @@ def _field(
     The Well's reader keeps such an axis with one point, its specification leaves it out: both are
     taken.
     """
-    dataset = _dataset(path, _group(path, file, f"t{order}_fields"), name)
-    dimensions = _names(path, file["dimensions"], "spatial_dims")
-    varies = np.atleast_1d(_attribute(path, dataset, "dim_varying")).astype(bool)
+    dataset = hdf5.dataset(path, hdf5.group(path, file, f"t{order}_fields"), name)
+    dimensions = hdf5.names(path, file["dimensions"], "spatial_dims")
+    varies = np.atleast_1d(hdf5.attribute(path, dataset, "dim_varying")).astype(bool)
     if len(varies) != len(dimensions):
         expected = f"dim_varying of {dataset.name} with {len(dimensions)} entries"
         raise broken(path, expected, f"{len(varies)}", FOREIGN)
     trajectories, steps, *shape = sizes
-    leading = [("trajectory", trajectories)] if _flag(path, dataset, "sample_varying") else []
+    leading = [("trajectory", trajectories)] if hdf5.flag(path, dataset, "sample_varying") else []
     leading.append(("time", steps))
     components = [("component", len(dimensions))] * order
     whole = [
@@ -425,22 +235,22 @@ def _field(
     kept = [*leading, *whole, *components]
     if dataset.shape != tuple(size for _, size in kept):
         left_out = [axis for axis, vary in zip(whole, varies, strict=True) if vary]
-        _check_shape(path, dataset, [*leading, *left_out, *components])
+        hdf5.check_shape(path, dataset, [*leading, *left_out, *components])
     if dataset.dtype.kind not in "fiu":
         raise broken(path, f"numbers in {dataset.name}", f"{dataset.dtype}", FOREIGN)
     return dataset, tuple(size for _, size in whole)
 
 
 def _parameters(path: Path, file: h5py.File, trajectories: int) -> dict[str, np.ndarray]:
-    group = _group(path, file, "scalars")
+    group = hdf5.group(path, file, "scalars")
     found = {}
-    for name in _names(path, group, "field_names"):
-        dataset = _dataset(path, group, name)
-        if _flag(path, dataset, "time_varying"):
+    for name in hdf5.names(path, group, "field_names"):
+        dataset = hdf5.dataset(path, group, name)
+        if hdf5.flag(path, dataset, "time_varying"):
             continue
-        varies = _flag(path, dataset, "sample_varying")
-        _check_shape(path, dataset, [("trajectory", trajectories)] if varies else [])
-        found[name] = np.full(trajectories, _numbers(path, dataset))
+        varies = hdf5.flag(path, dataset, "sample_varying")
+        hdf5.check_shape(path, dataset, [("trajectory", trajectories)] if varies else [])
+        found[name] = np.full(trajectories, hdf5.numbers(path, dataset))
     return found
 
 
@@ -451,19 +261,19 @@ def _boundaries(path: Path, file: h5py.File, sizes: dict[str, int]) -> np.ndarra
     or a periodic boundary. Where boundaries overlap, the last in alphabetical order holds.
     """
     codes = np.full((len(sizes), 2), BOUNDARIES["open"])
-    group = _group(path, file, "boundary_conditions")
-    for boundary in (_group(path, group, name) for name in group):
-        kind = _text(path, boundary, "bc_type").lower()
+    group = hdf5.group(path, file, "boundary_conditions")
+    for boundary in (hdf5.group(path, group, name) for name in group):
+        kind = hdf5.text(path, boundary, "bc_type").lower()
         if kind not in BOUNDARIES:
             expected = f"bc_type of {boundary.name} among {', '.join(BOUNDARIES)}"
             raise broken(path, expected, repr(kind), FOREIGN)
-        dims = _names(path, boundary, "associated_dims")
+        dims = hdf5.names(path, boundary, "associated_dims")
         unknown = [name for name in dims if name not in sizes]
         if unknown:
             expected = f"associated_dims of {boundary.name} among {', '.join(sizes)}"
             raise broken(path, expected, f"{', '.join(unknown)}", FOREIGN)
-        mask = _dataset(path, boundary, "mask")
-        _check_shape(path, mask, [(name, sizes[name]) for name in dims])
+        mask = hdf5.dataset(path, boundary, "mask")
+        hdf5.check_shape(path, mask, [(name, sizes[name]) for name in dims])
         covers = np.all if kind == "wall" else np.any
         values = mask[()].astype(bool)
         for axis, name in enumerate(dims):
@@ -489,6 +299,3 @@ def _identity(file: WellFile) -> dict[str, Any]:
 def _disagreement(other: WellFile, first: WellFile, what: str, a: Any, b: Any) -> LilasError:
     action = "Keep files of one kind in a split: move one of the two, or narrow `include`."
     return broken(other.path, f"the {what} of {first.path}, {a}", f"{b}", action)
-
-
-# --- Writing ----------------------------------------------------------------------------------

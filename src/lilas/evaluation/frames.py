@@ -5,7 +5,7 @@ import torch
 import xarray as xr
 
 from lilas.data.states import Pixels
-from lilas.display import spaced
+from lilas.display import plane, spaced
 from lilas.evaluation.score import paired_row
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.latents import autoencode, decode
@@ -45,7 +45,7 @@ def make_frames(
     after = np.flatnonzero(leads >= 0)
     places = after[spaced(len(after), LEAD_TIMES)]
     chosen = spaced(dataset.sizes["trajectory"], trajectories)
-    parts = []
+    parts, spatial = [], len(pixels.files[0].shape)
     for i in chosen.tolist():
         row = paired_row(dataset, i, pixels)
         kept: dict[str, list[np.ndarray]] = {}
@@ -63,7 +63,7 @@ def make_frames(
                 "member": members[:MEMBERS],
             }
             for name, state in states.items():
-                kept.setdefault(name, []).append(_plane(state, pixels).cpu().numpy())
+                kept.setdefault(name, []).append(plane(state, spatial).cpu().numpy())
         parts.append({name: np.stack(v, -4) for name, v in kept.items()})
     file = pixels.files[0]
     axes = file.dimensions[:2]
@@ -87,7 +87,3 @@ def _spread(members: torch.Tensor) -> torch.Tensor:
     if count == 1:
         return torch.zeros_like(members[0])
     return members.std(0, correction=0) * ((count + 1) / (count - 1)) ** 0.5
-
-
-def _plane(state: torch.Tensor, pixels: Pixels) -> torch.Tensor:
-    return state[..., state.shape[-1] // 2] if len(pixels.files[0].shape) == 3 else state

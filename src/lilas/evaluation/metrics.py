@@ -12,9 +12,7 @@ mode is as small as they are.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,12 +27,6 @@ from lilas.evaluation.metric import Metric
 from lilas.evaluation.spectra import BANDS, EPS_POWER
 
 EPS_VARIANCE, EPS_RATIO, EPS_TOTAL = 1e-6, 1e-3, 1e-6
-
-
-# --- The quantities that scores share ---------------------------------------------------------
-
-
-# --- Metrics ----------------------------------------------------------------------------------
 
 
 def evaluate(
@@ -162,18 +154,18 @@ def _rank_deviation(c: Comparison) -> Tensor | None:
     return (c.rank_histogram - 1 / (c.ensemble.members + 1)).abs().sum(-1)
 
 
-_PAPER = "paper, Section 4 and Appendix B; official code 1.1.0"
+PAPER = "paper, Section 4 and Appendix B; official code 1.1.0"
 _SPECTRAL = {
     "power_spectrum": (
         _power_ratio,
         r"\sqrt{\langle (1 - \frac{p_v + \epsilon}{p_u + \epsilon})^2 \rangle_k}",
-        _PAPER,
+        PAPER,
     ),
     "cross_spectrum": (
         _cross_ratio,
         r"\sqrt{\langle (1 - \frac{c + \epsilon}{\sqrt{p_u p_v + \epsilon^2}})^2 \rangle_k},"
         r"\ c = \langle |U \bar{V}| \rangle",
-        f"{_PAPER}; no phase error changes it, and a state without power has none: use coherence",
+        f"{PAPER}; no phase error changes it, and a state without power has none: use coherence",
     ),
     "coherence": (
         _coherence_ratio,
@@ -193,7 +185,7 @@ METRICS: dict[str, Metric] = {
             r"\sqrt{\langle (u - \bar{v})^2 \rangle},\ \bar{v} = \frac{1}{K} \sum_k v_k",
             "field",
             "lower",
-            _PAPER,
+            PAPER,
         ),
         Metric(
             "nrmse",
@@ -201,7 +193,7 @@ METRICS: dict[str, Metric] = {
             r"\sqrt{\langle (u - \bar{v})^2 \rangle / (\langle u^2 \rangle + 10^{-6})}",
             "1",
             "lower",
-            _PAPER,
+            PAPER,
         ),
         Metric(
             "vrmse",
@@ -209,7 +201,7 @@ METRICS: dict[str, Metric] = {
             r"\sqrt{\langle (u - \bar{v})^2 \rangle / (\mathrm{Var}(u) + 10^{-6})}",
             "1",
             "lower",
-            _PAPER,
+            PAPER,
         ),
         Metric("mae", _mae, r"\langle |u - \bar{v}| \rangle", "field", "lower", "mean error"),
         Metric(
@@ -228,9 +220,9 @@ METRICS: dict[str, Metric] = {
             r"\sqrt{\frac{K + 1}{K - 1} \langle \frac{1}{K} \sum_k (v_k - \bar{v})^2 \rangle}",
             "field",
             "none",
-            _PAPER,
+            PAPER,
         ),
-        Metric("skill", _rmse, r"\sqrt{\langle (u - \bar{v})^2 \rangle}", "field", "lower", _PAPER),
+        Metric("skill", _rmse, r"\sqrt{\langle (u - \bar{v})^2 \rangle}", "field", "lower", PAPER),
         Metric(
             "spread_skill",
             _spread_skill,
@@ -258,7 +250,7 @@ METRICS: dict[str, Metric] = {
             r"\frac{|\sum (u - \bar{v})|}{\sum |u| + 10^{-6}}",
             "1",
             "lower",
-            f"{_PAPER}, for fields of both signs too",
+            f"{PAPER}, for fields of both signs too",
         ),
         Metric(
             "wasserstein",
@@ -330,91 +322,3 @@ for _name, _metric in plugins.found("lilas.metrics", tuple(METRICS)).items():
         METRICS[_name] = _metric
     else:
         plugins.problem("lilas.metrics", _name, f"it is no Metric of the name {_name!r}")
-
-
-# --- Curves -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A score that is a function.
-
-    Attributes:
-        name: Its name in files.
-        function: Returns where (n,) and the values there (*leading, n), or None where undefined.
-        formula: What it computes, as of a `Metric`.
-        at: What it is a function of, and the unit.
-        units: Of the values: `1`, or `field^2` for the field's unit squared.
-        reference: Where it comes from.
-    """
-
-    name: str
-    function: Callable[[Comparison], tuple[Tensor, Tensor] | None]
-    formula: str
-    at: str
-    units: Literal["1", "field^2"]
-    reference: str
-
-
-def curves(u: Tensor, v: Tensor | Ensemble, *, spatial: int) -> dict[str, tuple[Tensor, Tensor]]:
-    """Returns `CURVES` by name: where (n,) and the values there (*leading, n), float64.
-
-    The rank histogram is undefined for one member, and left out.
-
-    Args:
-        u: Truth (*leading, *space), physical units.
-        v: Ensemble (member, *leading, *space), physical units.
-        spatial: Number of space axes.
-
-    Raises:
-        LilasError: the shapes do not fit, or a value is not finite.
-    """
-    comparison = Comparison(u, v, spatial)
-    found = {name: curve.function(comparison) for name, curve in CURVES.items()}
-    return {name: curve for name, curve in found.items() if curve is not None}
-
-
-def _power_spectrum(c: Comparison) -> tuple[Tensor, Tensor]:
-    return spectra.shells_of(c.u, c.spatial).k, c.ensemble.modes.power
-
-
-def _power_spectrum_truth(c: Comparison) -> tuple[Tensor, Tensor]:
-    return spectra.power_spectrum(c.u, c.spatial)
-
-
-def _rank_histogram(c: Comparison) -> tuple[Tensor, Tensor] | None:
-    if c.rank_histogram is None:
-        return None
-    ranks = torch.arange(c.ensemble.members + 1, dtype=torch.double, device=c.u.device)
-    return ranks, c.rank_histogram
-
-
-CURVES: dict[str, Curve] = {
-    curve.name: curve
-    for curve in (
-        Curve(
-            "power_spectrum",
-            _power_spectrum,
-            r"p_v(k) = \frac{1}{K} \sum_k \langle |V_k|^2 \rangle_k",
-            "wavenumber (cycles per pixel)",
-            "field^2",
-            _PAPER,
-        ),
-        Curve(
-            "power_spectrum_truth",
-            _power_spectrum_truth,
-            r"p_u(k) = \langle |U|^2 \rangle_k",
-            "wavenumber (cycles per pixel)",
-            "field^2",
-            _PAPER,
-        ),
-        Curve(
-            "rank_histogram",
-            _rank_histogram,
-            r"f_i,\ i = 0, \dots, K",
-            "rank",
-            "1",
-            "Hamill (2001)",
-        ),
-    )
-}

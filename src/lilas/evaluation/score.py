@@ -13,7 +13,9 @@ from torch import Tensor
 
 from lilas.data.states import Pixels
 from lilas.errors import LilasError, broken
-from lilas.evaluation.metrics import METRICS, Ensemble, curves, evaluate
+from lilas.evaluation.curves import curves
+from lilas.evaluation.ensembles import Ensemble
+from lilas.evaluation.metrics import METRICS, evaluate
 from lilas.evaluation.physics import LAWS, RESIDUALS, Flow
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.latents import autoencode, decode

@@ -6,18 +6,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lilas.display import plane
 from lilas.report.curves import SHOWN
 from lilas.report.figures import plt, training_curves
 from lilas.report.looks import PALETTE
 
+# Columns of a picture of states.
+PANELS = 5
 STYLES = ("-", "--", ":", "-.")
 # The scores that tell most at a glance.
 CURVES = ("vrmse", "spread_skill", "power_spectrum_low", "power_spectrum_high")
-
-
-def plane(state: np.ndarray) -> np.ndarray:
-    """Returns a state (x, y) as it is, and of (x, y, z) the middle of z."""
-    return state if state.ndim == 2 else state[..., state.shape[-1] // 2]
 
 
 def panels(
@@ -31,7 +29,7 @@ def panels(
         title: Of the whole.
         shared: One colour scale for all rows; else one for each.
     """
-    drawn = {name: np.stack([plane(state) for state in states]) for name, states in rows.items()}
+    drawn = {name: plane(states, states.ndim - 1) for name, states in rows.items()}
     spans = {name: (np.nanmin(states), np.nanmax(states)) for name, states in drawn.items()}
     if shared:
         whole = (min(low for low, _ in spans.values()), max(high for _, high in spans.values()))

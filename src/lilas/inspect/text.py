@@ -13,8 +13,6 @@ from lilas.progress import progress
 from lilas.records.provenance import differences
 
 BLOCK_BYTES = 32 * 2**20
-
-
 WIDTH = 100
 
 
@@ -43,10 +41,10 @@ class Ranges:
             mean = self.sum[i] / self.count[i] if self.count[i] else math.nan
             missing = f"{self.missing[i]} not finite" if self.missing[i] else ""
             rows.append([name, *(f"{v:.6g}" for v in (self.low[i], mean, self.high[i])), missing])
-        return _table(["channel", "min", "mean", "max", ""], rows)
+        return table(["channel", "min", "mean", "max", ""], rows)
 
 
-def _state_ranges(
+def state_ranges(
     read: Callable[[int, slice], np.ndarray], rows: int, steps: int, shape: tuple[int, ...]
 ) -> Ranges:
     """Returns the ranges of states (time, channel, *space) that `read` returns by row and steps."""
@@ -58,7 +56,7 @@ def _state_ranges(
     return ranges
 
 
-def _array_ranges(array: zarr.Array, dims: tuple[str, ...]) -> Ranges:
+def array_ranges(array: zarr.Array, dims: tuple[str, ...]) -> Ranges:
     """Returns the ranges of a store's array, read a chunk of all channels at a time."""
     axis = dims.index("channel")
     ranges = Ranges(array.shape[axis])
@@ -76,7 +74,7 @@ def _shown(items: Sequence[Any]) -> Iterable[Any]:
     return progress(items, desc="read", unit="block", leave=False, delay=1.0)
 
 
-def _facts(facts: dict[str, str]) -> list[str]:
+def facts(facts: dict[str, str]) -> list[str]:
     """Returns aligned lines, a name and what it is."""
     lines: list[str] = []
     for name, text in facts.items():
@@ -86,20 +84,23 @@ def _facts(facts: dict[str, str]) -> list[str]:
     return lines
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Returns aligned lines below others; the first column to the left, the others to the right."""
     return [f"  {line}".rstrip() for line in aligned([headers, *rows])]
 
 
-def _shape(dims: Iterable[str], sizes: Iterable[int]) -> str:
+def shape(dims: Iterable[str], sizes: Iterable[int]) -> str:
+    """Returns axes with their sizes."""
     return "(" + ", ".join(f"{d} {n}" for d, n in zip(dims, sizes, strict=True)) + ")"
 
 
-def _span(points: np.ndarray) -> str:
+def span(points: np.ndarray) -> str:
+    """Returns the ends of an axis."""
     return f"{points[0]:g} to {points[-1]:g}"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Returns a number of bytes in their unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -107,15 +108,15 @@ def _size(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def _origin(record: dict[str, Any]) -> list[str]:
+def origin(record: dict[str, Any]) -> list[str]:
     """Returns where an artifact comes from, and what has changed since."""
     inputs = {name: _input(entry) for name, entry in record["inputs"].items()}
     lines = ["", "Made by"]
-    lines += _facts({"stage": record["stage"]})
-    config = {key: _plain(value) for key, value in record["config"].items()}
-    lines += _facts({key: text for key, text in config.items() if text})
+    lines += facts({"stage": record["stage"]})
+    config = {key: plain(value) for key, value in record["config"].items()}
+    lines += facts({key: text for key, text in config.items() if text})
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    lines += ["", "From", *_facts(inputs), *_facts({"versions": versions})]
+    lines += ["", "From", *facts(inputs), *facts({"versions": versions})]
     found = differences(record)
     code = [line for line in found if line.startswith("code: ")]
     stale = [line for line in found if line not in code]
@@ -130,19 +131,19 @@ def _origin(record: dict[str, Any]) -> list[str]:
 def _input(entry: Any) -> str:
     if isinstance(entry, dict):
         return f"{entry['path']} (SHA-256 {entry['sha256'][:12]})"
-    total = _size(sum(item["bytes"] for item in entry))
+    total = size(sum(item["bytes"] for item in entry))
     names = entry[0]["path"] + (f" … {entry[-1]['path']}" if len(entry) > 1 else "")
     return f"{len(entry)} file{'s' * (len(entry) > 1)}, {total}: {names}"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """Returns a piece of configuration in one line, settings that are empty left out."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if v is not None and v != {} and v != []}
         return ", ".join(
-            f"{k} {{{_plain(v)}}}" if isinstance(v, dict) else f"{k} {_plain(v)}"
+            f"{k} {{{plain(v)}}}" if isinstance(v, dict) else f"{k} {plain(v)}"
             for k, v in kept.items()
         )
     if isinstance(value, list):
-        return "[" + ", ".join(map(_plain, value)) + "]"
+        return "[" + ", ".join(map(plain, value)) + "]"
     return str(value)

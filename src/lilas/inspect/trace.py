@@ -16,7 +16,8 @@ from lilas.records.provenance import current_code, differences
 from lilas.records.scores import read_scores, scores_record
 from lilas.records.stores import open_store
 from lilas.records.weights import read_record
-from lilas.report.summary import BASELINES, valid_times
+from lilas.report.summary import BASELINES
+from lilas.report.trajectories import valid_times
 
 # Tables keep six significant digits.
 ROUNDING = 1e-5

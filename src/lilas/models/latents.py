@@ -17,8 +17,8 @@ from torch import Tensor
 
 from lilas.data.augment import Augmentation, Transformation, apply, draw_distinct, symmetries
 from lilas.data.preprocess import Preprocessing
-from lilas.data.states import Pixels
-from lilas.data.well import WellFile, label, label_names, open_files
+from lilas.data.states import Pixels, label, label_names
+from lilas.data.well import WellFile, open_files
 from lilas.errors import broken
 from lilas.files import read_json, sha256, write_json
 from lilas.models.autoencoder import Autoencoder
@@ -29,6 +29,9 @@ VARIABLE = "latent"
 # What every store has, of latents or of rollouts: whatever the order of the files, the last two
 # tell which trajectory is which.
 STORED = (VARIABLE, "file", "index_in_file")
+# States that an autoencoder sees at once: one would waste the device, a whole trajectory of the
+# paper's its memory.
+TOGETHER = 16
 
 
 class Latents:
@@ -295,9 +298,8 @@ def encode_file(
 
 
 def _encode(autoencoder: Autoencoder, states: torch.Tensor, device: torch.device) -> np.ndarray:
-    # A step at a time would waste the device, a whole trajectory of the paper's its memory.
     return torch.cat(
-        [autoencoder.encode(chunk.to(device)).float().cpu() for chunk in states.split(16)]
+        [autoencoder.encode(chunk.to(device)).float().cpu() for chunk in states.split(TOGETHER)]
     ).numpy()
 
 
@@ -316,10 +318,6 @@ def write_pixel_manifest(
             "provenance": record,
         },
     )
-
-
-# States that an autoencoder sees at once.
-TOGETHER = 16
 
 
 @torch.inference_mode()

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lilas.data.well import WellFile, label_names
+from lilas.data.states import label_names
+from lilas.data.well import WellFile
 from lilas.errors import LilasError, broken
 from lilas.official.entries import label_transforms, preprocessing_statistics
 from lilas.official.folders import CONFIG, OfficialRun, original_config

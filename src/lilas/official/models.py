@@ -11,14 +11,8 @@ from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import make_autoencoder, make_emulator
-from lilas.official.entries import (
-    autoencoder_entry,
-    emulator_entry,
-    official_autoencoder,
-    official_dataset,
-    official_emulator,
-    preprocessing_statistics,
-)
+from lilas.official.configs import official_autoencoder, official_dataset, official_emulator
+from lilas.official.entries import autoencoder_entry, emulator_entry, preprocessing_statistics
 from lilas.official.folders import CONFIG, STATE, OfficialRun, original_config, write_run
 from lilas.official.names import autoencoder_names, emulator_names, to_official, to_ours
 from lilas.records.weights import read_record, read_weights

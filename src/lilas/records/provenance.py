@@ -34,7 +34,10 @@ VERSIONS = {
     "report": 2,
 }
 
+# All that a number of an evaluation means.
 METRICS = (
+    "lilas.evaluation.comparison",
+    "lilas.evaluation.curves",
     "lilas.evaluation.distances",
     "lilas.evaluation.ensembles",
     "lilas.evaluation.metric",

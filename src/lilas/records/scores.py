@@ -116,5 +116,13 @@ def _read(path: Path, *, curves: bool) -> pd.DataFrame:
 
 
 def scores_record(path: Path) -> dict[str, Any]:
-    """Returns the provenance that a metrics file carries."""
-    return json.loads(pq.read_schema(path).metadata[b"lilas"])
+    """Returns the provenance that a metrics file carries.
+
+    Raises:
+        LilasError: it carries none.
+    """
+    metadata = pq.read_schema(path).metadata or {}
+    if b"lilas" not in metadata:
+        action = "Give the path of one that LILAS wrote."
+        raise broken(path, "metrics with the record of their making", "none", action)
+    return json.loads(metadata[b"lilas"])

@@ -109,6 +109,11 @@ def same_making(store: Path, record: dict[str, Any]) -> bool:
     return making(made) == making(record)
 
 
+def store_record(dataset: xr.Dataset) -> dict[str, Any]:
+    """Returns the provenance that a store carries."""
+    return json.loads(dataset.attrs["provenance"])
+
+
 def open_store(manifest: str | Path, *variables: str) -> xr.Dataset:
     """Opens the store behind a manifest, lazily.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lilas.report.claims import NEAR_ONE
+from lilas.report.criteria import NEAR_ONE
 from lilas.report.summary import BASELINES, EMULATORS
 from lilas.study.methods import DIFFUSION, METHODS
 

@@ -18,6 +18,7 @@ from lilas.display import spaced
 from lilas.evaluation.spectra import INNER_BANDS, band_limits
 from lilas.report.curves import SHOWN
 from lilas.report.looks import FIXED, PALETTE, Look, Looks, Run
+from lilas.report.trajectories import in_order
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -85,7 +86,7 @@ def compression_curves(table: pd.DataFrame, study: Looks) -> plt.Figure:
         study: The looks of its runs.
     """
     rows = table[table["autoencoder"] != ""]
-    horizons = sorted(rows["horizon"].unique(), key=lambda name: int(name.split("-")[0]))
+    horizons = in_order(rows["horizon"].unique())
     figure, axes = plt.subplots(
         1, len(horizons), figsize=(2.9 * len(horizons) + 0.4, 3.6), sharey=True, squeeze=False
     )

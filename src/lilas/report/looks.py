@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib import colors
 
 from lilas.errors import LilasError
@@ -64,6 +65,11 @@ class Look:
 # (autoencoder, emulator, sampler), and what it looks like, in the order of legends.
 Run = tuple[str, str, str]
 Looks = Mapping[Run, Look]
+
+
+def run_of(frames: xr.Dataset) -> Run:
+    """Returns which run a store of frames is of."""
+    return frames.attrs["autoencoder"], frames.attrs["emulator"], frames.attrs["sampler"]
 
 
 def colours(labels: Iterable[str]) -> dict[str, str]:

@@ -10,12 +10,11 @@ import pandas as pd
 from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import percentile_interval, resamples
 from lilas.report.summary import EMULATORS
+from lilas.report.trajectories import in_order
 from lilas.study.paths import split_run_name
 from lilas.study.study import Study
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested"
-
-
 # The smallest n for which even the range of n draws covers a median with 95 %: 1 - 2^(1-n).
 FEWEST_TRAJECTORIES = 6
 
@@ -38,7 +37,7 @@ class Results:
 
     Attributes:
         summary: A value per run, relative_to, metric, field, horizon and trajectory, as
-            `lilas.report.summary.by_trajectory` returns it.
+            `lilas.report.trajectories.by_trajectory` returns it.
         costs: As `costs` returns it.
         losses: As `validation_losses` returns it.
         study: The study.
@@ -51,7 +50,7 @@ class Results:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A claim's part, or the claim on one dataset: all parts must hold."""
 
     name: str
@@ -60,7 +59,9 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Estimate:
+class Estimate:
+    """A number with its 95 % interval."""
+
     value: float
     low: float
     high: float
@@ -69,17 +70,18 @@ class _Estimate:
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
-def _judge(holds: bool) -> str:
+def judge(holds: bool) -> str:
+    """Returns the verdict on what holds, or does not."""
     return SUPPORTED if holds else NOT_SUPPORTED
 
 
-def _together(parts: list[_Part]) -> str:
+def together(parts: list[Part]) -> str:
     """Returns the verdict on a conjunction: one contradicted part contradicts it."""
     verdicts = {part.verdict for part in parts} or {NOT_TESTED}
     return next(v for v in (NOT_SUPPORTED, NOT_TESTED, SUPPORTED) if v in verdicts)
 
 
-def _runs(results: Results, metric: str) -> pd.DataFrame:
+def metric_rows(results: Results, metric: str) -> pd.DataFrame:
     """Returns a metric's rows relative to the truth, with the emulator's entry in the study."""
     rows = results.summary
     rows = rows[(rows["metric"] == metric) & (rows["relative_to"] == "truth")].copy()
@@ -89,22 +91,23 @@ def _runs(results: Results, metric: str) -> pd.DataFrame:
     return rows
 
 
-def _emulation(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame:
+def emulator_rows(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame:
     """Returns a metric's rows of emulators, in pixel space or in latent space."""
-    rows = _runs(results, metric)
+    rows = metric_rows(results, metric)
     rows = rows[rows["method"].isin(EMULATORS)]
     runs = rows[["dataset", "autoencoder"]].drop_duplicates().itertuples(index=False)
-    here = {run: _pixel(results.study, *run) for run in map(tuple, runs)}
+    here = {run: in_pixel_space(results.study, *run) for run in map(tuple, runs)}
     keys = zip(rows["dataset"], rows["autoencoder"], strict=True)
     return rows[np.array([here[key] == pixel for key in keys], bool)]
 
 
-def _pixel(study: Study, dataset: str, autoencoder: str) -> bool:
+def in_pixel_space(study: Study, dataset: str, autoencoder: str) -> bool:
+    """Whether an autoencoder is the identity."""
     name, _ = split_run_name(autoencoder)
     return study.resolve("autoencoders", name, dataset).model.is_pixel_space
 
 
-def _alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame]:
+def alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame]:
     """Returns of each group the runs whose likes are in all, by the first columns that find any.
 
     What is compared must differ in one thing alone; where nothing is shared, no run stays.
@@ -117,7 +120,7 @@ def _alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame
     return [group.iloc[:0] for group in groups]
 
 
-def _table(rows: pd.DataFrame) -> pd.DataFrame:
+def tabulate(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the mean over fields and runs (trajectory, horizon).
 
     Raises:
@@ -130,10 +133,11 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
     if counts.isna().any(axis=None) or len(np.unique(counts)) != 1:
         run = "/".join(map(str, rows.iloc[0][["dataset", "autoencoder", "emulator", "sampler"]]))
         raise LilasError(f"claims: {run}: not every trajectory has every horizon and field")
-    return table[sorted(table.columns, key=lambda name: int(name.partition("-")[0]))]
+    return table[in_order(table.columns)]
 
 
-def _check_paired(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
+def check_paired(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Returns the tables, refused unless all have the same trajectories and horizons."""
     for table in tables[1:]:
         if not (table.index.equals(tables[0].index) and table.columns.equals(tables[0].columns)):
             raise LilasError(
@@ -144,7 +148,8 @@ def _check_paired(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
     return tables
 
 
-def _few(table: pd.DataFrame) -> str | None:
+def too_few(table: pd.DataFrame) -> str | None:
+    """Returns why a table (trajectory, horizon) bears no interval; None if it does."""
     if table.empty:
         return "no two runs differ in this alone"
     if len(table) >= FEWEST_TRAJECTORIES:
@@ -152,11 +157,12 @@ def _few(table: pd.DataFrame) -> str | None:
     return f"{len(table)} test trajectories; an interval takes {FEWEST_TRAJECTORIES}"
 
 
-def _size(table: pd.DataFrame) -> str:
+def counted(table: pd.DataFrame) -> str:
+    """Returns how many trajectories a table has, in words."""
     return f"{len(table)} trajectories"
 
 
-def _estimate(statistic: Callable[..., Any], *samples: pd.Series) -> _Estimate:
+def estimate(statistic: Callable[..., Any], *samples: pd.Series) -> Estimate:
     """Returns a statistic of means over trajectories with its percentile bootstrap interval.
 
     Args:
@@ -173,10 +179,10 @@ def _estimate(statistic: Callable[..., Any], *samples: pd.Series) -> _Estimate:
     if not (np.isfinite(drawn).all() and np.isfinite(value)):
         raise LilasError("claims: a ratio to an error of 0; is a rollout the truth itself?")
     low, high = percentile_interval(drawn)
-    return _Estimate(float(value), float(low), float(high))
+    return Estimate(float(value), float(low), float(high))
 
 
-def _mean_cost(costs: pd.DataFrame, kind: str, quantity: str, rows: pd.DataFrame) -> float | None:
+def mean_cost(costs: pd.DataFrame, kind: str, quantity: str, rows: pd.DataFrame) -> float | None:
     """Returns the mean of a quantity over the trainings behind some rows; None if one lacks it."""
     keys = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
     runs = rows[keys].drop_duplicates()

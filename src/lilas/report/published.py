@@ -168,7 +168,7 @@ def paper_tables(
     does: its numbers are the means over compression rates of Table 6 without pixel space.
 
     Args:
-        summary: Values per trajectory, of `lilas.report.summary.by_trajectory`.
+        summary: Values per trajectory, of `lilas.report.trajectories.by_trajectory`.
         sources: By dataset, where its data come from, for the footnote.
         published: By dataset, the paper's dataset that it is. Datasets that are none of the
             paper's are left out, and have no published values beside theirs.

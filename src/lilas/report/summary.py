@@ -1,7 +1,6 @@
-"""The numbers behind tables: values per trajectory, their means, intervals and differences."""
+"""The numbers behind tables: means over trajectories, their intervals and differences."""
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +10,11 @@ from lilas.errors import LilasError
 from lilas.evaluation.physics import SCORES
 from lilas.evaluation.spectra import INNER_BANDS
 from lilas.evaluation.uncertainty import bootstrap_interval, sign_flip_test
-from lilas.records.scores import KEYS
+from lilas.report.trajectories import CELL
 from lilas.study.methods import named
 
 # Bounds on what an emulator can reach are no contenders.
 EMULATORS, BASELINES, BOUNDS = named("emulator"), named("baseline"), named("bound", "truth")
-
-
 # What two emulators are compared by; every metric would be thousands of rows.
 COMPARED = (
     "vrmse",
@@ -25,146 +22,6 @@ COMPARED = (
     "spread_skill",
     *(f"power_spectrum_{band}" for band in INNER_BANDS),
 )
-
-
-# By metric: which of its values a forecast stops being valid at, and how that is written.
-VALID = {
-    "vrmse": (lambda value: value > 0.5, "VRMSE > 0.5"),
-    "correlation": (lambda value: value < 0.8, "correlation < 0.8"),
-}
-
-
-_CELL = [*KEYS, "relative_to", "metric", "field", "horizon"]
-
-
-_NAMES = ("dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric")
-
-
-def by_trajectory(
-    frames: Iterable[pd.DataFrame], horizons: dict[str, list[tuple[int, int]]]
-) -> pd.DataFrame:
-    """Returns the mean of each metric, field and trajectory over each horizon of its dataset.
-
-    A horizon holds the lead times from its first to its last, both included.
-
-    Args:
-        frames: Scores as `lilas.records.scores.read_scores` returns them, an evaluation each.
-        horizons: By dataset, (first, last) in solver steps.
-
-    Returns:
-        A row per run (`KEYS`), relative_to, metric, field, horizon (such as "1-9") and
-        trajectory, with its value; names are categoricals.
-
-    Raises:
-        LilasError: there are no scores, a dataset has no horizons, a horizon holds no lead time or
-            reaches beyond the rollout, or a metric lacks lead times of it or has them twice.
-    """
-    parts = []
-    for frame in frames:
-        for dataset, rows in frame.groupby("dataset", observed=True, sort=False):
-            if dataset not in horizons:
-                raise LilasError(f"tables: {dataset} has no horizons, only {', '.join(horizons)}")
-            step, end = _rollout(rows)
-            for first, last in horizons[dataset]:
-                name = f"{first}-{last}"
-                leads = len(range(-(-first // step) * step, last + 1, step))
-                if leads == 0 or last >= end + step:
-                    raise LilasError(
-                        f"tables: {dataset}: horizon {name} "
-                        + ("holds no lead time" if leads == 0 else "reaches beyond the rollouts")
-                        + f"; theirs are {step}, {2 * step}, ..., {end} solver steps. "
-                        "Set evaluation.horizons of the study within them."
-                    )
-                inside = rows[rows["lead_time"].between(first, last)]
-                parts.append(_per_trajectory(inside, leads, name))
-    return concatenate(parts)
-
-
-def valid_times(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Returns how long each forecast is valid: the last lead time before it is first not.
-
-    A field is no longer valid when its VRMSE exceeds 0.5, by the other criterion when its
-    correlation falls below 0.8, each against the truth. A forecast that is so at its first lead
-    time is valid for 0 solver steps; one that never is counts with its last lead time, which is
-    too short (censored).
-
-    Args:
-        frames: As of `by_trajectory`.
-
-    Returns:
-        Columns as of `by_trajectory`, metric "valid_time_vrmse" or "valid_time_correlation" and an
-        empty horizon; value in solver steps; censored (bool).
-
-    Raises:
-        LilasError: there are no scores, or a metric lacks lead times or has them twice.
-    """
-    parts = []
-    for frame in frames:
-        step, end = _rollout(frame)
-        rows = frame[frame["relative_to"] == "truth"]
-        for metric, (lost, _) in VALID.items():
-            values = rows[rows["metric"] == metric]
-            if values.empty:
-                continue
-            # Each lead time bounds the valid time where the forecast is lost, by the one before.
-            bound = values["lead_time"].where(lost(values["value"]), end + step) - step
-            name = pd.Categorical([f"valid_time_{metric}"] * len(values))
-            part = _per_trajectory(values.assign(metric=name, value=bound), end // step, "", "min")
-            parts.append(part.assign(censored=part["value"] == end))
-    return concatenate(parts)
-
-
-def concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Returns frames of one kind as one, names still categoricals.
-
-    Raises:
-        LilasError: there are none.
-    """
-    if not parts:
-        raise LilasError("tables: expected files of metrics, found no score in them")
-    return pd.DataFrame(
-        {
-            name: pd.api.types.union_categoricals([part[name] for part in parts])
-            if isinstance(kind, pd.CategoricalDtype)
-            else np.concatenate([part[name].to_numpy() for part in parts])
-            for name, kind in parts[0].dtypes.items()
-        }
-    )
-
-
-def _rollout(rows: pd.DataFrame) -> tuple[int, int]:
-    """Returns the first lead time of rollouts, which is also the step between them, and the last.
-
-    Raises:
-        LilasError: the lead times are not the multiples of the first.
-    """
-    leads = np.unique(rows["lead_time"])
-    if not (leads == leads[0] * np.arange(1, len(leads) + 1)).all():
-        raise LilasError(
-            f"tables: {rows['dataset'].iloc[0]}: expected every lead time, each a multiple of the "
-            f"first, found {', '.join(map(str, leads[:8]))}. Evaluate again."
-        )
-    return int(leads[0]), int(leads[-1])
-
-
-def _per_trajectory(
-    rows: pd.DataFrame, leads: int, horizon: str, how: str = "mean"
-) -> pd.DataFrame:
-    """Returns the mean over lead times, or what `how` names; there must be so many of them."""
-    keys = [*_CELL[:-1], "trajectory"]
-    grouped = rows.groupby(keys, observed=True, sort=False)["value"]
-    part = grouped.agg([how, "size"]).reset_index()
-    if (wrong := part["size"] != leads).any():
-        one = part[wrong].iloc[0]
-        raise LilasError(
-            f"tables: {one['dataset']}, {one['emulator']}: expected {leads} lead times of "
-            f"{one['metric']} of {one['field']}, trajectory {one['trajectory']}"
-            + (f", horizon {horizon}" if horizon else "")
-            + f", found {one['size']}. Evaluate again."
-        )
-    part = part.rename(columns={how: "value"}).assign(horizon=horizon)
-    part = part.astype(dict.fromkeys([*_NAMES, "field", "horizon"], "category"))
-    return part[[*_CELL, "trajectory", "value"]]
 
 
 @dataclass(frozen=True)
@@ -251,7 +108,7 @@ def matrices(summary: pd.DataFrame) -> list[Matrix]:
     """
     found = []
     for dataset, rows in summary.groupby("dataset", observed=True, sort=False):
-        cell = rows.groupby(_CELL, observed=True, sort=False).ngroup().to_numpy()
+        cell = rows.groupby(CELL, observed=True, sort=False).ngroup().to_numpy()
         trajectories, place = np.unique(rows["trajectory"], return_inverse=True)
         first = np.unique(cell, return_index=True)[1]
         counts = np.zeros((len(trajectories), len(first)), dtype=int)
@@ -268,7 +125,7 @@ def matrices(summary: pd.DataFrame) -> list[Matrix]:
             )
         values = np.empty(counts.shape)
         values[place, cell] = rows["value"]
-        cells = rows.iloc[first][_CELL].reset_index(drop=True)
+        cells = rows.iloc[first][CELL].reset_index(drop=True)
         # Categoricals of few rows cost more than they spare.
         found.append(Matrix(cells.astype(dict.fromkeys(_plain(cells), object)), values))
     return found
@@ -282,7 +139,7 @@ def _by_run(matrix: Matrix) -> Matrix:
     """Returns a matrix with the fields pooled, but those of metrics in the field's unit."""
     apart = [name for name, metric in SCORES.items() if metric.units == "field"]
     field = matrix.cells["field"].where(matrix.cells["metric"].isin(apart), "")
-    return Matrix(matrix.cells.assign(field=field), matrix.values).pool(_CELL)
+    return Matrix(matrix.cells.assign(field=field), matrix.values).pool(CELL)
 
 
 def by_horizon(summary: pd.DataFrame) -> pd.DataFrame:

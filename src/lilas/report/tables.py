@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from lilas.evaluation.physics import SCORES
-from lilas.report.summary import BOUNDS, VALID, by_horizon, label_runs
+from lilas.report.summary import BOUNDS, by_horizon, label_runs
+from lilas.report.trajectories import VALID
 from lilas.report.typeset import Cell, Row, Table
 
 _VALID = (

@@ -21,7 +21,7 @@ from lilas.display import spaced
 from lilas.errors import broken
 from lilas.evaluation.metrics import EPS_VARIANCE
 from lilas.records.stores import open_store
-from lilas.report.looks import Looks, field_scale
+from lilas.report.looks import Looks, field_scale, run_of
 
 VARIABLES = ("truth", "mean", "spread", "member")
 _ALL = 10**9
@@ -74,7 +74,7 @@ def embed(manifests: Sequence[Path], budget: int, looks: Looks) -> Viewer | None
         LilasError: a store is damaged, or holds values that are not finite.
     """
     found = [open_store(manifest, *VARIABLES) for manifest in manifests]
-    stores = sorted(found, key=lambda store: list(looks).index(_run(store)))
+    stores = sorted(found, key=lambda store: list(looks).index(run_of(store)))
     for plan in PLANS:
         kept = [_kept(store, plan) for store in stores]
         pairs = list(zip(stores, kept, strict=True))
@@ -84,7 +84,7 @@ def embed(manifests: Sequence[Path], budget: int, looks: Looks) -> Viewer | None
         runs = []
         for store, places in pairs:
             if not packer.full:
-                look = looks[_run(store)]
+                look = looks[run_of(store)]
                 names = {"run": look.label, "colour": look.colour}
                 runs.append(names | _pictures(store, places, packer))
         if not packer.full:
@@ -154,10 +154,6 @@ def _left_out(store: xr.Dataset, places: dict[str, Any]) -> str:
         if small.sizes[axis] < store.sizes[axis]
     ]
     return f"{store.attrs['dataset']}: {', '.join(parts)}" if parts else ""
-
-
-def _run(store: xr.Dataset) -> tuple[str, str, str]:
-    return store.attrs["autoencoder"], store.attrs["emulator"], store.attrs["sampler"]
 
 
 def _pictures(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str, Any]:

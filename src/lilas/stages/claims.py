@@ -4,7 +4,7 @@ from lilas.records.scores import read_scores
 from lilas.report.claims import check, write_claims
 from lilas.report.costs import costs, validation_losses
 from lilas.report.paired import Results
-from lilas.report.summary import by_trajectory
+from lilas.report.trajectories import by_trajectory
 from lilas.stages import add_paths, parser, run
 from lilas.study.read import read_study
 

@@ -11,7 +11,7 @@ from lilas.records.scores import read_curves, read_scores
 from lilas.records.stores import open_store
 from lilas.report import figures, panels, videos
 from lilas.report.curves import mean_curves, mean_metrics
-from lilas.report.looks import Looks, Run, looks
+from lilas.report.looks import Looks, Run, looks, run_of
 from lilas.stages import add_paths, parser, run
 
 Runs = dict[Run, xr.Dataset]
@@ -41,11 +41,7 @@ def main() -> None:
         figures.save(figure, output / name, settings.dpi)
     stores = [open_store(path, "truth", "autoencoder", "member") for path in args.frames]
     for dataset in dict.fromkeys(store.attrs["dataset"] for store in stores):
-        runs = {
-            tuple(store.attrs[name] for name in ("autoencoder", "emulator", "sampler")): store
-            for store in stores
-            if store.attrs["dataset"] == dataset
-        }
+        runs = {run_of(store): store for store in stores if store.attrs["dataset"] == dataset}
         first, *_ = runs.values()
         for index in range(
             min(settings.trajectories, *(s.sizes["trajectory"] for s in runs.values()))

@@ -9,8 +9,9 @@ from lilas.evaluation.physics import SCORES
 from lilas.files import atomic
 from lilas.records.scores import read_scores
 from lilas.report.published import paper_tables
-from lilas.report.summary import by_horizon, by_trajectory, differences, valid_times
+from lilas.report.summary import by_horizon, differences
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
+from lilas.report.trajectories import by_trajectory, valid_times
 from lilas.report.typeset import Table, csv, latex, markdown, terminal
 from lilas.stages import add_paths, parser, run
 

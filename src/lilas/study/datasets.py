@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from lilas.settings import Model, Positive, choice, extended, refuse_unknown
 from lilas.systems.base import System
-from lilas.systems.convection import RayleighBenard
+from lilas.systems.rayleigh_benard import RayleighBenard
 
 
 class Well(Model):

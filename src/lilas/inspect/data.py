@@ -1,0 +1,115 @@
+"""Data files, their statistics, and latents of pixel space, which are the data files themselves."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lilas.data.preprocess import Preprocessing
+from lilas.data.states import Pixels, read_states
+from lilas.data.well import BOUNDARIES, open_files, open_well
+from lilas.display import spaced
+from lilas.errors import broken
+from lilas.inspect import pictures, text
+from lilas.inspect.inspection import Inspection
+from lilas.inspect.pictures import PANELS
+
+
+def inspect_data_file(path: Path) -> Inspection:
+    """Inspects a data file."""
+    file = open_well(path)
+    names = [channel.name for channel in file.channels]
+    dims = ("trajectory", "time", "channel", *file.dimensions)
+    shape = (len(names), *file.shape)
+    sizes = (file.trajectories, file.steps, *shape)
+    facts = {
+        "states": f"float32 {text.shape(dims, sizes)}, {text.size(path.stat().st_size)} on disk",
+        "time": f"{text.span(file.time)}, unit: {file.time_units}",
+        **{f"{name} axis": f"{text.span(x)}" for name, x in file.coordinates.items()},
+        "grid": file.grid,
+        "boundaries": ", ".join(
+            f"{name} {' / '.join(_boundary_names(codes))}"
+            for name, codes in zip(file.dimensions, file.boundaries, strict=True)
+        ),
+        **{name: _values(values) for name, values in file.parameters.items()},
+    }
+    ranges = text.state_ranges(partial(read_states, file), *sizes[:2], shape)
+    lines = [f"{path}: data file of {file.dataset}, in The Well's layout", "", *text.facts(facts)]
+    lines += ["", "Channels, in the data's own units (the format names none)", *ranges.lines(names)]
+    lines += ["", "Its source: The Well's format holds no record of its making."]
+
+    def draw() -> Figure:
+        steps = spaced(file.steps, PANELS)
+        states = np.concatenate([read_states(file, 0, slice(i, i + 1)) for i in steps])
+        titles = [f"time {file.time[i]:g}" for i in steps]
+        rows = {name: states[:, i] for i, name in enumerate(names)}
+        return pictures.panels(rows, titles, "Trajectory 0")
+
+    return Inspection(lines, draw)
+
+
+def _boundary_names(codes: np.ndarray) -> list[str]:
+    names = {code: name for name, code in BOUNDARIES.items()}
+    return [names[code] for code in dict.fromkeys(codes.tolist())]
+
+
+def _values(values: np.ndarray) -> str:
+    different = np.unique(values)
+    shown = ", ".join(f"{value:g}" for value in different[:6])
+    return shown + (f", … ({len(different)} values)" if len(different) > 6 else "")
+
+
+def inspect_statistics(path: Path, value: dict[str, Any]) -> Inspection:
+    """Inspects statistics, of a split or of an official run."""
+    # An official autoencoder brings what it was trained with, and no more.
+    computed = value["provenance"]["stage"] == "statistics"
+    keys = ("min", "mean", "max", "std", "count") if computed else ("mean", "std")
+    rows = []
+    for name, entry in value["channels"].items():
+        if missing := [key for key in (*keys, "transform") if key not in entry]:
+            action = "Delete it and run again."
+            raise broken(path, f"{missing[0]} of channel {name}", "none", action)
+        kind = text.plain(entry["transform"]).removeprefix("kind ")
+        shown = [f"{entry[key]:.6g}" if key != "count" else str(entry[key]) for key in keys]
+        rows.append([name, *shown, kind])
+    which = "of the training split" if computed else "as an official run was trained with"
+    lines = [f"{path}: statistics {which}", ""]
+    lines += [
+        "Channels, after their transform, in the unit of the transformed field",
+        *text.table(["channel", *keys, "transform"], rows),
+    ]
+    return Inspection([*lines, *text.origin(value["provenance"])])
+
+
+def inspect_pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
+    """Inspects the manifest of latents that are the data files themselves."""
+    record = entry["provenance"]
+    files = open_files(
+        [path.parent / name for name in entry["files"]], record["config"]["states"]["fields"]
+    )
+    preprocessing = Preprocessing.read(path.parent / entry["statistics"])
+    pixels = Pixels(files, preprocessing, record["config"]["label"])
+    names = [channel.name for channel in files[0].channels]
+    dims = ("trajectory", "time", "channel", *files[0].dimensions)
+    sizes = (pixels.rows, pixels.steps, *pixels.shape)
+    facts = {
+        "latent": f"float32 {text.shape(dims, sizes)}, unit 1, "
+        "read from the data files; no copy is written",
+        "compression": "1",
+        "time": f"{text.span(files[0].time)}, unit: {files[0].time_units}",
+        "files": ", ".join(file.path.name for file in files),
+    }
+    ranges = text.state_ranges(pixels.read, pixels.rows, pixels.steps, pixels.shape)
+    lines = [f"{path}: latents of {files[0].dataset} in pixel space", "", *text.facts(facts)]
+    lines += ["", "Channels, standardised", *ranges.lines(names), *text.origin(record)]
+
+    def draw() -> Figure:
+        steps = spaced(pixels.steps, PANELS)
+        states = np.concatenate([pixels.read(0, slice(i, i + 1)) for i in steps])
+        titles = [f"time {files[0].time[i]:g}" for i in steps]
+        rows = {f"{name}, standardised": states[:, i] for i, name in enumerate(names)}
+        return pictures.panels(rows, titles, "Trajectory 0")
+
+    return Inspection(lines, draw)

@@ -1,0 +1,54 @@
+"""Files of metrics: means by horizon, and their intervals."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lilas.evaluation.physics import SCORES
+from lilas.inspect import pictures, text
+from lilas.inspect.inspection import Inspection
+from lilas.records.scores import read_curves, read_scores, scores_record
+from lilas.report.summary import by_horizon
+from lilas.report.trajectories import by_trajectory
+
+
+def inspect_metrics(path: Path) -> Inspection:
+    """Inspects a file of metrics."""
+    metrics, curves = read_scores(path), read_curves(path)
+    record = scores_record(path)
+    horizons = record["config"]["evaluation"]["horizons"]
+    summary = by_trajectory([metrics], dict.fromkeys(metrics["dataset"].unique(), horizons))
+    table = by_horizon(summary)
+    facts = {
+        name: ", ".join(map(str, metrics[name].unique()))
+        for name in ("dataset", "autoencoder", "emulator", "sampler", "compression", "members")
+    }
+    facts["fields"] = ", ".join(metrics["field"].unique())
+    facts["trajectories"] = f"{metrics['trajectory'].nunique()}"
+    leads = metrics["lead_time"]
+    facts["lead time"] = f"{leads.min()} to {leads.max()} solver steps"
+    facts["curves"] = ", ".join(curves["metric"].unique())
+    lines = [f"{path}: metrics, {len(metrics)} rows, and {len(curves)} of curves", ""]
+    lines += text.facts({name: value for name, value in facts.items() if value})
+    groups = table.groupby(["emulator", "relative_to"], sort=False, observed=True)
+    for (emulator, reference), part in groups:
+        rows = [
+            [
+                f"{name}, {field}" if field else name,
+                SCORES[name].orientation if name in SCORES else "",
+                *map(_interval, cells.to_dict("records")),
+            ]
+            for (name, field), cells in part.groupby(["metric", "field"], sort=False, observed=True)
+        ]
+        lines += ["", f"{emulator}, relative to the {reference}: means over trajectories, fields"]
+        lines += ["and lead times, and their 95 % intervals over trajectories"]
+        lines += text.table(["metric", "better", *dict.fromkeys(part["horizon"])], rows)
+    return Inspection([*lines, *text.origin(record)], partial(pictures.curves, metrics))
+
+
+def _interval(cell: dict[str, Any]) -> str:
+    if not np.isfinite(cell["low"]):
+        return f"{cell['value']:.4g}"
+    return f"{cell['value']:.4g} [{cell['low']:.4g}, {cell['high']:.4g}]"

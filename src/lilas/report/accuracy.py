@@ -1,0 +1,242 @@
+"""The claims about errors: compression, pixel space, diffusion or solver, context (1, 2, 3, 6)."""
+
+import pandas as pd
+
+from lilas.evaluation.spectra import INNER_BANDS
+from lilas.report.criteria import CRITERIA, FALL, JOBS, MATCH, NEAR_ONE, ROBUST, TEXTS, conclude
+from lilas.report.paired import (
+    NOT_TESTED,
+    Part,
+    Results,
+    Verdict,
+    alike,
+    check_paired,
+    counted,
+    emulator_rows,
+    estimate,
+    judge,
+    mean_cost,
+    metric_rows,
+    tabulate,
+    together,
+    too_few,
+)
+from lilas.report.summary import EMULATORS
+from lilas.study.methods import DIFFUSION, SOLVER
+from lilas.study.study import Study
+
+
+def robustness(results: Results) -> Verdict:
+    """Claim 1: the VRMSE of latent diffusion at the highest over that at the lowest compression.
+
+    Supported where the ratio's interval ends below ROBUST and the reconstruction's ratio is above
+    1 and larger than it, by intervals too.
+    """
+    latent = emulator_rows(results, "vrmse", pixel=False)
+    parts, others, ranges = [], [], []
+    for (dataset, method), rows in latent.groupby(["dataset", "method"]):
+        found = sorted(rows["compression"].unique())
+        if len(found) < 2:
+            continue
+        ends = [rows[rows["compression"] == value] for value in (found[0], found[-1])]
+        ends = alike(ends, ["entry", "sampler"], ["sampler"])
+        part = _robust(results, f"{dataset}, {method}", ends, found)
+        if method == DIFFUSION:
+            parts.append(part)
+            ranges.append(f"{dataset} {found[0]:g} to {found[-1]:g}")
+        else:
+            others += part.evidence
+    text = f"Only these compressions were run: {', '.join(ranges)}." if ranges else ""
+    missing = "No latent diffusion at two compressions."
+    return conclude(1, parts, missing, more=others, note=text)
+
+
+def _robust(results: Results, name: str, ends: list[pd.DataFrame], found: list[float]) -> Part:
+    reconstruction = metric_rows(results, "vrmse")
+    reconstruction = reconstruction[reconstruction["method"] == "reconstruction"]
+    tables = [tabulate(rows) for rows in ends]
+    for rows in ends:
+        same = ["dataset", "autoencoder"]
+        own = reconstruction.merge(rows[same].drop_duplicates(), on=same)
+        tables.append(tabulate(own))
+    check_paired(tables)
+    head = f"{name}, compression {found[0]:g} to {found[-1]:g}"
+    if (few := too_few(tables[0])) is not None:
+        return Part(name, NOT_TESTED, [f"{head}: {few}"])
+    pooled = [table.mean(axis=1) for table in tables]
+    growth = estimate(lambda a, b, c, d: b / a, *pooled)
+    bound = estimate(lambda a, b, c, d: d / c, *pooled)
+    excess = estimate(lambda a, b, c, d: (d / c) / (b / a), *pooled)
+    evidence = [
+        f"{head}: VRMSE {pooled[0].mean():.3g} to {pooled[1].mean():.3g}, ratio {growth}; "
+        f"of the reconstruction {pooled[2].mean():.3g} to {pooled[3].mean():.3g}, ratio {bound}; "
+        f"the latter over the former {excess} ({counted(tables[0])})",
+    ]
+    for horizon in tables[0] if len(tables[0].columns) > 1 else []:
+        here = [table[horizon] for table in tables]
+        growth_here = estimate(lambda a, b, c, d: b / a, *here)
+        bound_here = estimate(lambda a, b, c, d: d / c, *here)
+        evidence.append(
+            f"{head}, horizon {horizon}: ratio {growth_here}; of the reconstruction {bound_here}"
+        )
+    degrades = bound.low > 1 and excess.low > 1
+    return Part(name, judge(growth.high < ROBUST and degrades), evidence)
+
+
+def pixel_space(results: Results) -> Verdict:
+    """Claim 2: VRMSE, parameters and training time of latent and pixel-space emulators.
+
+    Supported where, for each method and compression, the interval of the VRMSE's difference ends
+    below MATCH of the pixel-space VRMSE, with fewer parameters and fewer training seconds.
+    """
+    latent = emulator_rows(results, "vrmse", pixel=False)
+    pixel = emulator_rows(results, "vrmse", pixel=True)
+    parts = []
+    for (dataset, method), theirs in pixel.groupby(["dataset", "method"]):
+        ours = latent[(latent["dataset"] == dataset) & (latent["method"] == method)]
+        for compression, rows in ours.groupby("compression"):
+            name = f"{dataset}, {method}, compression {compression:g}"
+            parts += _beats(results.costs, name, *alike([rows, theirs], ["context"]))
+    missing = "No method was run both in latent and in pixel space."
+    return conclude(2, parts, missing, note=JOBS if parts else "")
+
+
+def _beats(costs: pd.DataFrame, name: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> list[Part]:
+    tables = check_paired([tabulate(ours), tabulate(theirs)])
+    parts = []
+    if (few := too_few(tables[0])) is not None:
+        parts.append(Part(f"{name}: VRMSE", NOT_TESTED, [f"{name}: {few}"]))
+    else:
+        latent, pixel = (table.mean(axis=1) for table in tables)
+        difference = estimate(lambda a, b: a - b, latent, pixel)
+        text = (
+            f"{name}: VRMSE {latent.mean():.3g}, in pixel space {pixel.mean():.3g}, difference "
+            f"{difference} ({counted(tables[0])})"
+        )
+        matches = difference.high < MATCH * pixel.mean()
+        parts.append(Part(f"{name}: VRMSE", judge(matches), [text]))
+    for quantity, what in (("parameters", "parameters"), ("seconds", "training seconds")):
+        own, other = (mean_cost(costs, "emulator", quantity, rows) for rows in (ours, theirs))
+        if own is None or other is None:
+            text = f"{name}: {what} not measured on both sides"
+            parts.append(Part(f"{name}: {what}", NOT_TESTED, [text]))
+            continue
+        encoder = mean_cost(costs, "autoencoder", quantity, ours)
+        beside = "" if encoder is None else f"; the autoencoder, not counted, {encoder:,.0f}"
+        text = f"{name}: {what} {own:,.0f}, in pixel space {other:,.0f}{beside}"
+        parts.append(Part(f"{name}: {what}", judge(own < other), [text]))
+    return parts
+
+
+def diffusion_or_solver(results: Results) -> Verdict:
+    """Claim 3: diffusion against solvers at equal compression, and the ensembles' calibration.
+
+    Supported where the intervals of the differences of VRMSE and of the power spectrum's error in
+    each band lie below 0, those of the spread-skill ratio inside NEAR_ONE, and that ratio falls
+    from the lowest to the highest compression by no more than FALL.
+    """
+    parts = []
+    for metric in ("vrmse", *(f"power_spectrum_{band}" for band in INNER_BANDS)):
+        rows = emulator_rows(results, metric, pixel=False)
+        for (dataset, compression), here in rows.groupby(["dataset", "compression"]):
+            sides = [here[here["method"] == method] for method in (DIFFUSION, SOLVER)]
+            if all(len(side) for side in sides):
+                name = f"{dataset}, compression {compression:g}, {metric}"
+                parts.append(_below(name, *alike(sides, ["context"])))
+    compared = bool(parts)
+    ratio = emulator_rows(results, "spread_skill", pixel=False)
+    for dataset, rows in ratio[ratio["method"] == DIFFUSION].groupby("dataset"):
+        parts += _calibration(dataset, rows)
+    if not compared:
+        missing = "No diffusion model and solver at equal compression."
+        return conclude(3, [], missing, more=[line for part in parts for line in part.evidence])
+    if not any("spread_skill" in part.name for part in parts):
+        text = "No ensemble of latent diffusion has a spread-skill ratio."
+        parts.append(Part("spread_skill", NOT_TESTED, [text]))
+    return conclude(3, parts, "")
+
+
+def _below(name: str, diffusion: pd.DataFrame, solver: pd.DataFrame) -> Part:
+    tables = check_paired([tabulate(diffusion), tabulate(solver)])
+    if (few := too_few(tables[0])) is not None:
+        return Part(name, NOT_TESTED, [f"{name}: {few}"])
+    ours, theirs = (table.mean(axis=1) for table in tables)
+    difference = estimate(lambda a, b: a - b, ours, theirs)
+    text = (
+        f"{name}: diffusion {ours.mean():.3g}, solver {theirs.mean():.3g}, difference "
+        f"{difference} ({counted(tables[0])})"
+    )
+    return Part(name, judge(difference.high < 0), [text])
+
+
+def _calibration(dataset: str, rows: pd.DataFrame) -> list[Part]:
+    parts = []
+    found = sorted(rows["compression"].unique())
+    for compression in found:
+        name = f"{dataset}, compression {compression:g}, spread_skill"
+        table = tabulate(rows[rows["compression"] == compression])
+        if (few := too_few(table)) is not None:
+            parts.append(Part(name, NOT_TESTED, [f"{name}: {few}"]))
+            continue
+        ratio = estimate(lambda a: a, table.mean(axis=1))
+        near = NEAR_ONE[0] <= ratio.low and ratio.high <= NEAR_ONE[1]
+        parts.append(Part(name, judge(near), [f"{name}: {ratio} ({counted(table)})"]))
+    name = f"{dataset}, spread_skill by compression"
+    ends = [rows[rows["compression"] == value] for value in (found[0], found[-1])]
+    tables = [tabulate(end) for end in alike(ends, ["entry", "sampler"], ["sampler"])]
+    if len(found) < 2 or too_few(tables[0]) is not None:
+        why = "one compression" if len(found) < 2 else too_few(tables[0])
+        return [*parts, Part(name, NOT_TESTED, [f"{name}: {why}"])]
+    check_paired(tables)
+    change = estimate(lambda a, b: b - a, *(table.mean(axis=1) for table in tables))
+    text = f"{name}: from {found[0]:g} to {found[-1]:g} it changes by {change}"
+    return [*parts, Part(name, judge(change.low > -FALL and change.high < 0), [text])]
+
+
+def context(results: Results) -> Verdict:
+    """Claim 6: the VRMSE with longer contexts over that with the shortest; guidance is never run.
+
+    The context's part is supported where the interval of each ratio lies within MATCH of 1. The
+    claim itself is not tested without guidance.
+    """
+    rows = metric_rows(results, "vrmse")
+    rows = rows[rows["method"].isin(EMULATORS)]
+    parts = []
+    for (dataset, autoencoder, emulator), runs in rows.groupby(
+        ["dataset", "autoencoder", "emulator"]
+    ):
+        samplers = sorted(runs["sampler"].unique(), key=lambda s: results.study.samplers[s].context)
+        for family in _families(results.study, samplers):
+            for longer in family[1:]:
+                name = f"{dataset}/{autoencoder}/{emulator}, {longer} against {family[0]}"
+                tables = [tabulate(runs[runs["sampler"] == s]) for s in (longer, family[0])]
+                check_paired(tables)
+                if (few := too_few(tables[0])) is not None:
+                    parts.append(Part(name, NOT_TESTED, [f"{name}: {few}"]))
+                    continue
+                ratio = estimate(lambda a, b: a / b, *(table.mean(axis=1) for table in tables))
+                text = f"{name}: VRMSE ratio {ratio} ({counted(tables[0])})"
+                near = ratio.low > 1 - MATCH and ratio.high < 1 + MATCH
+                parts.append(Part(name, judge(near), [text]))
+    evidence = [line for part in parts for line in part.evidence]
+    if not parts:
+        evidence = ["No two samplers of an emulator differ in their context alone."]
+    lengths = together(parts)
+    return Verdict(
+        6,
+        TEXTS[6],
+        CRITERIA[6],
+        NOT_TESTED,
+        [*evidence, "Guidance with partial observations is not run."],
+        f"Context: {lengths}. Guidance: {NOT_TESTED}. The claim is tested only where both are.",
+    )
+
+
+def _families(study: Study, names: list[str]) -> list[list[str]]:
+    """Returns the samplers that differ in context (and in overlap, which follows it) alone."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        rest = study.samplers[name].model_dump_json(exclude={"context", "overlap"})
+        families.setdefault(rest, []).append(name)
+    found = [family for family in families.values() if len(family) > 1]
+    return [f for f in found if len({study.samplers[s].context for s in f}) == len(f)]
