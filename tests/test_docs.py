@@ -19,7 +19,7 @@ from safetensors import safe_open
 from lilas.files import read_json
 from lilas.inspect.catalogue import ARTIFACTS, INSPECTED, Artifact
 from lilas.inspect.pages import artifacts_page, configuration_page, metrics_page
-from lilas.study import base, datasets, study, tasks
+from lilas.study import base, datasets, paths, study, tasks
 from lilas.study import models as entries
 from lilas.study.study import Study
 from test_inspect import DATA, FLOW, ROOT, artifacts  # noqa: F401
@@ -139,8 +139,13 @@ def outputs() -> set[str]:
     found = set()
     for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
         for block in re.findall(r"\n    output:\n(.*?)\n    \w+:", path.read_text(), re.DOTALL):
-            for text in re.findall(r'"([^"]+)"', re.sub(r"temp\(.*?\)", "", block)):
-                found.add(text.replace("{{", "{").replace("}}", "}").rsplit("/", 1)[-1])
+            # The helpers of the rules name a path for each split.
+            named = block.replace("manifest(", "paths.MANIFEST").replace(
+                "simulated(", "paths.SIMULATED"
+            )
+            for line in re.sub(r"temp\(.*?\)", "", named).splitlines():
+                last = re.findall(r"paths\.(\w+)", line)[-1:]
+                found |= {getattr(paths, name).rsplit("/", 1)[-1] for name in last}
     return found
 
 

@@ -131,9 +131,9 @@ def check_owner(root: str | Path, study: str | Path) -> None:
         )
 
 
-def take_ownership(root: str | Path, study: str | Path) -> None:
-    """Records in a results folder which study's file it belongs to."""
-    write_json(Path(root) / "study.json", {"study": _from_results(root, study)})
+def take_ownership(root: str | Path, study: str | Path, **settings: Any) -> None:
+    """Records in a results folder which study's file it belongs to, and what else it is held to."""
+    write_json(Path(root) / "study.json", {"study": _from_results(root, study)} | settings)
 
 
 def _from_results(root: str | Path, study: str | Path) -> str:
