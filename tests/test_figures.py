@@ -22,6 +22,7 @@ from lilas.records.provenance import as_json
 from lilas.records.scores import KEYS, write_scores
 from lilas.report import figures, panels
 from lilas.report.curves import mean_curves, mean_metrics
+from lilas.report.figure_files import _training
 from lilas.stages import figures as stage
 
 SOLVER = ("c32-s0", "solver-s0", "direct")
@@ -460,7 +461,7 @@ def test_the_stage_draws_what_a_study_has(tmp_path, monkeypatch) -> None:
     history.parent.mkdir(parents=True)
     lines = [{"step": 1, "loss": 1.0, "valid_loss": None}, {"step": 2, "loss": 1, "valid_loss": 1}]
     history.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    figure = stage._training([history], root)
+    figure = _training([history], root)
     assert figure.axes[0].get_title() == "flow/c32-s0"
     figures.plt.close(figure)
     cells = horizons().assign(cell=lambda t: "flow/c/e/s/vrmse/" + t["horizon"])

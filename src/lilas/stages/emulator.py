@@ -1,20 +1,15 @@
 """Stage `emulator`: trains a diffusion model or a neural solver on cached latents."""
 
-from pathlib import Path
-
 import torch
 
-from lilas.data.windows import Windows
 from lilas.devices import select_device
-from lilas.files import fingerprint
 from lilas.models.build import build_objective
 from lilas.models.latents import open_latents
 from lilas.models.masks import draw_masks
-from lilas.records.provenance import making, provenance
-from lilas.records.weights import write_weights
+from lilas.records.provenance import provenance
 from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
-from lilas.training.loop import fit, write_history
+from lilas.training.run import make_windows, train, write_training
 
 
 def main() -> None:
@@ -35,20 +30,15 @@ def main() -> None:
         config.record(),
         {"autoencoder": args.autoencoder, "train": args.train, "valid": args.valid},
     )
-    augments = [sources[0].augmentation(config.augment.model_dump()), None]
-    windows = [
-        Windows(
-            source,
-            length=emulator.window,
-            stride=config.stride,
-            batch_size=settings["batch_size"],
-            seed=derive(config.seed, i),
-            device=device,
-            memory=settings["memory_gb"] * 1e9,
-            augment=augment,
-        )
-        for i, (source, augment) in enumerate(zip(sources, augments, strict=True))
-    ]
+    windows = make_windows(
+        sources,
+        sources[0].augmentation(config.augment.model_dump()),
+        length=emulator.window,
+        stride=config.stride,
+        settings=settings,
+        seed=config.seed,
+        device=device,
+    )
     torch.manual_seed(derive(config.seed))
     objective = build_objective(emulator, sources[0].shape, sources[0].labels.shape[1]).to(device)
     if settings["compile"]:
@@ -64,20 +54,10 @@ def main() -> None:
         )
         return objective.loss(states, label, mask.to(device))
 
-    outcome = fit(
-        objective,
-        loss,
-        *windows,
-        settings=settings,
-        seed=derive(config.seed, 2),
-        folder=args.checkpoint,
-        fingerprint=fingerprint(making(record)),
-        name="/".join(Path(args.weights).parts[-3:-1]),
-        checkpoint_seconds=args.seconds,
+    outcome = train(
+        objective, loss, windows, settings=settings, seed=config.seed, record=record, files=args
     )
-    write_history(args.history, outcome.history)
-    write_weights(args.best, outcome.best, record)
-    write_weights(args.weights, outcome.last, record)
+    write_training(args, outcome, record)
 
 
 if __name__ == "__main__":
