@@ -10,8 +10,8 @@ from safetensors import safe_open
 
 from lilas.errors import broken
 from lilas.records.stores import open_store
+from lilas.study import paths
 from lilas.study.datasets import Simulate
-from lilas.study.paths import exponent, rollouts, run_name
 from lilas.study.study import Study
 
 COSTS = ["kind", "dataset", "autoencoder", "emulator", "sampler", "quantity", "value"]
@@ -43,8 +43,12 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
     for dataset, entry in study.datasets.items():
         source = entry.source
         if isinstance(source, Simulate):
-            folder = Path(data, source.folder, source.system, "benchmarks")
-            jobs = [_seconds(folder / f"simulate_{exponent(r)}.tsv") for r in source.rayleigh]
+            names = {"folder": source.folder, "system": source.system}
+            folder = Path(data, paths.SIMULATION.format(**names))
+            jobs = [
+                _seconds(folder / paths.benchmark(f"simulate_{paths.exponent(rayleigh)}"))
+                for rayleigh in source.rayleigh
+            ]
             if None not in jobs:
                 counts = source.trajectories
                 each = len(source.prandtl) * (counts.train + counts.valid + counts.test)
@@ -52,11 +56,11 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
                 add("simulation", (dataset,), "seconds", sum(jobs))
                 add("simulation", (dataset,), "states", len(jobs) * each * long)
         for name, seed in study.runs("autoencoders", dataset):
-            run = (dataset, run_name(name, seed))
+            run = (dataset, paths.run_name(name, seed))
             add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
             add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
     emulators = set()
-    for rollout in rollouts(study):
+    for rollout in paths.rollouts(study):
         run = tuple(rollout.values())
         emulators.add(run[:3])
         add("rollout", run, "seconds", _benchmark(root, *run, "rollout"))
@@ -69,7 +73,7 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
 
 
 def _benchmark(root: Path, *names: str) -> float | None:
-    return _seconds(root.joinpath("benchmarks", *names).with_suffix(".tsv"))
+    return _seconds(root / paths.benchmark(*names))
 
 
 def _seconds(path: Path) -> float | None:
@@ -84,7 +88,7 @@ def _seconds(path: Path) -> float | None:
 
 def _parameters(folder: Path) -> int | None:
     """Returns how many numbers the weights in a folder store, from their header alone."""
-    for name in ("weights.safetensors", "weights_best.safetensors"):
+    for name in (paths.WEIGHTS, paths.BEST):
         if (folder / name).is_file():
             with safe_open(folder / name, "np") as file:
                 shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
@@ -94,9 +98,10 @@ def _parameters(folder: Path) -> int | None:
 
 def _generated(folder: Path) -> int | None:
     """Returns how many states the rollouts in a folder generated, the context not counted."""
-    if not (folder / "rollouts.json").is_file():
+    manifest = folder / Path(paths.ROLLOUTS).name
+    if not manifest.is_file():
         return None
-    sizes = (dataset := open_store(folder / "rollouts.json")).sizes
+    sizes = (dataset := open_store(manifest)).sizes
     new = sizes["time"] - dataset.attrs["context"]
     return sizes["trajectory"] * sizes["member"] * new
 
@@ -113,8 +118,8 @@ def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
     rows = []
     for dataset in study.datasets:
         for name, seed in study.runs("autoencoders", dataset):
-            run = run_name(name, seed)
-            path = Path(root, dataset, run, "history.jsonl")
+            run = paths.run_name(name, seed)
+            path = Path(root, dataset, run, paths.HISTORY)
             for number, line in enumerate(path.read_text().splitlines() if path.is_file() else []):
                 try:
                     entry = json.loads(line)
