@@ -140,8 +140,8 @@ def outputs() -> set[str]:
     for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
         for block in re.findall(r"\n    output:\n(.*?)\n    \w+:", path.read_text(), re.DOTALL):
             # The helpers of the rules name a path for each split.
-            named = block.replace("manifest(", "paths.MANIFEST").replace(
-                "simulated(", "paths.SIMULATED"
+            named = block.replace("manifest(", "paths.MANIFEST ").replace(
+                "simulated(", "paths.SIMULATED "
             )
             for line in re.sub(r"temp\(.*?\)", "", named).splitlines():
                 last = re.findall(r"paths\.(\w+)", line)[-1:]
