@@ -1,26 +1,33 @@
 # LILAS: data -> statistics -> autoencoder -> latents -> emulator -> rollout -> evaluate -> report.
-# This file is the table of contents; every rule calls one stage, python -m lilas.stages.NAME.
+# Every rule calls one stage, python -m lilas.stages.NAME; every file of rules is included.
 
 
 configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/statistics.smk"
-include: "workflow/rules/autoencoder.smk"
-include: "workflow/rules/latents.smk"
-include: "workflow/rules/emulator.smk"
-include: "workflow/rules/official.smk"
-include: "workflow/rules/rollout.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/targets.smk"
+
+
+for path in sorted((Path(workflow.basedir) / "workflow" / "rules").glob("*.smk")):
+
+    if path.name != "common.smk":
+
+        include: path
 
 
 rule all:
     default_target: True
     input:
-        f"{ROOT}/report.html",
+        f"{ROOT}/{paths.REPORT}",
         rules.tables.output,
         rules.figures.output,
+
+
+# A stage of the whole study by name: snakemake all_autoencoder, all_rollout, ...
+for stage, targets in TARGETS.items():
+
+    rule:
+        name:
+            f"all_{stage}"
+        input:
+            targets,

@@ -79,11 +79,11 @@ def measure(folder: Path, trajectories: int, steps: int) -> dict[str, float]:
         *("--statistics", statistics, "--train", file, "--valid", file, "--weights", weights),
         *("--best", folder / "best", "--history", folder / "h", "--checkpoint", folder / "c"),
     )
-    shared = ("--files", file, "--statistics", statistics, "--weights", weights)
-    shared = (*shared, "--store", folder / "train.zarr", "--done", folder / "done")
-    latents = ("--config", config(augment=augment, label={}))
-    peak("lilas.stages.latents", "create", *latents, *shared)
-    found["latents"] = peak("lilas.stages.latents", "write", *latents, *shared, "--part", "0")
+    shared = ("--train", file, "--statistics", statistics, "--weights", weights)
+    found["latents"] = peak(
+        *("lilas.stages.latents", "finish", "--config", config(augment=augment, label={})),
+        *(*shared, "--folder", folder),
+    )
     evaluation = {"start": 0, "horizons": [[1, steps - 1]]}
     names = {"dataset": "noise", "autoencoder": "c-s0"}
     found["evaluate"] = peak(

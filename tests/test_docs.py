@@ -20,6 +20,7 @@ from lilas import settings
 from lilas.files import read_json
 from lilas.inspect.catalogue import ARTIFACTS, INSPECTED, Artifact
 from lilas.inspect.pages import artifacts_page, configuration_page, metrics_page
+from lilas.study import paths
 from lilas.study.autoencoders import AutoencoderSettings, TrainedAutoencoder
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.entries import Trained
@@ -150,8 +151,13 @@ def outputs() -> set[str]:
     found = set()
     for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
         for block in re.findall(r"\n    output:\n(.*?)\n    \w+:", path.read_text(), re.DOTALL):
-            for text in re.findall(r'"([^"]+)"', re.sub(r"temp\(.*?\)", "", block)):
-                found.add(text.replace("{{", "{").replace("}}", "}").rsplit("/", 1)[-1])
+            # The helpers of the rules name a path for each split.
+            named = block.replace("manifest(", "paths.MANIFEST ").replace(
+                "simulated(", "paths.SIMULATED "
+            )
+            for line in re.sub(r"temp\(.*?\)", "", named).splitlines():
+                last = re.findall(r"paths\.(\w+)", line)[-1:]
+                found |= {getattr(paths, name).rsplit("/", 1)[-1] for name in last}
     return found
 
 

@@ -22,6 +22,7 @@ from lilas.records.provenance import as_json
 from lilas.records.scores import KEYS, write_scores
 from lilas.report import figures, panels
 from lilas.report.curves import mean_curves, mean_metrics
+from lilas.report.figure_files import _training
 from lilas.report.looks import FIXED, PALETTE, Looks, colours, looks
 from lilas.stages import figures as stage
 
@@ -462,7 +463,7 @@ def test_the_stage_draws_what_a_study_has(tmp_path, monkeypatch) -> None:
     lines = [{"step": step, "loss": 1.0, "skipped": 0} for step in (1, 2)]
     lines[1]["valid_loss"] = 1.0
     history.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    figure = stage._training([history], root)
+    figure = _training([history], root)
     assert figure.axes[0].get_title() == "flow/c32-s0"
     figures.plt.close(figure)
     cells = horizons().assign(cell=lambda t: "flow/c/e/s/vrmse/" + t["horizon"])

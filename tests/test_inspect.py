@@ -87,30 +87,24 @@ def stage(name: str, *arguments: Any, config: dict[str, Any], **paths: Any) -> N
         sys.argv = before
 
 
-def make_latents(folder: Path, split: str, copies: int) -> None:
-    """Encodes a split with the weights in `folder`, as three jobs do."""
-    (folder / "latents").mkdir(exist_ok=True)
+def make_latents(folder: Path, copies: int) -> None:
+    """Encodes the splits with the weights in `folder`."""
     config = {
         "states": STATES,
         "label": LABEL,
         "augment": {"flip": ["x"], "roll": ["x"], "copies": copies},
-        "names": {"dataset": "flow", "split": split},
+        "names": {"dataset": "flow"},
     }
-    paths = {
-        "files": [DATA[split]],
-        "statistics": FLOW / "statistics.json",
-        "weights": folder / "weights.safetensors",
-        "store": folder / "latents" / f"{split}.zarr",
-    }
-    identity = folder.name.startswith("pixel")
-    for what, more in (("create", {}), ("write", {"part": 0, "device": "cpu"}), ("finish", {})):
-        if what == "finish":
-            more = {"manifest": folder / "latents" / f"{split}.json"}
-        elif identity:
-            continue
-        else:
-            more |= {"done": folder / "latents" / f".{split}.{what}"}
-        stage("latents", what, config=config, **paths, **more)
+    stage(
+        "latents",
+        "finish",
+        config=config,
+        **{split: [file] for split, file in DATA.items()},
+        statistics=FLOW / "statistics.json",
+        weights=folder / "weights.safetensors",
+        folder=folder / "latents",
+        device="cpu",
+    )
 
 
 def training(folder: Path) -> dict[str, Path]:
@@ -134,8 +128,7 @@ def make_artifacts() -> None:
         config = {"states": STATES, "augment": {}, "autoencoder": entry, "seed": 0}
         folder = FLOW / name
         stage("autoencoder", config=config, statistics=statistics, **splits, **training(folder))
-        for split, copies in (("train", 2), ("valid", 1), ("test", 1)):
-            make_latents(folder, split, copies)
+        make_latents(folder, copies=2)
     folder = FLOW / "c6-s0"
     weights, latents = folder / "weights.safetensors", folder / "latents"
     config = {"stride": 1, "augment": {}, "emulator": EMULATOR, "seed": 0}
@@ -173,22 +166,15 @@ def make_artifacts() -> None:
     stage(
         "evaluate",
         "rollouts",
-        config=common | {"names": names},
+        config=common | {"names": names, "figures": {"trajectories": 1}},
         **data,
         autoencoder=weights,
         rollouts=rollouts / "rollouts.json",
         output=rollouts / "metrics.parquet",
-    )
-    metrics = [FLOW / "baselines.parquet", rollouts / "metrics.parquet"]
-    stage(
-        "frames",
-        config={"states": STATES, "figures": {"trajectories": 1}, "names": names},
-        **data,
-        autoencoder=weights,
-        rollouts=rollouts / "rollouts.json",
         store=rollouts / "frames.zarr",
         manifest=rollouts / "frames.json",
     )
+    metrics = [FLOW / "baselines.parquet", rollouts / "metrics.parquet"]
     config = {"horizons": {"flow": EVALUATION["horizons"]}, "sources": {"flow": "known"}}
     stage("tables", config=config, metrics=metrics, output=ROOT / "tables")
 

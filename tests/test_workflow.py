@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 from conftest import Pipeline
 from lilas.records.provenance import VERSIONS
 
-DOWNSTREAM = {"evaluate", "frames", "tables", "claims", "figures", "report"}
+DOWNSTREAM = {"evaluate", "tables", "claims", "figures", "report"}
 SCORED = {"baselines", "reconstruction", "evaluate", "tables", "claims", "figures", "report"}
 
 
@@ -105,42 +106,30 @@ def test_rollouts_know_their_trajectories(miniature, run):
 
 
 def test_test_files_in_another_order_are_refused(miniature, tmp_path):
-    """By both stages that compare rollouts with them, run by hand."""
+    """By the stage that compares rollouts with them, run by hand."""
     dataset = miniature.results / "convection"
     weights, rollouts = dataset / "c16-s0/weights.safetensors", dataset / RUNS[0] / "rollouts.json"
     files = sorted(map(str, miniature.folder.glob("results/data/*/*/data/test/*.hdf5")))
     fields = ["buoyancy", "pressure", "velocity"]
     evaluation = {"start": 0, "horizons": [[1, 8]]}
     config = {"states": {"fields": fields}, "stride": 1, "evaluation": evaluation}
-
-    def evaluate(test: list[str]) -> list[str]:
-        names = {"dataset": "a", "autoencoder": "b", "emulator": "c", "sampler": "d"}
-        names["method"] = "solver"
-        line = ["evaluate", "rollouts", "--config", json.dumps(config | {"names": names})]
-        line += ["--test", *test, "--statistics", str(dataset / "statistics.json")]
-        line += ["--autoencoder", str(weights)]
-        return [*line, "--rollouts", str(rollouts), "--output", str(tmp_path / "metrics.parquet")]
-
-    def frames(test: list[str]) -> list[str]:
-        config = {"states": {"fields": fields}, "figures": {"trajectories": 1}}
-        line = ["frames", "--config", json.dumps(config), "--test", *test]
-        line += ["--statistics", str(dataset / "statistics.json"), "--rollouts", str(rollouts)]
-        line += ["--autoencoder", str(weights), "--store", str(tmp_path / "frames.zarr")]
-        return [*line, "--manifest", str(tmp_path / "frames.json")]
-
-    for stage in (evaluate, frames):
-        for test in (files, files[::-1]):
-            name, *arguments = stage(test)
-            done = subprocess.run(
-                [sys.executable, "-m", f"lilas.stages.{name}", *arguments],
-                env=miniature.environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert (done.returncode == 0) == (test == files), done.stderr
-        assert "trajectory 0 is trajectory 0 of Rayleigh_5e4.hdf5" in done.stderr
-        assert "a rollout 0 of trajectory 0 of Rayleigh_2e4.hdf5" in done.stderr
+    config["names"] = {"dataset": "a", "autoencoder": "b", "emulator": "c", "sampler": "d"}
+    config["names"]["method"] = "solver"
+    config["figures"] = {"trajectories": 1}
+    for test in (files, files[::-1]):
+        line = [sys.executable, "-m", "lilas.stages.evaluate", "rollouts", "--test", *test]
+        line += ["--config", json.dumps(config), "--statistics", str(dataset / "statistics.json")]
+        line += ["--autoencoder", str(weights), "--rollouts", str(rollouts)]
+        line += ["--output", str(tmp_path / "metrics.parquet")]
+        line += ["--store", str(tmp_path / "frames.zarr")]
+        line += ["--manifest", str(tmp_path / "frames.json")]
+        done = subprocess.run(
+            line, env=miniature.environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode == 0) == (test == files), done.stderr
+        assert (tmp_path / "frames.json").is_file()
+    assert "trajectory 0 is trajectory 0 of Rayleigh_5e4.hdf5" in done.stderr
+    assert "a rollout 0 of trajectory 0 of Rayleigh_2e4.hdf5" in done.stderr
 
 
 def test_metrics_cover_every_run_field_and_lead_time(miniature):
@@ -174,6 +163,7 @@ def test_nothing_is_left_to_do_after_a_run(miniature):
     ("old", "new", "rules"),
     [
         ("samplers:\n  ab4", "figures: {dpi: 60}\nsamplers:\n  ab4", {"figures", "report"}),
+        ("samplers:\n  ab4", "figures: {trajectories: 2}\nsamplers:\n  ab4", DOWNSTREAM),
         ("members: 2", "members: 3", {"rollout", *DOWNSTREAM}),
         (
             "horizons: [[1, 3], [4, 8]]",
@@ -185,8 +175,6 @@ def test_nothing_is_left_to_do_after_a_run(miniature):
             "convection: {train: {optimizer: soap, precondition_every: 2, learning_rate: 2e-3}}",
             {
                 "autoencoder",
-                "latents_create",
-                "latents_write",
                 "latents",
                 "emulator",
                 "rollout",
@@ -197,7 +185,7 @@ def test_nothing_is_left_to_do_after_a_run(miniature):
         ("loss: vmse", "loss: mse", {"emulator", "rollout", *DOWNSTREAM}),
         ("# The miniature", "# A comment in the study", {"report"}),
     ],
-    ids=["plot", "sampler", "horizons", "learning-rate", "one-emulator", "comment"],
+    ids=["plot", "frames", "sampler", "horizons", "learning-rate", "one-emulator", "comment"],
 )
 def test_an_edit_reruns_what_depends_on_it(miniature, old, new, rules):
     before, times = miniature.study.read_text(), miniature.study.stat()
@@ -215,6 +203,45 @@ def test_an_edit_reruns_what_depends_on_it(miniature, old, new, rules):
         # Pixel space has its own autoencoder: its emulator stays.
         assert planned["autoencoder"] == 1
         assert planned["emulator"] == 2
+
+
+def test_other_frames_are_no_reason_to_evaluate_again(miniature, tmp_path):
+    twin = miniature.copy(tmp_path / "twin")
+    twin.edit("samplers:\n  ab4", "figures: {trajectories: 2}\nsamplers:\n  ab4")
+    twin.run("results/miniature/convection/c16-s0/solver-s0/direct/frames.json")
+    before, after = (p.results / "convection" / RUNS[0] for p in (miniature, twin))
+    assert xr.open_zarr(after / "frames.zarr").sizes["trajectory"] == 2
+    assert (after / "metrics.parquet").read_bytes() == (before / "metrics.parquet").read_bytes()
+    log = twin.results / "logs" / "convection" / RUNS[0] / "evaluate.log"
+    assert "evaluate rollouts" in (miniature.results / log.relative_to(twin.results)).read_text()
+    assert "evaluate rollouts" not in log.read_text()
+
+
+# Room for a train file, and for both of the smaller valid or test files.
+CUT = "JOB_BYTES = 4e9", "JOB_BYTES = 4e5"
+
+
+def test_jobs_cut_otherwise_make_the_same_and_rerun_nothing(miniature, tmp_path):
+    twin = miniature.copy(tmp_path / "twin")
+    twin.edit(*CUT, twin.folder / "src" / "lilas" / "plan.py")
+    # Results keep the cut that they were begun with.
+    assert twin.planned() == {}
+    (twin.results / "study.json").unlink()
+    folder = twin.results / "convection" / "c16-s0" / "latents"
+    shutil.rmtree(folder)
+    planned = twin.planned("all_latents")
+    assert planned == {"latents_create": 1, "latents_write": 4, "latents": 1, "all_latents": 1}
+    twin.run("all_latents")
+    for split in ("train", "valid", "test"):
+        made = miniature.results / "convection" / "c16-s0" / "latents" / f"{split}.json"
+        assert (folder / made.name).read_bytes() == made.read_bytes()
+        one, other = (
+            xr.open_zarr(path.with_suffix(".zarr")) for path in (made, folder / made.name)
+        )
+        xr.testing.assert_identical(one.load(), other.load())
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in made.parent.iterdir()
+    )
 
 
 def test_code_edits_rerun_nothing_unless_their_version_is_raised(miniature, tmp_path):
@@ -343,7 +370,7 @@ STAGES = {
     "simulate": "results/data/*/*/logs/simulate_*.log",
     "statistics": "results/miniature/logs/convection/statistics.log",
     "autoencoder": f"{RUN}/checkpoint/checkpoint.pt",
-    "latents": "results/miniature/logs/convection/c16-s0/latents_train_1.log",
+    "latents": f"{RUN}/latents/.train.partial.zarr",
     "emulator": f"{RUN}/diffusion-s0/checkpoint/checkpoint.pt",
     "rollout": f"{RUN}/diffusion-s0/ab4/.rollouts.partial.zarr",
     "evaluate": "results/miniature/logs/convection/c16-s0/diffusion-s0/ab4/evaluate.log",
@@ -399,6 +426,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None
 
 
 def test_a_dry_run_of_the_larger_studies_plans_every_stage(pipeline, tmp_path: Path):
+    jobs = {}
     for study in ("demo", "laptop", "paper"):
         done = subprocess.run(
             ["snakemake", "-n", "--config", f"study={study}", f"results={tmp_path}"],
@@ -409,8 +437,18 @@ def test_a_dry_run_of_the_larger_studies_plans_every_stage(pipeline, tmp_path: P
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        for rule in ("autoencoder", "latents_write", "emulator", "rollout", "evaluate", "report"):
-            assert rule in done.stdout
+        jobs[study] = planned_jobs(done.stdout)
+        assert {"autoencoder", "latents", "emulator", "rollout", "evaluate"} <= set(jobs[study])
+    # Small data are worth one process, a download many.
+    assert jobs["demo"]["total"] <= 26
+    assert "latents_write" not in jobs["demo"]
+    assert jobs["paper"]["latents_write"] > 100
+
+
+def planned_jobs(output: str) -> dict[str, int]:
+    """The jobs of a dry run by rule, from what it printed first."""
+    stats = output.split("Job stats:")[1].split("\n\n")[0]
+    return {line.split()[0]: int(line.split()[1]) for line in stats.splitlines()[3:]}
 
 
 def test_the_released_study_trains_nothing_and_needs_the_test_split_alone(pipeline, tmp_path):

@@ -142,10 +142,10 @@ def check_owner(root: str | Path, study: str | Path) -> None:
         )
 
 
-def take_ownership(root: str | Path, study: str | Path) -> None:
-    """Records in a results folder which study's file it belongs to."""
+def take_ownership(root: str | Path, study: str | Path, **settings: Any) -> None:
+    """Records in a results folder which study's file it belongs to, and what else it is held to."""
     made = {"study": _from_results(root, study), "format": FORMAT}
-    write_json(Path(root) / "study.json", made)
+    write_json(Path(root) / "study.json", made | settings)
 
 
 def _from_results(root: str | Path, study: str | Path) -> str:

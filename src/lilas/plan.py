@@ -1,17 +1,23 @@
 """What the workflow asks of the world outside a study: data files, official runs, what exists."""
 
+import math
 from pathlib import Path
 
 from lilas import plugins
 from lilas.data.registry import SUFFIXES, well_urls
 from lilas.errors import LilasError, broken
+from lilas.files import read_json
 from lilas.official.released import Released, autoencoder_of, find_released, released
+from lilas.study import paths
 from lilas.study.datasets import Dataset, Folder, Well
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry
 from lilas.study.methods import METHODS
 from lilas.study.read import Config
 from lilas.study.study import Study
 from lilas.systems.base import SPLITS, System
+
+# Data of no more than this are encoded by one process; larger data by several, each as much.
+JOB_BYTES = 4e9
 
 
 def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
@@ -22,15 +28,19 @@ def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
     """
     source = dataset.source
     if isinstance(source, System):
-        folder = f"{config.data}/{source.folder}/{source.system}/data"
+        pattern = f"{config.data}/{paths.SIMULATED}"
+        folders = {"folder": source.folder, "system": source.system}
         return {
-            split: [f"{folder}/{split}/{part}.hdf5" for part in source.parts] for split in SPLITS
+            split: [pattern.format(**folders, split=split, part=part) for part in source.parts]
+            for split in SPLITS
         }
     if isinstance(source, Well):
-        folder = f"{config.data}/well/{source.name}/data"
-        urls = well_urls(source.name)
+        pattern, urls = f"{config.data}/{paths.DOWNLOADED}", well_urls(source.name)
         files = {
-            split: sorted(f"{folder}/{split}/{Path(url).name}" for url in urls[split])
+            split: sorted(
+                pattern.format(system=source.name, split=split, file=Path(url).name)
+                for url in urls[split]
+            )
             for split in SPLITS
         }
     else:
@@ -39,6 +49,54 @@ def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
         split: _included(names, source.include, f"split {split!r}")
         for split, names in files.items()
     }
+
+
+def job_bytes(root: str | Path) -> float:
+    """Returns how much data a process encodes at most, as the results of a study were begun with.
+
+    How jobs are cut is no parameter of a result, but Snakemake would make results again whose jobs
+    have other inputs than when they were made.
+    """
+    owner = Path(root, paths.OWNER)
+    return read_json(owner).get("job_bytes", JOB_BYTES) if owner.is_file() else JOB_BYTES
+
+
+def parts(dataset: Dataset, files: dict[str, list[str]], most: float) -> dict[str, list[list[int]]]:
+    """Returns the indices of the files that a job encodes, by split and part.
+
+    Args:
+        dataset: The dataset.
+        files: Its files by split.
+        most: Bytes that a job encodes, more only of a single file. Data of no more than this in
+            all have no parts: one job encodes them.
+    """
+    sizes = {split: _sizes(dataset, split, names) for split, names in files.items()}
+    if sum(map(sum, sizes.values())) <= most:
+        return {}
+    return {split: _jobs(each, most) for split, each in sizes.items()}
+
+
+def _sizes(dataset: Dataset, split: str, files: list[str]) -> list[float]:
+    """Returns the bytes of a split's files as they are known before a run; infinite if unknown."""
+    source = dataset.source
+    if isinstance(source, Well):
+        return [math.inf] * len(files)
+    if isinstance(source, Folder):
+        return [Path(file).stat().st_size for file in files]
+    channels = sum(source.components.values())
+    return [4 * source.states(split) * channels * math.prod(source.size)] * len(files)
+
+
+def _jobs(sizes: list[float], most: float) -> list[list[int]]:
+    found: list[list[int]] = []
+    total = math.inf
+    for i, size in enumerate(sizes):
+        if total + size > most:
+            found.append([])
+            total = 0
+        found[-1].append(i)
+        total += size
+    return found
 
 
 def official_files(config: Config, official: str) -> list[str]:
@@ -62,7 +120,7 @@ def official_files(config: Config, official: str) -> list[str]:
             action = "Correct the path under `official` in the study."
             raise broken(path, "the folder or zip of an official run", "nothing", action)
         return [str(path)]
-    return [f"{config.data}/official/{find_released(official).run}.zip"]
+    return [f"{config.data}/{paths.RELEASED}".format(run=find_released(official).run)]
 
 
 def check_official(study: Study, config: Config) -> None:
@@ -82,7 +140,7 @@ def check_official(study: Study, config: Config) -> None:
                     files = official_files(config, entry.official)
                 except LilasError as error:
                     raise LilasError(f"{where}: {error}") from None
-                if Path(files[0]).parent == Path(config.data, "official"):
+                if Path(files[0]).parent == Path(config.data, paths.OFFICIAL):
                     run = find_released(entry.official)
                     _check_kind(where, run, entry)
                     if isinstance(entry, EmulatorEntry):

@@ -1,19 +1,23 @@
 # Autoencoders. The checkpoint folder is no output, so that a killed training resumes.
+AUTOENCODER = f"{ROOT}/{paths.AUTOENCODER}"
+TARGETS["autoencoder"] = [chosen("autoencoder", run) for run in RUNS]
+
+
 rule autoencoder:
     message:
         "train autoencoder {wildcards.autoencoder} on {wildcards.dataset}"
     input:
-        statistics=f"{ROOT}/{{dataset}}/statistics.json",
+        statistics=f"{ROOT}/{paths.STATISTICS}",
         train=partial(split_files, "train"),
         valid=partial(split_files, "valid"),
     output:
-        weights=f"{ROOT}/{{dataset}}/{{autoencoder}}/weights.safetensors",
-        best=f"{ROOT}/{{dataset}}/{{autoencoder}}/weights_best.safetensors",
-        history=f"{ROOT}/{{dataset}}/{{autoencoder}}/history.jsonl",
+        weights=f"{AUTOENCODER}/{paths.WEIGHTS}",
+        best=f"{AUTOENCODER}/{paths.BEST}",
+        history=f"{AUTOENCODER}/{paths.HISTORY}",
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/autoencoder.log",
+        log_file(paths.AUTOENCODER, "autoencoder"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/autoencoder.tsv"
+        benchmark_file(paths.AUTOENCODER, "autoencoder")
     conda:
         ENVIRONMENT
     wildcard_constraints:
@@ -26,7 +30,7 @@ rule autoencoder:
             seed=seed("autoencoder", wildcards),
         ),
         version=VERSIONS["autoencoder"],
-        checkpoint=lambda wildcards, output: str(Path(output.weights).parent / "checkpoint"),
+        checkpoint=lambda wildcards, output: str(Path(output.weights).parent / paths.CHECKPOINT),
     threads: partial(training_threads, "autoencoder")
     resources:
         gpu=1,

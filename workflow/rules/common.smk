@@ -1,6 +1,7 @@
 # Reads and validates the configuration, and names what the rules share.
 import json
 import os
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ try:
     for folder in (CONFIG.data, ROOT):
         check_writable(folder)
     check_owner(ROOT, STUDY_FILE)
+    JOB_BYTES = plan.job_bytes(ROOT)
 except LilasError as error:
     sys.exit(f"error: {error}")
 
@@ -45,9 +47,17 @@ def hold(folder):
 
 onstart:
     HELD.extend(hold(folder) for folder in {CONFIG.data, ROOT})
-    take_ownership(ROOT, STUDY_FILE)
+    take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES)
 
 
+# The trainings of autoencoders, pixel space among them.
+RUNS = [
+    {"dataset": name, "autoencoder": paths.run_name(*run)}
+    for name in STUDY.datasets
+    for run in STUDY.trainings("autoencoders", name)
+]
+# What each stage makes of the whole study; each file of rules adds its own.
+TARGETS = {}
 # Jobs use the interpreter that Snakemake runs in, whether or not its environment is activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ENVIRONMENT = "../../envs/lilas.yaml"
@@ -55,11 +65,33 @@ RUN = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} python -m lilas.stage
 LOG = " 2>&1 | tee {log:q}"
 
 
+def log_file(*names):
+    return f"{ROOT}/{paths.log(*names)}"
+
+
+def benchmark_file(*names):
+    return f"{ROOT}/{paths.benchmark(*names)}"
+
+
+def manifest(split):
+    return f"{ROOT}/{paths.MANIFEST}".replace("{split}", split)
+
+
+def every(pattern, runs):
+    """The file of each run."""
+    return [f"{ROOT}/{pattern}".format(**run) for run in runs]
+
+
+def among(names):
+    """A pattern of the names given, and of nothing where there are none."""
+    return "|".join(names) or "(?!)"
+
+
 def named(kind, official):
     """A pattern of the folders of the entries that are trained, or that are official."""
     entries = getattr(STUDY, kind).items()
     names = [name for name, entry in entries if (entry.official is not None) == official]
-    return rf"({'|'.join(names)})-s\d+" if names else "(?!)"
+    return rf"({among(names)})-s\d+"
 
 
 wildcard_constraints:
@@ -78,6 +110,7 @@ def task(**parts):
         if hasattr(part, "model_dump")
         else part
         for key, part in parts.items()
+        if part is not None
     }
     return json.dumps(plain, sort_keys=True)
 
@@ -88,6 +121,11 @@ def resolved(kind, wildcards):
     return STUDY.resolve(f"{kind}s", run, wildcards["dataset"])
 
 
+def trained(kind, runs):
+    """Those that are trained here: pixel space and official runs are not, and have no history."""
+    return [run for run in runs if resolved(kind, run).is_trained]
+
+
 def seed(kind, wildcards):
     return paths.split_run_name(wildcards[kind])[1]
 
@@ -96,9 +134,9 @@ def chosen(kind, wildcards):
     """The weights that the stages after a training use: the last, or the best validated."""
     run, _ = paths.split_run_name(wildcards[kind])
     which = STUDY.resolve(f"{kind}s", run, wildcards["dataset"]).weights
-    name = "weights" if which == "last" else "weights_best"
-    levels = ["dataset", "autoencoder"] + (["emulator"] if kind == "emulator" else [])
-    return "/".join([ROOT, *(wildcards[level] for level in levels), f"{name}.safetensors"])
+    folder = {"autoencoder": paths.AUTOENCODER, "emulator": paths.EMULATOR}[kind]
+    name = paths.WEIGHTS if which == "last" else paths.BEST
+    return f"{ROOT}/{folder}/{name}".format(**wildcards)
 
 
 def official_run(kind, wildcards):
@@ -109,16 +147,16 @@ def official_run(kind, wildcards):
 def statistics(wildcards):
     """The statistics that states enter an autoencoder with; an official one brings its own."""
     if resolved("autoencoder", wildcards).official is not None:
-        return f"{ROOT}/{wildcards['dataset']}/{wildcards['autoencoder']}/statistics.json"
-    return f"{ROOT}/{wildcards['dataset']}/statistics.json"
+        return f"{ROOT}/{paths.OFFICIAL_STATISTICS}".format(**wildcards)
+    return f"{ROOT}/{paths.STATISTICS}".format(**wildcards)
 
 
 def climate(wildcards):
     """The statistics of a dataset: with no model to train, those of its first official one."""
     runs = [paths.run_name(*run) for run in STUDY.trainings("autoencoders", wildcards["dataset"])]
     found = [statistics(dict(wildcards) | {"autoencoder": run}) for run in runs]
-    trained = f"{ROOT}/{wildcards['dataset']}/statistics.json"
-    return trained if trained in found else found[0]
+    own = f"{ROOT}/{paths.STATISTICS}".format(**wildcards)
+    return own if own in found else found[0]
 
 
 def splits(name):
@@ -129,6 +167,11 @@ def splits(name):
         for run in STUDY.trainings(kind, name)
     ]
     return SPLITS if any(entry.is_trained for entry in entries) else ("test",)
+
+
+def needed(name):
+    """The files of those splits, by split."""
+    return {split: FILES[name][split] for split in splits(name)}
 
 
 def split_files(split, wildcards):

@@ -3,24 +3,30 @@ SIMULATIONS = {
     d.source.folder: d.source for d in STUDY.datasets.values() if d.source.kind == "simulate"
 }
 WELLS = {d.source.name for d in STUDY.datasets.values() if d.source.kind == "well"}
-DATA = f"{CONFIG.data}/{{folder}}/{{system}}"
+SIMULATION = f"{CONFIG.data}/{paths.SIMULATION}/"
+WELL = f"{CONFIG.data}/{paths.WELL}/"
+TARGETS["data"] = [
+    file for name in FILES for split in needed(name).values() for file in split
+]
+
+
+def simulated(split):
+    return f"{CONFIG.data}/{paths.SIMULATED}".replace("{split}", split)
 
 
 rule simulate:
     message:
         "simulate {wildcards.system}, part {wildcards.part}"
     output:
-        train=f"{DATA}/data/train/{{part}}.hdf5",
-        valid=f"{DATA}/data/valid/{{part}}.hdf5",
-        test=f"{DATA}/data/test/{{part}}.hdf5",
+        **{split: simulated(split) for split in SPLITS},
     log:
-        f"{DATA}/logs/simulate_{{part}}.log",
+        SIMULATION + paths.log("simulate_{part}"),
     benchmark:
-        f"{DATA}/benchmarks/simulate_{{part}}.tsv"
+        SIMULATION + paths.benchmark("simulate_{part}")
     conda:
         ENVIRONMENT
     wildcard_constraints:
-        folder="|".join(SIMULATIONS) or "(?!)",
+        folder=among(SIMULATIONS),
         part="[^/]+",
     params:
         config=lambda wildcards: task(source=SIMULATIONS[wildcards.folder]),
@@ -34,15 +40,15 @@ rule download:
     message:
         "download {wildcards.file} of {wildcards.system}"
     output:
-        f"{CONFIG.data}/well/{{system}}/data/{{split}}/{{file}}",
+        f"{CONFIG.data}/{paths.DOWNLOADED}",
     log:
-        f"{CONFIG.data}/well/{{system}}/logs/download_{{split}}_{{file}}.log",
+        WELL + paths.log("download_{split}_{file}"),
     benchmark:
-        f"{CONFIG.data}/well/{{system}}/benchmarks/download_{{split}}_{{file}}.tsv"
+        WELL + paths.benchmark("download_{split}_{file}")
     conda:
         ENVIRONMENT
     wildcard_constraints:
-        system="|".join(WELLS) or "(?!)",
+        system=among(WELLS),
         file="[^/]+",
     params:
         version=VERSIONS["download"],

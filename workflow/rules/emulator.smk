@@ -1,5 +1,6 @@
 # Emulators, diffusion and solver alike, trained on cached latents.
-EMULATOR = f"{ROOT}/{{dataset}}/{{autoencoder}}/{{emulator}}"
+EMULATOR = f"{ROOT}/{paths.EMULATOR}"
+TARGETS["emulator"] = sorted({chosen("emulator", run) for run in ROLLOUTS})
 
 
 rule emulator:
@@ -7,16 +8,16 @@ rule emulator:
         "train {wildcards.emulator} on {wildcards.dataset}/{wildcards.autoencoder}"
     input:
         weights=partial(chosen, "autoencoder"),
-        train=f"{LATENTS}/train.json",
-        valid=f"{LATENTS}/valid.json",
+        train=manifest("train"),
+        valid=manifest("valid"),
     output:
-        weights=f"{EMULATOR}/weights.safetensors",
-        best=f"{EMULATOR}/weights_best.safetensors",
-        history=f"{EMULATOR}/history.jsonl",
+        weights=f"{EMULATOR}/{paths.WEIGHTS}",
+        best=f"{EMULATOR}/{paths.BEST}",
+        history=f"{EMULATOR}/{paths.HISTORY}",
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/{{emulator}}/emulator.log",
+        log_file(paths.EMULATOR, "emulator"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/emulator.tsv"
+        benchmark_file(paths.EMULATOR, "emulator")
     conda:
         ENVIRONMENT
     wildcard_constraints:
@@ -30,7 +31,7 @@ rule emulator:
             seed=seed("emulator", wildcards),
         ),
         version=VERSIONS["emulator"],
-        checkpoint=lambda wildcards, output: str(Path(output.weights).parent / "checkpoint"),
+        checkpoint=lambda wildcards, output: str(Path(output.weights).parent / paths.CHECKPOINT),
     threads: partial(training_threads, "emulator")
     resources:
         gpu=1,

@@ -2,9 +2,15 @@
 # frames, the few decoded states that people look at.
 # A metric that is added, or changed, evaluates again.
 METRICS_CODE = metrics_fingerprint()
+METRICS = (
+    every(paths.BASELINES, [{"dataset": name} for name in STUDY.datasets])
+    + every(paths.RECONSTRUCTION, RUNS)
+    + every(paths.METRICS, ROLLOUTS)
+)
+TARGETS["evaluate"] = METRICS
 
 
-def evaluation_task(wildcards):
+def evaluation_task(wildcards, figures=None):
     entry, names = dataset(wildcards), dict(wildcards.items())
     if "emulator" in names:
         names["method"] = resolved("emulator", wildcards).model.method
@@ -13,6 +19,7 @@ def evaluation_task(wildcards):
         stride=entry.stride,
         evaluation=evaluation(wildcards),
         names=names,
+        figures=figures,
     )
 
 
@@ -23,11 +30,11 @@ rule baselines:
         statistics=climate,
         test=partial(split_files, "test"),
     output:
-        f"{ROOT}/{{dataset}}/baselines.parquet",
+        f"{ROOT}/{paths.BASELINES}",
     log:
-        f"{ROOT}/logs/{{dataset}}/baselines.log",
+        log_file("{dataset}", "baselines"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/baselines.tsv"
+        benchmark_file("{dataset}", "baselines")
     conda:
         ENVIRONMENT
     params:
@@ -47,11 +54,11 @@ rule reconstruction:
         statistics=statistics,
         test=partial(split_files, "test"),
     output:
-        f"{ROOT}/{{dataset}}/{{autoencoder}}/reconstruction.parquet",
+        f"{ROOT}/{paths.RECONSTRUCTION}",
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/reconstruction.log",
+        log_file(paths.AUTOENCODER, "reconstruction"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/reconstruction.tsv"
+        benchmark_file(paths.AUTOENCODER, "reconstruction")
     conda:
         ENVIRONMENT
     params:
@@ -71,58 +78,28 @@ rule evaluate:
         "evaluate {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
     input:
         autoencoder=partial(chosen, "autoencoder"),
-        rollouts=f"{ROLLOUT}/rollouts.json",
+        rollouts=f"{ROOT}/{paths.ROLLOUTS}",
         statistics=statistics,
         test=partial(split_files, "test"),
     output:
-        f"{ROLLOUT}/metrics.parquet",
+        # Kept as long as it is current: other frames are no reason to evaluate again.
+        metrics=update(f"{ROOT}/{paths.METRICS}"),
+        frames=f"{ROOT}/{paths.FRAMES}",
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/evaluate.log",
+        log_file(paths.ROLLOUT, "evaluate"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/evaluate.tsv"
+        benchmark_file(paths.ROLLOUT, "evaluate")
     conda:
         ENVIRONMENT
     params:
-        config=evaluation_task,
+        config=partial(evaluation_task, figures={"trajectories": STUDY.figures.trajectories}),
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
+        store=f"{ROOT}/{paths.store(paths.FRAMES)}",
     resources:
         gpu=1,
     shell:
         RUN + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} --device {CONFIG.device:q}" + LOG
-
-
-rule frames:
-    message:
-        "decode frames of {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
-    input:
-        autoencoder=partial(chosen, "autoencoder"),
-        rollouts=f"{ROLLOUT}/rollouts.json",
-        statistics=statistics,
-        test=partial(split_files, "test"),
-    output:
-        f"{ROLLOUT}/frames.json",
-    log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/frames.log",
-    benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/frames.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        config=lambda wildcards: task(
-            states=dataset(wildcards).states,
-            figures={"trajectories": STUDY.figures.trajectories},
-            names=dict(wildcards.items())
-            | {"method": resolved("emulator", wildcards).model.method},
-        ),
-        version=VERSIONS["frames"],
-        store=f"{ROLLOUT}/frames.zarr",
-    resources:
-        gpu=1,
-    shell:
-        RUN + "frames --config {params.config:q} --autoencoder {input.autoencoder:q} "
-        "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --store {params.store:q} --manifest {output:q} "
-        "--device {CONFIG.device:q}" + LOG
+        "--test {input.test:q} --output {output.metrics:q} --store {params.store:q} "
+        "--manifest {output.frames:q} --device {CONFIG.device:q}" + LOG

@@ -1,106 +1,129 @@
-# Latents: a store for each split, created once, filled by one job per source file, then named.
-LATENTS = f"{ROOT}/{{dataset}}/{{autoencoder}}/latents"
+# Latents of every split that a study needs. One job encodes what is small; what is large is encoded
+# in parts, by jobs of their own, before that job finishes it.
+LATENTS = f"{ROOT}/{paths.LATENTS}"
+# The indices of the files of each part, by dataset and split; small data have none.
+PARTS = {name: plan.parts(STUDY.datasets[name], needed(name), JOB_BYTES) for name in FILES}
+# Where only official models are evaluated, the test split is all that is needed.
+WHOLE = [name for name in FILES if splits(name) == SPLITS]
+TESTED = [name for name in FILES if name not in WHOLE]
+TARGETS["latents"] = [
+    manifest(split).format(**run) for run in RUNS for split in splits(run["dataset"])
+]
 
 
 def latents_task(wildcards):
     entry = dataset(wildcards)
-    # Only the training split is augmented; emulators are validated on the data as they are.
-    single = {} if wildcards.split == "train" else {"copies": 1}
-    return task(
-        states=entry.states,
-        label=entry.label,
-        augment=entry.augment.model_copy(update=single),
-        names={"dataset": wildcards.dataset, "split": wildcards.split},
-    )
+    names = {"dataset": wildcards.dataset}
+    return task(states=entry.states, label=entry.label, augment=entry.augment, names=names)
 
 
 def parts(wildcards):
-    """One part per source file; pixel space writes no copy of the data, so it has none."""
+    """The markers of the parts that are encoded beforehand; pixel space writes no copy of data."""
     if resolved("autoencoder", wildcards).model.is_pixel_space:
         return []
-    return expand(
-        f"{LATENTS}/.{{split}}.{{part}}",
-        **wildcards,
-        part=range(len(FILES[wildcards.dataset][wildcards.split])),
+    return [
+        f"{LATENTS}/.{split}.{part}".format(**wildcards)
+        for split, jobs in PARTS[wildcards.dataset].items()
+        for part in range(len(jobs))
+    ]
+
+
+def split_arguments(wildcards, input):
+    return " ".join(
+        f"--{split} {shlex.join(input[split])}" for split in needed(wildcards.dataset)
     )
 
 
 rule latents_create:
     message:
-        "create the {wildcards.split} latents of {wildcards.dataset}/{wildcards.autoencoder}"
+        "create the latents of {wildcards.dataset}/{wildcards.autoencoder}"
     input:
-        files=lambda wildcards: FILES[wildcards.dataset][wildcards.split],
+        unpack(lambda wildcards: needed(wildcards.dataset)),
         statistics=statistics,
         weights=partial(chosen, "autoencoder"),
     output:
-        temp(f"{LATENTS}/.{{split}}.created"),
+        temp(f"{LATENTS}/.created"),
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/latents_{{split}}_create.log",
+        log_file(paths.AUTOENCODER, "latents_create"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/latents_{{split}}_create.tsv"
+        benchmark_file(paths.AUTOENCODER, "latents_create")
     conda:
         ENVIRONMENT
     params:
         config=latents_task,
         version=VERSIONS["latents"],
-        store=f"{LATENTS}/{{split}}.zarr",
+        folder=LATENTS,
+        splits=split_arguments,
     shell:
-        RUN + "latents create --config {params.config:q} --files {input.files:q} "
+        RUN + "latents create --config {params.config:q} {params.splits} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
-        "--store {params.store:q} --done {output:q}" + LOG
+        "--folder {params.folder:q} --done {output:q} --device cpu" + LOG
 
 
 rule latents_write:
     message:
-        "encode {input.file}"
+        "encode part {wildcards.part} of the {wildcards.split} split for "
+        "{wildcards.dataset}/{wildcards.autoencoder}"
     input:
-        created=f"{LATENTS}/.{{split}}.created",
-        file=lambda wildcards: FILES[wildcards.dataset][wildcards.split][int(wildcards.part)],
-        files=lambda wildcards: FILES[wildcards.dataset][wildcards.split],
+        created=f"{LATENTS}/.created",
+        files=lambda wildcards: split_files(wildcards.split, wildcards),
         statistics=statistics,
         weights=partial(chosen, "autoencoder"),
     output:
         temp(f"{LATENTS}/.{{split}}.{{part}}"),
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/latents_{{split}}_{{part}}.log",
+        log_file(paths.AUTOENCODER, "latents_{split}_{part}"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/latents_{{split}}_{{part}}.tsv"
+        benchmark_file(paths.AUTOENCODER, "latents_{split}_{part}")
     conda:
         ENVIRONMENT
     params:
         config=latents_task,
         version=VERSIONS["latents"],
-        store=f"{LATENTS}/{{split}}.zarr",
+        folder=LATENTS,
+        parts=lambda wildcards: PARTS[wildcards.dataset][wildcards.split][int(wildcards.part)],
     resources:
         gpu=1,
     shell:
-        RUN + "latents write --config {params.config:q} --files {input.files:q} "
+        RUN + "latents write --config {params.config:q} --{wildcards.split} {input.files:q} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
-        "--store {params.store:q} --part {wildcards.part} --done {output:q} "
+        "--folder {params.folder:q} --parts {params.parts} --done {output:q} "
         "--device {CONFIG.device:q}" + LOG
 
 
 rule latents:
     message:
-        "finish the {wildcards.split} latents of {wildcards.dataset}/{wildcards.autoencoder}"
+        "latents of {wildcards.dataset}/{wildcards.autoencoder}"
     input:
-        parts=parts,
-        files=lambda wildcards: FILES[wildcards.dataset][wildcards.split],
+        unpack(lambda wildcards: needed(wildcards.dataset)),
         statistics=statistics,
         weights=partial(chosen, "autoencoder"),
+        parts=parts,
     output:
-        f"{LATENTS}/{{split}}.json",
+        [manifest(split) for split in SPLITS],
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/latents_{{split}}.log",
+        log_file(paths.AUTOENCODER, "latents"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/latents_{{split}}.tsv"
+        benchmark_file(paths.AUTOENCODER, "latents")
     conda:
         ENVIRONMENT
+    wildcard_constraints:
+        dataset=among(WHOLE),
     params:
         config=latents_task,
         version=VERSIONS["latents"],
-        store=f"{LATENTS}/{{split}}.zarr",
+        folder=LATENTS,
+        splits=split_arguments,
+    resources:
+        gpu=1,
     shell:
-        RUN + "latents finish --config {params.config:q} --files {input.files:q} "
+        RUN + "latents finish --config {params.config:q} {params.splits} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
-        "--store {params.store:q} --manifest {output:q}" + LOG
+        "--folder {params.folder:q} --device {CONFIG.device:q}" + LOG
+
+
+use rule latents as latents_test with:
+    output:
+        manifest("test"),
+    wildcard_constraints:
+        dataset=among(TESTED),

@@ -4,11 +4,11 @@ rule fetch:
     message:
         "fetch the released run {wildcards.run}"
     output:
-        f"{CONFIG.data}/official/{{run}}.zip",
+        f"{CONFIG.data}/{paths.RELEASED}",
     log:
-        f"{CONFIG.data}/official/logs/{{run}}.log",
+        f"{CONFIG.data}/{paths.OFFICIAL}/" + paths.log("{run}"),
     benchmark:
-        f"{CONFIG.data}/official/benchmarks/{{run}}.tsv"
+        f"{CONFIG.data}/{paths.OFFICIAL}/" + paths.benchmark("{run}")
     conda:
         ENVIRONMENT
     wildcard_constraints:
@@ -28,12 +28,12 @@ rule official_autoencoder:
         run=partial(official_run, "autoencoder"),
         test=partial(split_files, "test"),
     output:
-        weights=f"{ROOT}/{{dataset}}/{{autoencoder}}/weights.safetensors",
-        statistics=f"{ROOT}/{{dataset}}/{{autoencoder}}/statistics.json",
+        weights=f"{ROOT}/{paths.AUTOENCODER}/{paths.WEIGHTS}",
+        statistics=f"{ROOT}/{paths.OFFICIAL_STATISTICS}",
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/official.log",
+        log_file(paths.AUTOENCODER, "official"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/official.tsv"
+        benchmark_file(paths.AUTOENCODER, "official")
     conda:
         ENVIRONMENT
     wildcard_constraints:
@@ -59,11 +59,11 @@ rule official_emulator:
         test=partial(split_files, "test"),
         autoencoder=partial(chosen, "autoencoder"),
     output:
-        f"{EMULATOR}/weights.safetensors",
+        f"{ROOT}/{paths.EMULATOR}/{paths.WEIGHTS}",
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/{{emulator}}/official.log",
+        log_file(paths.EMULATOR, "official"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/official.tsv"
+        benchmark_file(paths.EMULATOR, "official")
     conda:
         ENVIRONMENT
     wildcard_constraints:

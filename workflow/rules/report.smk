@@ -1,31 +1,8 @@
 # Tables, verdicts on the claims, figures, and the report that holds all of it.
-METRICS = (
-    [f"{ROOT}/{name}/baselines.parquet" for name in STUDY.datasets]
-    + [
-        f"{ROOT}/{name}/{paths.run_name(*run)}/reconstruction.parquet"
-        for name in STUDY.datasets
-        for run in STUDY.trainings("autoencoders", name)
-    ]
-    + [ROLLOUT.format(**run) + "/metrics.parquet" for run in ROLLOUTS]
+HISTORIES = every(paths.AUTOENCODER + "/" + paths.HISTORY, trained("autoencoder", RUNS)) + sorted(
+    set(every(paths.EMULATOR + "/" + paths.HISTORY, trained("emulator", ROLLOUTS)))
 )
-RUNS = [
-    {"dataset": name, "autoencoder": paths.run_name(*run)}
-    for name in STUDY.datasets
-    for run in STUDY.trainings("autoencoders", name)
-]
-# Pixel space and official runs are not trained here, and have no curve to draw.
-HISTORIES = [
-    f"{ROOT}/{run['dataset']}/{run['autoencoder']}/history.jsonl"
-    for run in RUNS
-    if resolved("autoencoder", run).is_trained
-] + sorted(
-    {
-        EMULATOR.format(**run) + "/history.jsonl"
-        for run in ROLLOUTS
-        if resolved("emulator", run).is_trained
-    }
-)
-FRAMES = [ROLLOUT.format(**run) + "/frames.json" for run in ROLLOUTS]
+FRAMES = every(paths.FRAMES, ROLLOUTS)
 HORIZONS = {name: entry.evaluation.horizons for name, entry in STUDY.datasets.items()}
 
 
@@ -35,11 +12,11 @@ rule tables:
     input:
         METRICS,
     output:
-        directory(f"{ROOT}/tables"),
+        directory(f"{ROOT}/{paths.TABLES}"),
     log:
-        f"{ROOT}/logs/tables.log",
+        log_file("tables"),
     benchmark:
-        f"{ROOT}/benchmarks/tables.tsv"
+        benchmark_file("tables")
     conda:
         ENVIRONMENT
     params:
@@ -56,11 +33,11 @@ rule claims:
         metrics=METRICS,
         histories=HISTORIES,
     output:
-        f"{ROOT}/claims.json",
+        f"{ROOT}/{paths.CLAIMS}",
     log:
-        f"{ROOT}/logs/claims.log",
+        log_file("claims"),
     benchmark:
-        f"{ROOT}/benchmarks/claims.tsv"
+        benchmark_file("claims")
     conda:
         ENVIRONMENT
     params:
@@ -86,11 +63,11 @@ rule figures:
         histories=HISTORIES,
         frames=FRAMES,
     output:
-        directory(f"{ROOT}/figures"),
+        directory(f"{ROOT}/{paths.FIGURES}"),
     log:
-        f"{ROOT}/logs/figures.log",
+        log_file("figures"),
     benchmark:
-        f"{ROOT}/benchmarks/figures.tsv"
+        benchmark_file("figures")
     conda:
         ENVIRONMENT
     params:
@@ -98,7 +75,7 @@ rule figures:
         version=VERSIONS["figures"],
     shell:
         RUN + "figures --config {params.config:q} --metrics {input.metrics:q} "
-        "--table {input.tables:q}/horizons.csv --histories {input.histories:q} "
+        "--table {ROOT:q}/{paths.HORIZONS}.csv --histories {input.histories:q} "
         "--frames {input.frames:q} --output {output:q}" + LOG
 
 
@@ -112,11 +89,11 @@ rule report:
         frames=FRAMES,
         study=STUDY_FILE,
     output:
-        f"{ROOT}/report.html",
+        f"{ROOT}/{paths.REPORT}",
     log:
-        f"{ROOT}/logs/report.log",
+        log_file("report"),
     benchmark:
-        f"{ROOT}/benchmarks/report.tsv"
+        benchmark_file("report")
     conda:
         ENVIRONMENT
     params:

@@ -1,5 +1,5 @@
 # Ensembles of rollouts from the test split, stored as latents: a new metric never samples again.
-ROLLOUT = f"{EMULATOR}/{{sampler}}"
+TARGETS["rollout"] = every(paths.ROLLOUTS, ROLLOUTS)
 
 
 rule rollout:
@@ -8,13 +8,13 @@ rule rollout:
     input:
         autoencoder=partial(chosen, "autoencoder"),
         emulator=partial(chosen, "emulator"),
-        latents=f"{LATENTS}/test.json",
+        latents=manifest("test"),
     output:
-        f"{ROLLOUT}/rollouts.json",
+        f"{ROOT}/{paths.ROLLOUTS}",
     log:
-        f"{ROOT}/logs/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/rollout.log",
+        log_file(paths.ROLLOUT, "rollout"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/{{autoencoder}}/{{emulator}}/{{sampler}}/rollout.tsv"
+        benchmark_file(paths.ROLLOUT, "rollout")
     conda:
         ENVIRONMENT
     params:
@@ -24,7 +24,7 @@ rule rollout:
             sampler=STUDY.samplers[wildcards.sampler],
         ),
         version=VERSIONS["rollout"],
-        store=f"{ROLLOUT}/rollouts.zarr",
+        store=f"{ROOT}/{paths.store(paths.ROLLOUTS)}",
     resources:
         gpu=1,
     shell:

@@ -1,15 +1,18 @@
 # Statistics of each channel over the training split, after its field's transform.
+TARGETS["statistics"] = [climate({"dataset": name}) for name in STUDY.datasets]
+
+
 rule statistics:
     message:
         "statistics of {wildcards.dataset}"
     input:
         train=partial(split_files, "train"),
     output:
-        f"{ROOT}/{{dataset}}/statistics.json",
+        f"{ROOT}/{paths.STATISTICS}",
     log:
-        f"{ROOT}/logs/{{dataset}}/statistics.log",
+        log_file("{dataset}", "statistics"),
     benchmark:
-        f"{ROOT}/benchmarks/{{dataset}}/statistics.tsv"
+        benchmark_file("{dataset}", "statistics")
     conda:
         ENVIRONMENT
     params:

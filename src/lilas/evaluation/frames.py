@@ -1,5 +1,9 @@
 """Frames: decoded states of a few rollouts beside the truth, for people to look at."""
 
+import warnings
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 import xarray as xr
@@ -9,10 +13,41 @@ from lilas.display import plane, spaced
 from lilas.evaluation.score import paired_row
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.latents import autoencode, decode
-from lilas.records.stores import text
+from lilas.records import stores
+from lilas.records.provenance import as_json
 
 LEAD_TIMES = 41
 MEMBERS = 2
+
+
+def write_frames(
+    store: Path,
+    manifest: Path,
+    dataset: xr.Dataset,
+    *,
+    names: dict[str, str],
+    record: dict[str, Any],
+    **made: Any,
+) -> None:
+    """Writes the frames of some rollouts and their manifest; a store that is current is kept.
+
+    Args:
+        store: The store.
+        manifest: Its manifest.
+        dataset: A store of rollouts.
+        names: Dataset, autoencoder, emulator, method and sampler, for the attributes.
+        record: Provenance.
+        made: The other arguments of `make_frames`.
+    """
+    if not stores.is_named(store, record):
+        compression = made["autoencoder"].compression
+        attributes = names | {"compression": compression, "provenance": as_json(record)}
+        frames = make_frames(dataset, **made).assign_attrs(attributes)
+        with warnings.catch_warnings():
+            # Strings of variable length, as Zarr 3 has them, are known to be young.
+            warnings.simplefilter("ignore")
+            frames.to_zarr(stores.partial(store), mode="w", zarr_format=3, consolidated=False)
+    stores.finish(store, "truth", manifest, record)
 
 
 def make_frames(
@@ -75,7 +110,7 @@ def make_frames(
         coords={
             "trajectory": dataset["trajectory"].values[chosen],
             "lead_time": ("time", leads[places], {"units": "solver steps"}),
-            "channel": text([channel.name for channel in file.channels]),
+            "channel": stores.text([channel.name for channel in file.channels]),
             **{axis: (axis, file.coordinates[axis]) for axis in axes},
         },
     )

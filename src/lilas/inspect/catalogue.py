@@ -5,6 +5,8 @@ Tests compare the descriptions with what the stages write, in both directions.
 
 from dataclasses import dataclass, field
 
+from lilas.study import paths
+
 # What `lilas inspect` knows, by how such files are named.
 INSPECTED = {
     "data file": ".hdf5 or .h5, in The Well's layout",
@@ -19,9 +21,8 @@ INSPECTED = {
 }
 
 STUDY = "{results}/{study}"
-AUTOENCODER = STUDY + "/{dataset}/{autoencoder}"
-EMULATOR = AUTOENCODER + "/{emulator}"
-ROLLOUT = EMULATOR + "/{sampler}"
+AUTOENCODER = f"{STUDY}/{paths.AUTOENCODER}"
+EMULATOR = f"{STUDY}/{paths.EMULATOR}"
 SPACE = "*space"
 
 
@@ -80,8 +81,8 @@ ARTIFACTS = (
     Artifact(
         "Data file",
         (
-            "{data}/{folder}/{system}/data/{split}/Rayleigh_{rayleigh}.hdf5",
-            "{data}/well/{system}/data/{split}/{file}",
+            f"{{data}}/{paths.SIMULATED}",
+            f"{{data}}/{paths.DOWNLOADED}",
         ),
         "HDF5, in The Well's layout",
         "Trajectories of a simulation, simulated here or downloaded. Studies share them; a "
@@ -127,13 +128,13 @@ ARTIFACTS = (
     ),
     Artifact(
         "Released run",
-        ("{data}/official/{run}.zip",),
+        (f"{{data}}/{paths.RELEASED}",),
         "Zip",
         "A released run of the official code as it was fetched: `config.yaml` and `state.pth`.",
     ),
     Artifact(
         "Statistics",
-        (STUDY + "/{dataset}/statistics.json", AUTOENCODER + "/statistics.json"),
+        (f"{STUDY}/{paths.STATISTICS}", f"{STUDY}/{paths.OFFICIAL_STATISTICS}"),
         "JSON",
         "Of each channel over the training split, after its field's transform. An official "
         "autoencoder brings its own, with the transform, mean and std that it was trained with.",
@@ -156,9 +157,9 @@ ARTIFACTS = (
     Artifact(
         "Weights",
         tuple(
-            f"{folder}/{name}.safetensors"
+            f"{folder}/{name}"
             for folder in (AUTOENCODER, EMULATOR)
-            for name in ("weights", "weights_best")
+            for name in (paths.WEIGHTS, paths.BEST)
         ),
         "safetensors",
         "Weights of a trained model, its average where one is kept: of the last step, and of the "
@@ -170,10 +171,10 @@ ARTIFACTS = (
     Artifact(
         "History",
         (
-            f"{AUTOENCODER}/history.jsonl",
-            f"{EMULATOR}/history.jsonl",
-            f"{AUTOENCODER}/checkpoint/history.jsonl",
-            f"{EMULATOR}/checkpoint/history.jsonl",
+            f"{AUTOENCODER}/{paths.HISTORY}",
+            f"{EMULATOR}/{paths.HISTORY}",
+            f"{AUTOENCODER}/{paths.CHECKPOINT}/{paths.HISTORY}",
+            f"{EMULATOR}/{paths.CHECKPOINT}/{paths.HISTORY}",
         ),
         "JSON lines",
         "The course of a training, a line per logged step; in the checkpoint folder, while it "
@@ -189,7 +190,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Checkpoint",
-        (f"{AUTOENCODER}/checkpoint/checkpoint.pt", f"{EMULATOR}/checkpoint/checkpoint.pt"),
+        tuple(f"{folder}/{paths.CHECKPOINT}/checkpoint.pt" for folder in (AUTOENCODER, EMULATOR)),
         "PyTorch",
         "Everything from which a training resumes to the bit. No job depends on it.",
         (
@@ -207,7 +208,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Latents",
-        (f"{AUTOENCODER}/latents/{{split}}.zarr",),
+        (f"{STUDY}/{paths.store(paths.MANIFEST)}",),
         "Zarr 3",
         "The encoded trajectories of a split. A chunk is a trajectory; a shard holds trajectories "
         "of one source file. The first augmentation is the data as they are. Open it with "
@@ -238,7 +239,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Manifest of latents",
-        (f"{AUTOENCODER}/latents/{{split}}.json",),
+        (f"{STUDY}/{paths.MANIFEST}",),
         "JSON",
         "Written last: the store is whole. For pixel space it names the data files, and there is "
         "no store.",
@@ -252,7 +253,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Rollouts",
-        (f"{ROLLOUT}/rollouts.zarr",),
+        (f"{STUDY}/{paths.store(paths.ROLLOUTS)}",),
         "Zarr 3",
         "Ensembles of rollouts of test trajectories, as latents, the context first. A chunk and a "
         "shard hold a trajectory's ensemble.",
@@ -286,7 +287,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Manifest of rollouts",
-        (f"{ROLLOUT}/rollouts.json",),
+        (f"{STUDY}/{paths.ROLLOUTS}",),
         "JSON",
         "Written last: the store is whole.",
         (
@@ -297,7 +298,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Frames",
-        (f"{ROLLOUT}/frames.zarr",),
+        (f"{STUDY}/{paths.store(paths.FRAMES)}",),
         "Zarr 3",
         "Decoded states of a few rollouts beside the truth, in physical units, for figures, "
         "videos and the report's viewer; at most 41 lead times, and of three space axes the middle "
@@ -331,7 +332,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Manifest of frames",
-        (f"{ROLLOUT}/frames.json",),
+        (f"{STUDY}/{paths.FRAMES}",),
         "JSON",
         "Written last: the store is whole.",
         (
@@ -343,9 +344,9 @@ ARTIFACTS = (
     Artifact(
         "Metrics",
         (
-            f"{ROLLOUT}/metrics.parquet",
-            f"{AUTOENCODER}/reconstruction.parquet",
-            STUDY + "/{dataset}/baselines.parquet",
+            f"{STUDY}/{paths.METRICS}",
+            f"{STUDY}/{paths.RECONSTRUCTION}",
+            f"{STUDY}/{paths.BASELINES}",
         ),
         "Parquet",
         "A row per trajectory, field, lead time and metric: of rollouts, of the autoencoder's "
@@ -396,7 +397,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Tables",
-        (STUDY + "/tables/horizons.csv", STUDY + "/tables/horizons.md"),
+        (f"{STUDY}/{paths.HORIZONS}.csv", f"{STUDY}/{paths.HORIZONS}.md"),
         "CSV, and Markdown to be read",
         "Means of each metric over trajectories, fields and the lead times of a horizon. Metrics "
         "in a field's unit have a row per field.",
@@ -423,14 +424,14 @@ ARTIFACTS = (
     Artifact(
         "Comparisons and paper tables",
         (
-            STUDY + "/tables/differences.{format}",
-            STUDY + "/tables/valid_time.{format}",
-            STUDY + "/tables/table6_vrmse.{format}",
-            STUDY + "/tables/table7_vrmse_by_context.{format}",
-            STUDY + "/tables/tables8_10_power_spectrum_rmse.{format}",
-            STUDY + "/tables/table11_sliced_emd_density.{format}",
-            STUDY + "/tables/table12_wasserstein_vertical_velocity.{format}",
-            STUDY + "/tables/table13_wasserstein_density.{format}",
+            f"{STUDY}/{paths.TABLES}/differences.{{format}}",
+            f"{STUDY}/{paths.TABLES}/valid_time.{{format}}",
+            f"{STUDY}/{paths.TABLES}/table6_vrmse.{{format}}",
+            f"{STUDY}/{paths.TABLES}/table7_vrmse_by_context.{{format}}",
+            f"{STUDY}/{paths.TABLES}/tables8_10_power_spectrum_rmse.{{format}}",
+            f"{STUDY}/{paths.TABLES}/table11_sliced_emd_density.{{format}}",
+            f"{STUDY}/{paths.TABLES}/table12_wasserstein_vertical_velocity.{{format}}",
+            f"{STUDY}/{paths.TABLES}/table13_wasserstein_density.{{format}}",
         ),
         "CSV, Markdown to be read and, but for differences, LaTeX",
         "Paired differences of emulators with a sign-flip test; the lead time up to which a "
@@ -439,7 +440,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Claims",
-        (STUDY + "/claims.json",),
+        (f"{STUDY}/{paths.CLAIMS}",),
         "JSON",
         "What this run says of the paper's six claims: `claims` lists, in its order,",
         (
@@ -456,9 +457,9 @@ ARTIFACTS = (
     Artifact(
         "Figures",
         (
-            STUDY + "/figures/{figure}.png",
-            STUDY + "/figures/{figure}.pdf",
-            STUDY + "/figures/{video}.gif",
+            f"{STUDY}/{paths.FIGURES}/{{figure}}.png",
+            f"{STUDY}/{paths.FIGURES}/{{figure}}.pdf",
+            f"{STUDY}/{paths.FIGURES}/{{video}}.gif",
         ),
         "PNG, PDF and GIF",
         "`rollout_{dataset}_{trajectory}_{field}`: rollouts beside the truth; `video_{dataset}_"
@@ -468,19 +469,20 @@ ARTIFACTS = (
     ),
     Artifact(
         "Report",
-        (STUDY + "/report.html",),
+        (f"{STUDY}/{paths.REPORT}",),
         "HTML",
         "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory "
         "by stage, and the study itself, in one file that works offline.",
     ),
     Artifact(
         "Owner",
-        (STUDY + "/study.json",),
+        (f"{STUDY}/{paths.OWNER}",),
         "JSON",
         "Keeps two studies of one name apart.",
         (
             Variable("study", (), "string", "", "Path of the study's file."),
             Variable("format", (), "integer", "", "Of the results; others are refused."),
+            Variable("job_bytes", (), "number", "bytes", "Data that a job encodes at most."),
         ),
     ),
 )

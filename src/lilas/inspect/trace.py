@@ -18,6 +18,7 @@ from lilas.records.stores import open_store
 from lilas.records.weights import read_record
 from lilas.report.summary import BASELINES
 from lilas.report.trajectories import valid_times
+from lilas.study import paths
 
 # Tables keep six significant digits.
 ROUNDING = 1e-5
@@ -109,7 +110,7 @@ def _split(cell: str, results: Path) -> tuple[Path, str]:
     parts = cell.strip().split("/")
     for count in range(1, len(parts)):
         folder = Path("/".join(parts[:count]) or "/")
-        if (folder / "tables").is_dir():
+        if (folder / paths.TABLES).is_dir():
             return folder, "/".join(parts[count:])
     return results, cell.strip()
 
@@ -117,7 +118,7 @@ def _split(cell: str, results: Path) -> tuple[Path, str]:
 def _find(folder: Path, cell: str) -> dict[Path, dict[str, str]]:
     """Returns the row of each table that has the cell."""
     found, known = {}, []
-    for path in sorted((folder / "tables").glob("*.csv")):
+    for path in sorted((folder / paths.TABLES).glob("*.csv")):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         if "cell" not in table:
             continue
@@ -132,7 +133,7 @@ def _find(folder: Path, cell: str) -> dict[Path, dict[str, str]]:
         known += [name for name in table["cell"] if name]
     if not known:
         action = "Name the results with --results, or run snakemake to make them."
-        raise broken(folder / "tables", "tables with cells (*.csv)", "none", action)
+        raise broken(folder / paths.TABLES, "tables with cells (*.csv)", "none", action)
     if not found:
         # Of a metric that has a row per field, a cell without one is short of no more than that.
         head, _, horizon = cell.rpartition("/")
@@ -143,7 +144,7 @@ def _find(folder: Path, cell: str) -> dict[Path, dict[str, str]]:
             cell, dict.fromkeys(known), n=3
         )
         hint = f"Did you mean {' or '.join(near)}?" if near else f"One is {known[0]}."
-        raise LilasError(f"{folder / 'tables'}: no cell {cell!r}. {hint}")
+        raise LilasError(f"{folder / paths.TABLES}: no cell {cell!r}. {hint}")
     return found
 
 
@@ -160,14 +161,19 @@ def _name(cell: str) -> Name:
 
 def _files(folder: Path, name: Name) -> list[Path]:
     """Returns the files of metrics behind a cell; of pooled runs, each that was made."""
-    home = folder / name.dataset
+    dataset = name.dataset
     if name.run[-1] in UNTRAINED:
-        return [home / "baselines.parquet"]
+        return [folder / paths.BASELINES.format(dataset=dataset)]
     *runs, last = (part.split("+") for part in name.run)
     if last == ["reconstruction"]:
-        files = [home / autoencoder / "reconstruction.parquet" for autoencoder in runs[0]]
+        found = [paths.RECONSTRUCTION.format(dataset=dataset, autoencoder=run) for run in runs[0]]
     else:
-        files = [home.joinpath(*run, "metrics.parquet") for run in product(*runs, last)]
+        keys = ("autoencoder", "emulator", "sampler")
+        found = [
+            paths.METRICS.format(dataset=dataset, **dict(zip(keys, run, strict=True)))
+            for run in product(*runs, last)
+        ]
+    files = [folder / path for path in found]
     # Where none was made, the first is missed when it is read.
     return [path for path in files if path.is_file()] or files[:1]
 
@@ -227,7 +233,7 @@ def _record(
     stages = found.versions.setdefault(libraries, [])
     if record["stage"] not in stages:
         stages.append(record["stage"])
-    if path.name == "rollouts.json":
+    if path.name == Path(paths.ROLLOUTS).name:
         found.lines.append(f"{indent}{_store(path)}")
     for name, entry in record["inputs"].items():
         if isinstance(entry, list):
@@ -286,7 +292,7 @@ def _store(manifest: Path) -> str:
     dataset = open_store(manifest)
     sizes, rows = dataset.sizes, dataset["trajectory"].values
     return (
-        f"{manifest.with_name(manifest.stem + '.zarr')}: trajectories "
+        f"{paths.store(str(manifest))}: trajectories "
         f"{', '.join(map(str, rows))}; {sizes['member']} members, {sizes['time']} states, "
         f"{dataset.attrs['context']} of them context"
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lilas.errors import LilasError
+from lilas.models.losses import LOSSES, similarity
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.vit import make_decoder, make_encoder
 
@@ -83,6 +84,18 @@ class Autoencoder(nn.Module):
         if self.training and self.latent_noise > 0:
             z = z + self.latent_noise * torch.randn_like(z)
         return self.decoder(z)
+
+    def loss(self, x: Tensor, measure: str, similarity_weight: float) -> Tensor:
+        """Returns the loss of states (batch, channel, *space), rebuilt.
+
+        Args:
+            x: The states.
+            measure: A key of LOSSES, of the states decoded from the latents of `x`.
+            similarity_weight: Weight of the latents' mean similarity, added to it.
+        """
+        z = self.encode(x)
+        value = LOSSES[measure](self.decode(z), x)
+        return value + similarity_weight * similarity(z) if similarity_weight else value
 
 
 def make_dcae(

@@ -22,6 +22,7 @@ from lilas.data.well import WellFile, open_files
 from lilas.errors import broken
 from lilas.files import read_json, sha256, write_json
 from lilas.models.autoencoder import Autoencoder
+from lilas.progress import progress
 from lilas.records import stores
 from lilas.seeds import derive
 
@@ -131,7 +132,7 @@ def check_autoencoder(manifest: Path, record: dict[str, Any], weights: Path) -> 
         )
 
 
-def create_latents(
+def begin_latents(
     store: Path,
     files: list[WellFile],
     autoencoder: Autoencoder,
@@ -140,7 +141,12 @@ def create_latents(
     augment: dict[str, Any],
     record: dict[str, Any],
 ) -> None:
-    """Creates the empty store of a split: dimensions, coordinates, labels, augmentations."""
+    """Creates the empty store of a split: dimensions, coordinates, labels, augmentations.
+
+    A store that a killed run of the same configuration began stays as it is.
+    """
+    if stores.is_begun(store, VARIABLE, record):
+        return
     first = files[0]
     pixels = (len(first.channels), *first.shape)
     shape = autoencoder.latent_shape(pixels)
@@ -251,50 +257,72 @@ def _labels(labels: np.ndarray, maps: list[Transformation], axes: int) -> np.nda
     return moved
 
 
-@torch.inference_mode()
-def encode_file(
+def encode_files(
     store: Path,
-    pixels: Pixels,
+    files: list[WellFile],
+    parts: Sequence[int],
     autoencoder: Autoencoder,
+    preprocessing: Preprocessing,
     *,
-    part: int,
-    first: int,
     augment: dict[str, Any],
     device: torch.device,
-    bar: Any,
 ) -> None:
-    """Encodes the trajectories of one file into its own shards of a partial store.
+    """Encodes the trajectories of some files of a split into their own shards of a partial store.
+
+    What is there already, from a killed run or another job, is kept.
 
     Args:
         store: The final path of the store.
-        pixels: The file's trajectories.
+        files: Every file of the split, in order.
+        parts: Indices of the files to encode.
         autoencoder: On `device`.
-        part: The file's index in the split.
-        first: The index in the split of the file's first trajectory.
+        preprocessing: What states enter it with.
         augment: The keys of `lilas.study.datasets.Augment`.
         device: Where to encode.
-        bar: A progress bar to update by trajectory.
     """
     array = zarr.open_array(stores.partial(store), path=VARIABLE, mode="r+")
-    shared = array.shards[1]
-    maps = transformations(pixels.files[0], part, augment)
+    firsts = np.cumsum([0, *(file.trajectories for file in files)])
+    for part in parts:
+        pixels = Pixels([files[part]], preprocessing, {})
+        maps = transformations(files[part], part, augment)
+        name = "/".join(files[part].path.parts[-2:])
+        total = augment["copies"] * pixels.rows
+        with progress(total=total, desc=f"encode {name}", unit="trajectory") as bar:
+            _encode_file(array, int(firsts[part]), pixels, maps, autoencoder, device, bar)
+
+
+@torch.inference_mode()
+def _encode_file(
+    array: zarr.Array,
+    first: int,
+    pixels: Pixels,
+    maps: list[list[Transformation]],
+    autoencoder: Autoencoder,
+    device: torch.device,
+    bar: Any,
+) -> None:
     channels = pixels.files[0].channels
 
     def prepare(states: torch.Tensor, transformation: Transformation) -> torch.Tensor:
         moved = apply(states, transformation, channels, None)
         return pixels.preprocessing.forward(moved, channel_axis=1)
 
-    for start in range(0, pixels.rows, shared):
-        block = range(start, min(start + shared, pixels.rows))
+    for start in range(0, pixels.rows, array.shards[1]):
+        block = range(start, min(start + array.shards[1], pixels.rows))
+        rows = slice(first + block.start, first + block.stop)
+        # A shard is written whole, so its last trajectory speaks for it.
+        if np.isfinite(array[:, rows.stop - 1, -1]).all():
+            bar.update(len(block) * len(maps))
+            continue
         # Each trajectory is read once; only its latents are kept until their shard is full.
-        latents: list[list[np.ndarray]] = [[] for _ in range(augment["copies"])]
+        latents: list[list[np.ndarray]] = [[] for _ in maps]
         for row in block:
             states = torch.from_numpy(pixels.truth(row))
             for copy, encoded in enumerate(latents):
                 encoded.append(_encode(autoencoder, prepare(states, maps[copy][row]), device))
                 bar.update()
         for copy, encoded in enumerate(latents):
-            array[copy, first + block.start : first + block.stop] = np.stack(encoded)
+            array[copy, rows] = np.stack(encoded)
 
 
 def _encode(autoencoder: Autoencoder, states: torch.Tensor, device: torch.device) -> np.ndarray:

@@ -16,7 +16,7 @@ from lilas.official.entries import autoencoder_entry, emulator_entry, preprocess
 from lilas.official.folders import CONFIG, STATE, OfficialRun, original_config, write_run
 from lilas.official.names import autoencoder_names, emulator_names, to_official, to_ours
 from lilas.records.weights import read_record, read_weights
-from lilas.study import autoencoders, emulators, entries, networks
+from lilas.study import autoencoders, emulators, entries, networks, paths
 
 Names = tuple[dict[str, str], dict[str, Tensor]]
 
@@ -122,7 +122,7 @@ def _described_emulator(
         outputs = state["backbone.network.project.weight"].shape[0]
         channels = outputs // math.prod(entry.network.patch_size or [1])
     folder = weights.resolve().parents[1]
-    latent = read_record(folder / "weights.safetensors")["config"]["autoencoder"]
+    latent = read_record(folder / paths.WEIGHTS)["config"]["autoencoder"]
     pixels = latent["architecture"] == "identity"
     label = record["config"].get("label", {})
     return official_emulator(

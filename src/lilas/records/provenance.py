@@ -27,7 +27,6 @@ VERSIONS = {
     "official": 1,
     "rollout": 2,
     "evaluate": 2,
-    "frames": 1,
     "claims": 1,
     "tables": 2,
     "figures": 2,

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from lilas.errors import broken
 from lilas.files import atomic
-from lilas.records.provenance import as_json
+from lilas.records.provenance import as_json, making
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -73,6 +73,18 @@ def write_scores(
             if "at" not in whole:
                 whole["at"] = np.nan
             writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], schema, safe=True))
+
+
+def keep_scores(path: Path, record: dict[str, Any]) -> bool:
+    """Whether metrics that this very code made of these inputs are there; as new if they are."""
+    try:
+        made = scores_record(path)
+    except (pa.ArrowInvalid, FileNotFoundError):
+        return False
+    if making(made) != making(record) or made["code"] != record["code"]:
+        return False
+    path.touch()
+    return True
 
 
 def _grouped(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:

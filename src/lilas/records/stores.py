@@ -72,6 +72,17 @@ def create(
     return path
 
 
+def is_begun(store: str | Path, variable: str, record: dict[str, Any]) -> bool:
+    """Whether a partial store of this very configuration is there, left by a killed run."""
+    built = partial(store)
+    return (built / variable / "zarr.json").is_file() and same_making(built, record)
+
+
+def is_named(store: str | Path, record: dict[str, Any]) -> bool:
+    """Whether the store is whole and has its name: a run was killed before its manifest."""
+    return Path(store).is_dir() and not partial(store).is_dir() and same_making(store, record)
+
+
 def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[str, Any]) -> None:
     """Renames a partial store that is full to its final name and writes its manifest.
 
@@ -86,7 +97,7 @@ def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[
                 built,
                 f"{array.nchunks} chunks of {variable}",
                 f"{array.nchunks_initialized}",
-                f"Delete the markers {built.parent}/.*.[0-9]* and run again.",
+                "Run again: what is missing is made anew.",
             )
         with warnings.catch_warnings():
             # Consolidated metadata opens faster; that Zarr 3 does not specify it yet is known.
@@ -98,15 +109,16 @@ def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[
     if not store.is_dir() or not same_making(store, record):
         found = "another one" if store.is_dir() else "nothing"
         raise broken(store, "the store just built", found, "Delete it and run again.")
-    # In the store's order of keys: the same record makes the same manifest, and the same SHA-256.
-    record = json.loads(as_json(record))
-    write_json(manifest, {"kind": "zarr", "store": store.name, "provenance": record})
+    write_json(manifest, {"kind": "zarr", "store": store.name, "provenance": _record(store)})
 
 
-def same_making(store: Path, record: dict[str, Any]) -> bool:
+def same_making(store: str | Path, record: dict[str, Any]) -> bool:
     """Whether a store was created with this configuration from these inputs."""
-    made = json.loads(zarr.open_group(store, mode="r").attrs["provenance"])
-    return making(made) == making(record)
+    return making(_record(store)) == making(record)
+
+
+def _record(store: str | Path) -> dict[str, Any]:
+    return json.loads(zarr.open_group(store, mode="r").attrs["provenance"])
 
 
 def store_record(dataset: xr.Dataset) -> dict[str, Any]:

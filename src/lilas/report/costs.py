@@ -10,7 +10,7 @@ from lilas.errors import broken
 from lilas.records.histories import read_history
 from lilas.records.stores import open_store
 from lilas.records.weights import read_shapes
-from lilas.study.paths import rollouts, run_name
+from lilas.study import paths
 from lilas.study.study import Study
 from lilas.systems.base import System
 
@@ -43,17 +43,18 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
     for dataset, entry in study.datasets.items():
         source = entry.source
         if isinstance(source, System):
-            folder = Path(data, source.folder, source.system, "benchmarks")
-            jobs = [_seconds(folder / f"simulate_{part}.tsv") for part in source.parts]
+            names = {"folder": source.folder, "system": source.system}
+            folder = Path(data, paths.SIMULATION.format(**names))
+            jobs = [_seconds(folder / paths.benchmark(f"simulate_{part}")) for part in source.parts]
             if None not in jobs:
                 add("simulation", (dataset,), "seconds", sum(jobs))
                 add("simulation", (dataset,), "states", source.simulated)
         for name, seed in study.trainings("autoencoders", dataset):
-            run = (dataset, run_name(name, seed))
+            run = (dataset, paths.run_name(name, seed))
             add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
             add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
     emulators = set()
-    for rollout in rollouts(study):
+    for rollout in paths.rollouts(study):
         run = tuple(rollout.values())
         emulators.add(run[:3])
         add("rollout", run, "seconds", _benchmark(root, *run, "rollout"))
@@ -66,7 +67,7 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
 
 
 def _benchmark(root: Path, *names: str) -> float | None:
-    return _seconds(root.joinpath("benchmarks", *names).with_suffix(".tsv"))
+    return _seconds(root / paths.benchmark(*names))
 
 
 def _seconds(path: Path) -> float | None:
@@ -81,7 +82,7 @@ def _seconds(path: Path) -> float | None:
 
 def _parameters(folder: Path) -> int | None:
     """Returns how many numbers the weights in a folder store, from their header alone."""
-    for name in ("weights.safetensors", "weights_best.safetensors"):
+    for name in (paths.WEIGHTS, paths.BEST):
         if (folder / name).is_file():
             return sum(map(math.prod, read_shapes(folder / name).values()))
     return None
@@ -89,9 +90,10 @@ def _parameters(folder: Path) -> int | None:
 
 def _generated(folder: Path) -> int | None:
     """Returns how many states the rollouts in a folder generated, the context not counted."""
-    if not (folder / "rollouts.json").is_file():
+    manifest = folder / Path(paths.ROLLOUTS).name
+    if not manifest.is_file():
         return None
-    sizes = (dataset := open_store(folder / "rollouts.json")).sizes
+    sizes = (dataset := open_store(manifest)).sizes
     new = sizes["time"] - dataset.attrs["context"]
     return sizes["trajectory"] * sizes["member"] * new
 
@@ -108,8 +110,8 @@ def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
     rows = []
     for dataset in study.datasets:
         for name, seed in study.trainings("autoencoders", dataset):
-            run = run_name(name, seed)
-            path = Path(root, dataset, run, "history.jsonl")
+            run = paths.run_name(name, seed)
+            path = Path(root, dataset, run, paths.HISTORY)
             if path.is_file():
                 valid = read_history(path).dropna(subset=["valid_loss"])
                 pairs = zip(valid["step"], valid["valid_loss"], strict=True)

@@ -26,13 +26,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument(
-        "--config",
-        type=Task.model_validate_json,
-        required=True,
-        metavar="JSON",
-        help="the stage's slice of the study, as JSON",
-    )
+    text = "the stage's slice of the study, as JSON"
+    kind = Task.model_validate_json
+    result.add_argument("--config", type=kind, required=True, metavar="JSON", help=text)
     return result
 
 

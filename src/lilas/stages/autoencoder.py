@@ -1,24 +1,18 @@
 """Stage `autoencoder`: trains an autoencoder on single states, or names pixel space as one."""
 
-from pathlib import Path
-
 import torch
 
 from lilas.data.augment import Augmentation
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
-from lilas.data.windows import Windows
 from lilas.devices import select_device
-from lilas.files import digest
 from lilas.models.build import build_autoencoder
-from lilas.models.losses import LOSSES, similarity
-from lilas.records.histories import write_history
-from lilas.records.provenance import making, provenance
-from lilas.records.weights import write_weights
+from lilas.records.provenance import provenance
 from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
-from lilas.training.loop import Outcome, fit
+from lilas.training.loop import Outcome
+from lilas.training.run import make_windows, train, write_training
 
 
 def main() -> None:
@@ -31,6 +25,7 @@ def main() -> None:
     )
     args = to.parse_args()
     config, device = args.config, select_device(args.device)
+    entry = config.autoencoder
     train_files, valid_files = (
         open_files(files, config.states.fields) for files in (args.train, args.valid)
     )
@@ -38,53 +33,35 @@ def main() -> None:
         "autoencoder",
         config.record(),
         {"statistics": args.statistics, "train": args.train, "valid": args.valid},
+        config.implementations(),
     )
     torch.manual_seed(derive(config.seed))
-    model = build_autoencoder(config.autoencoder, train_files[0]).to(device)
-    if config.autoencoder.is_pixel_space:
+    model = build_autoencoder(entry, train_files[0]).to(device)
+    if entry.is_pixel_space:
         outcome = Outcome(model.state_dict(), model.state_dict(), [])
     else:
-        settings = config.autoencoder.train.model_dump()
+        settings = entry.train.model_dump()
         torch.set_num_threads(settings["threads"] or torch.get_num_threads())
         preprocessing = Preprocessing.read(args.statistics)
-        augmentation = Augmentation(config.augment.model_dump(), train_files, preprocessing)
-        windows = [
-            Windows(
-                Pixels(files, preprocessing, {}),
-                length=1,
-                batch_size=settings["batch_size"],
-                seed=derive(config.seed, i),
-                device=device,
-                memory=settings["memory_gb"] * 1e9,
-                augment=augment,
-            )
-            for i, (files, augment) in enumerate([(train_files, augmentation), (valid_files, None)])
-        ]
+        windows = make_windows(
+            [Pixels(files, preprocessing, {}) for files in (train_files, valid_files)],
+            Augmentation(config.augment.model_dump(), train_files, preprocessing),
+            length=1,
+            settings=settings,
+            seed=config.seed,
+            device=device,
+        )
         if settings["compile"]:
             model.encoder.compile()
             model.decoder.compile()
-        measure, weight = LOSSES[config.autoencoder.loss], config.autoencoder.similarity_weight
 
         def loss(states: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-            x = states.squeeze(2)
-            z = model.encode(x)
-            value = measure(model.decode(z), x)
-            return value + weight * similarity(z) if weight else value
+            return model.loss(states.squeeze(2), entry.loss, entry.similarity_weight)
 
-        outcome = fit(
-            model,
-            loss,
-            *windows,
-            settings=settings,
-            seed=derive(config.seed, 2),
-            folder=args.checkpoint,
-            fingerprint=digest(making(record)),
-            name=Path(args.weights).parent.name,
-            checkpoint_seconds=args.seconds,
+        outcome = train(
+            model, loss, windows, settings=settings, seed=config.seed, record=record, files=args
         )
-    write_history(args.history, outcome.history)
-    write_weights(args.best, outcome.best, record)
-    write_weights(args.weights, outcome.last, record)
+    write_training(args, outcome, record)
 
 
 if __name__ == "__main__":

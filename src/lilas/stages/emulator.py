@@ -1,21 +1,15 @@
 """Stage `emulator`: trains a diffusion model or a neural solver on cached latents."""
 
-from pathlib import Path
-
 import torch
 
-from lilas.data.windows import Windows
 from lilas.devices import select_device
-from lilas.files import digest
 from lilas.models.build import build_emulator
 from lilas.models.latents import open_latents
 from lilas.models.masks import draw_masks
-from lilas.records.histories import write_history
-from lilas.records.provenance import making, provenance
-from lilas.records.weights import write_weights
+from lilas.records.provenance import provenance
 from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
-from lilas.training.loop import fit
+from lilas.training.run import make_windows, train, write_training
 
 
 def main() -> None:
@@ -35,21 +29,17 @@ def main() -> None:
         "emulator",
         config.record(),
         {"autoencoder": args.autoencoder, "train": args.train, "valid": args.valid},
+        config.implementations(),
     )
-    augments = [sources[0].augmentation(config.augment.model_dump()), None]
-    windows = [
-        Windows(
-            source,
-            length=emulator.window,
-            stride=config.stride,
-            batch_size=settings["batch_size"],
-            seed=derive(config.seed, i),
-            device=device,
-            memory=settings["memory_gb"] * 1e9,
-            augment=augment,
-        )
-        for i, (source, augment) in enumerate(zip(sources, augments, strict=True))
-    ]
+    windows = make_windows(
+        sources,
+        sources[0].augmentation(config.augment.model_dump()),
+        length=emulator.window,
+        stride=config.stride,
+        settings=settings,
+        seed=config.seed,
+        device=device,
+    )
     torch.manual_seed(derive(config.seed))
     objective = build_emulator(emulator, sources[0].shape, sources[0].labels.shape[1]).to(device)
     if settings["compile"]:
@@ -65,20 +55,10 @@ def main() -> None:
         )
         return objective.loss(states, label, mask.to(device))
 
-    outcome = fit(
-        objective,
-        loss,
-        *windows,
-        settings=settings,
-        seed=derive(config.seed, 2),
-        folder=args.checkpoint,
-        fingerprint=digest(making(record)),
-        name="/".join(Path(args.weights).parts[-3:-1]),
-        checkpoint_seconds=args.seconds,
+    outcome = train(
+        objective, loss, windows, settings=settings, seed=config.seed, record=record, files=args
     )
-    write_history(args.history, outcome.history)
-    write_weights(args.best, outcome.best, record)
-    write_weights(args.weights, outcome.last, record)
+    write_training(args, outcome, record)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,9 @@
 """Stage `figures`: figures of metrics, rollouts and training, and videos."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
-import xarray as xr
-
-from lilas.records.histories import read_history
-from lilas.records.scores import read_curves, read_scores
-from lilas.records.stores import open_store
-from lilas.report import figures, panels, videos
-from lilas.report.curves import mean_curves, mean_metrics
-from lilas.report.looks import Looks, Run, looks, run_of
+from lilas.report.figure_files import write_figures
 from lilas.stages import add_paths, parser, run
-
-Runs = dict[Run, xr.Dataset]
 
 
 def main() -> None:
@@ -28,89 +17,8 @@ def main() -> None:
     to.add_argument("--histories", type=Path, nargs="*", default=[], help="histories of trainings")
     to.add_argument("--frames", type=Path, nargs="*", default=[], help="manifests of frames")
     args = to.parse_args()
-    settings, output = args.config.figures, args.output
-    output.mkdir(parents=True, exist_ok=True)
-
-    means = mean_metrics(read_scores(path) for path in args.metrics)
-    shown = looks(means)
-    drawn = _numbers(means, args.metrics, args.table, shown)
-    if args.histories:
-        curves = _training(args.histories, output.parent)
-        figures.save(curves, output / "training", settings.dpi)
-    for name, figure in drawn:
-        figures.save(figure, output / name, settings.dpi)
-    stores = [open_store(path, "truth", "autoencoder", "member") for path in args.frames]
-    for dataset in dict.fromkeys(store.attrs["dataset"] for store in stores):
-        runs = {run_of(store): store for store in stores if store.attrs["dataset"] == dataset}
-        first, *_ = runs.values()
-        for index in range(
-            min(settings.trajectories, *(s.sizes["trajectory"] for s in runs.values()))
-        ):
-            # Every field of the first trajectory; the viewer shows those of the others.
-            fields = first["channel"].values if index == 0 else first["channel"].values[:1]
-            name = f"{dataset}_{first['trajectory'].values[index]}"
-            for field in fields:
-                picture = _panels(runs, shown, index, field, settings.lead_times)
-                figures.save(picture, output / f"rollout_{name}_{field}", settings.dpi)
-            videos.save(_video(runs, shown, index), output / f"video_{name}.gif")
-
-
-def _numbers(
-    means: pd.DataFrame, metrics: Sequence[Path], table: Path, looks: Looks
-) -> Iterator[tuple[str, figures.plt.Figure]]:
-    """Yields the figures of numbers by name; a dataset lacks those it has no numbers for."""
-    curves = mean_curves(read_curves(path) for path in metrics)
-    horizons = pd.read_csv(table, keep_default_na=False, na_values={"low": "", "high": ""})
-    horizons = horizons[horizons["cell"].str.split("/").str[-2] == "vrmse"]
-    for dataset, rows in means.groupby("dataset"):
-        yield f"metrics_{dataset}", figures.metric_curves(rows, looks)
-        inside = horizons[(horizons["dataset"] == dataset) & (horizons["autoencoder"] != "")]
-        if inside["compression"].nunique() > 1:
-            yield f"compression_{dataset}", figures.compression_curves(inside, looks)
-        found = curves[curves["dataset"] == dataset]
-        if (found["metric"] == "power_spectrum").any():
-            yield f"spectra_{dataset}", figures.spectra(found, looks)
-        if ((found["metric"] == "rank_histogram") & (found["members"] > 1)).any():
-            yield f"ranks_{dataset}", figures.rank_histograms(found, looks)
-
-
-def _training(histories: Sequence[Path], root: Path) -> figures.plt.Figure:
-    """Draws the losses of trainings, named as their folders in the study's."""
-    names = [str(path.parent.relative_to(root)) for path in histories]
-    entries = map(read_history, histories)
-    return figures.training_curves(dict(zip(names, entries, strict=True)))
-
-
-def _panels(
-    runs: Runs, looks: Looks, index: int, field: str, wanted: list[int] | None
-) -> figures.plt.Figure:
-    """Draws the truth, the reconstructions, and each emulator with the first of its samplers."""
-    after = [lead for lead in panels.common_lead_times(runs.values()) if lead > 0]
-    wanted = wanted or [round(after[-1] * part) for part in (0.02, 0.1, 0.25, 0.5, 1.0)]
-    leads = sorted({min(after, key=lambda lead: abs(lead - to)) for to in wanted})
-    chosen = {run[:2]: run for run in reversed(runs)}.values()
-    rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=True)
-    first, *_ = runs.values()
-    x, y = first["truth"].dims[-2:]
-    return panels.rollout_panels(
-        rows,
-        [f"lead time {lead}" for lead in leads],
-        field,
-        first[x].values,
-        first[y].values,
-        f"{x}, {y}",
-    )
-
-
-def _video(runs: Runs, looks: Looks, index: int) -> list[videos.Image.Image]:
-    """Draws the truth and, of each method, the study's first run; the first field."""
-    first, *_ = runs.values()
-    field = first["channel"].values[0]
-    leads = panels.common_lead_times(runs.values())
-    chosen = {runs[run].attrs["method"]: run for run in reversed(runs)}.values()
-    rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=False)
-    x, y = first["truth"].dims[-2:]
-    return videos.rollout_video(rows, leads, field, first[x].values, first[y].values)
+    settings = args.config.figures
+    write_figures(args.output, args.metrics, args.table, args.histories, args.frames, settings)
 
 
 if __name__ == "__main__":

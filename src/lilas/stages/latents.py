@@ -1,18 +1,21 @@
-"""Stage `latents`: encodes a split to Zarr: create the store, write each file's part, finish."""
+"""Stage `latents`: encodes the splits of a dataset to Zarr, each to a store and its manifest.
 
-import torch
+`finish` makes what is not there yet and names it; of large data, `create` makes empty stores
+beforehand, and jobs that `write` fill them side by side.
+"""
+
+from pathlib import Path
 
 from lilas.data.preprocess import Preprocessing
-from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.devices import select_device
 from lilas.models.build import load_autoencoder
-from lilas.models.latents import VARIABLE, create_latents, encode_file, write_pixel_manifest
-from lilas.progress import progress
+from lilas.models.latents import VARIABLE, begin_latents, encode_files, write_pixel_manifest
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, parser, run
+from lilas.study.base import SPLITS
 
 
 def main() -> None:
@@ -20,56 +23,46 @@ def main() -> None:
     to.add_argument("what", choices=["create", "write", "finish"])
     add_paths(
         to,
-        files="files of the split, in order",
         statistics="statistics.json",
         weights="weights of the autoencoder",
-        store="Zarr store",
+        folder="folder of the stores and their manifests",
     )
-    to.add_argument("--part", type=int, help="index of the file to write")
-    to.add_argument("--done", help="marker of a finished part")
-    to.add_argument("--manifest", help="manifest of the finished store")
+    for split in SPLITS:
+        text = f"files of the {split} split, in order"
+        to.add_argument(f"--{split}", type=Path, nargs="+", help=text)
+    text = "indices of the files to write; all of them by default"
+    to.add_argument("--parts", type=int, nargs="+", help=text)
+    to.add_argument("--done", help="marker to leave behind")
     add_device(to)
     args = to.parse_args()
-    config, augment = args.config, args.config.augment.model_dump()
-    record = provenance(
-        "latents",
-        config.record(),
-        {"autoencoder": args.weights, "statistics": args.statistics, "files": args.files},
-    )
-    if args.what == "finish":
-        if read_record(args.weights)["config"]["autoencoder"]["architecture"] == "identity":
-            write_pixel_manifest(args.manifest, args.files, args.statistics, record)
-        else:
-            stores.finish(args.store, VARIABLE, args.manifest, record)
-        return
-    files = open_files(args.files, config.states.fields)
-    device = select_device(args.device) if args.what == "write" else torch.device("cpu")
-    autoencoder = load_autoencoder(args.weights, files[0], device)
-    if args.what == "create":
-        create_latents(
-            args.store,
-            files,
-            autoencoder,
-            label_transforms=config.label,
-            augment=augment,
-            record=record,
-        )
-    else:
-        file = files[args.part]
-        pixels = Pixels([file], Preprocessing.read(args.statistics), config.label)
-        total = augment["copies"] * file.trajectories
-        with progress(total=total, desc=f"encode {file.path.name}", unit="trajectory") as bar:
-            encode_file(
-                args.store,
-                pixels,
-                autoencoder,
-                part=args.part,
-                first=sum(f.trajectories for f in files[: args.part]),
-                augment=augment,
-                device=device,
-                bar=bar,
+    device = select_device(args.device)
+    pixels = read_record(args.weights)["config"]["autoencoder"]["architecture"] == "identity"
+    for split in [split for split in SPLITS if getattr(args, split)]:
+        config, names = args.config.of_split(split), getattr(args, split)
+        store, manifest = args.folder / f"{split}.zarr", args.folder / f"{split}.json"
+        inputs = {"autoencoder": args.weights, "statistics": args.statistics, "files": names}
+        record = provenance("latents", config.record(), inputs)
+        if pixels:
+            write_pixel_manifest(manifest, names, args.statistics, record)
+            continue
+        if not stores.is_named(store, record):
+            files, augment = open_files(names, config.states.fields), config.augment.model_dump()
+            model = load_autoencoder(args.weights, files[0], device)
+            begin_latents(
+                store, files, model, label_transforms=config.label, augment=augment, record=record
             )
-    stores.mark(args.done)
+            if args.what != "create":
+                parts, preprocessing = (
+                    args.parts or range(len(files)),
+                    Preprocessing.read(args.statistics),
+                )
+                encode_files(
+                    store, files, parts, model, preprocessing, augment=augment, device=device
+                )
+        if args.what == "finish":
+            stores.finish(store, VARIABLE, manifest, record)
+    if args.done:
+        stores.mark(args.done)
 
 
 if __name__ == "__main__":

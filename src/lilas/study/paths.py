@@ -1,12 +1,46 @@
 """Where everything lies: the data files of a dataset and the folders of a study's runs.
 
-The path is an experiment's identity. This module names paths, and checks what a study says of
-things that already exist: datasets on disk, and runs of the official code.
+The path is an experiment's identity. Every path of data and results is named here, once: as a
+pattern, whose words in braces the workflow's rules and `str.format` fill.
 """
 
 from lilas.study.datasets import Well
 from lilas.study.study import Study
 from lilas.systems.base import System
+
+# In the folder of the data, which studies share.
+SIMULATION = "{folder}/{system}"
+SIMULATED = f"{SIMULATION}/data/{{split}}/{{part}}.hdf5"
+WELL = "well/{system}"
+DOWNLOADED = f"{WELL}/data/{{split}}/{{file}}"
+OFFICIAL = "official"
+RELEASED = f"{OFFICIAL}/{{run}}.zip"
+
+# In the results of a study: the folder of an autoencoder, of an emulator on it, of its rollouts.
+AUTOENCODER = "{dataset}/{autoencoder}"
+EMULATOR = f"{AUTOENCODER}/{{emulator}}"
+ROLLOUT = f"{EMULATOR}/{{sampler}}"
+# What a training leaves in its folder.
+WEIGHTS = "weights.safetensors"
+BEST = "weights_best.safetensors"
+HISTORY = "history.jsonl"
+CHECKPOINT = "checkpoint"
+STATISTICS = "{dataset}/statistics.json"
+OFFICIAL_STATISTICS = f"{AUTOENCODER}/statistics.json"
+LATENTS = f"{AUTOENCODER}/latents"
+# Manifests; the stores that they are of lie beside them.
+MANIFEST = f"{LATENTS}/{{split}}.json"
+ROLLOUTS = f"{ROLLOUT}/rollouts.json"
+FRAMES = f"{ROLLOUT}/frames.json"
+METRICS = f"{ROLLOUT}/metrics.parquet"
+RECONSTRUCTION = f"{AUTOENCODER}/reconstruction.parquet"
+BASELINES = "{dataset}/baselines.parquet"
+TABLES = "tables"
+HORIZONS = f"{TABLES}/horizons"
+CLAIMS = "claims.json"
+FIGURES = "figures"
+REPORT = "report.html"
+OWNER = "study.json"
 
 # Datasets of The Well that the paper's tables are of, each as a whole: start step and stride of its
 # rollouts, and the fields that its averages are over.
@@ -14,6 +48,21 @@ PUBLISHED = {
     "rayleigh_benard": (16, 1, {"buoyancy", "pressure", "velocity"}),
     "turbulence_gravity_cooling": (4, 1, {"density", "pressure", "temperature", "velocity"}),
 }
+
+
+def store(manifest: str) -> str:
+    """Returns the path of the store that a manifest is of."""
+    return manifest.removesuffix(".json") + ".zarr"
+
+
+def log(*names: str) -> str:
+    """Returns the path of a job's log: below the folders of its results, then its own name."""
+    return "/".join(("logs", *names)) + ".log"
+
+
+def benchmark(*names: str) -> str:
+    """Returns the path of a job's benchmark, as `log`."""
+    return "/".join(("benchmarks", *names)) + ".tsv"
 
 
 def run_name(name: str, seed: int) -> str:

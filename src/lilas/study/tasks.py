@@ -38,6 +38,19 @@ class Task(Model):
         named = (getattr(part, "implementation", None) for part in parts)
         return sorted({name for name in named if name is not None})
 
+    def of_split(self, split: str) -> "Task":
+        """Returns the slice for the latents of one split.
+
+        Only the training split is augmented; emulators are validated on the data as they are.
+        """
+        copies = {} if split == "train" else {"copies": 1}
+        augment = self.augment.model_copy(update=copies)
+        return self.model_copy(update={"augment": augment, "names": self.names | {"split": split}})
+
+    def without(self, *names: str) -> "Task":
+        """Returns the slice less some of its parts."""
+        return self.model_copy(update=dict.fromkeys(names))
+
     def record(self) -> dict[str, Any]:
         """Returns the slice as plain values, for provenance.
 

@@ -60,6 +60,10 @@ class System(Model):
         """Names of the parts, each simulated by a job of its own into a file per split."""
         return [self.system]
 
+    def states(self, split: str) -> int:
+        """Returns how many states a file of a split holds."""
+        return getattr(self.trajectories, split) * self.steps
+
     @property
     def simulated(self) -> float:
         """States that are simulated in all, those before the first kept one included."""

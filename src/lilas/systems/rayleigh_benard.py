@@ -32,6 +32,10 @@ class RayleighBenard(System):
         """A part per Rayleigh number."""
         return [f"Rayleigh_{exponent(rayleigh)}" for rayleigh in self.rayleigh]
 
+    def states(self, split: str) -> int:
+        """Returns how many states a file of a split holds: of every Prandtl number."""
+        return len(self.prandtl) * super().states(split)
+
     @property
     def simulated(self) -> float:
         """States that are simulated in all, the spin-up counted in intervals."""

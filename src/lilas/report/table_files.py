@@ -1,0 +1,108 @@
+"""The tables of a study as files: CSV for programs, Markdown and LaTeX for people."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lilas.evaluation.physics import SCORES
+from lilas.files import atomic
+from lilas.records.scores import read_scores
+from lilas.report.published import paper_tables
+from lilas.report.summary import by_horizon, differences
+from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
+from lilas.report.trajectories import by_trajectory, valid_times
+from lilas.report.typeset import Table, csv, latex, markdown, terminal
+
+# The paper's Table 6, and what its ensembles are judged by, lead.
+FIRST = ("vrmse", "spread_skill", "crps")
+INTRO = (
+    "Mean over test trajectories, fields and the lead times of a horizon (solver steps). In "
+    "brackets: 95 % bootstrap interval over trajectories, too narrow where they are fewer than 6. "
+    "In bold: the best but for reconstructions; against the auto-encoded truth, of each "
+    "autoencoder."
+)
+BETTER = {
+    "lower": " (better: lower)",
+    "higher": " (better: higher)",
+    "one": " (better: closer to 1)",
+    "none": "",
+}
+PAIRED = (
+    "First minus second, mean over test trajectories. In brackets: 95 % bootstrap interval over "
+    "trajectories. p: two-sided sign-flip test over trajectories that the mean is 0, not "
+    "corrected for the number of comparisons."
+)
+
+
+def write_tables(
+    folder: Path,
+    metrics: Sequence[Path],
+    horizons: dict[str, list[tuple[int, int]]],
+    sources: dict[str, str],
+    published: dict[str, str],
+) -> str:
+    """Writes the tables of a study and returns the first of them for a terminal.
+
+    Args:
+        folder: Where they go.
+        metrics: Files of metrics.
+        horizons: First and last lead times averaged together, in solver steps, by dataset.
+        sources: What data each dataset holds, in words.
+        published: The paper's names of the datasets that are its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = by_trajectory(map(read_scores, metrics), horizons)
+
+    means = by_horizon(summary)
+    _csv(folder / "horizons.csv", means)
+    sections = _sections(means, metric_tables)
+    _text(folder / "horizons.md", "\n".join([f"{INTRO}\n", *sections]))
+
+    pairs = differences(summary)
+    _csv(folder / "differences.csv", pairs)
+    _text(
+        folder / "differences.md", "\n".join([f"{PAIRED}\n", *_sections(pairs, difference_tables)])
+    )
+
+    valid = valid_time_tables(valid_times(map(read_scores, metrics)))
+    _all(folder / "valid_time", "Valid time (better: higher)", valid, "criterion")
+    for name, (title, tables) in paper_tables(summary, sources, published).items():
+        _all(folder / name, title, tables, "horizon")
+    return terminal(sections[0])
+
+
+def _sections(rows: pd.DataFrame, tables: Callable[..., list[Table]]) -> list[str]:
+    names = rows[["metric", "relative_to"]].drop_duplicates().itertuples(index=False, name=None)
+    return [
+        markdown(
+            metric
+            + {"truth": "", "autoencoder": ", against the auto-encoded truth"}[relative_to]
+            + (BETTER[SCORES[metric].orientation] if metric in SCORES else ""),
+            tables(rows, metric, relative_to),
+        )
+        for metric, relative_to in sorted(
+            names, key=lambda name: (name[1] != "truth", _rank(name[0]))
+        )
+    ]
+
+
+def _rank(metric: str) -> int:
+    order = [*FIRST, *SCORES]
+    return order.index(metric) if metric in order else len(order)
+
+
+def _all(stem: Path, title: str, tables: list[Table], column: str) -> None:
+    _csv(stem.with_suffix(".csv"), csv(tables, column))
+    _text(stem.with_suffix(".md"), markdown(title, tables))
+    _text(stem.with_suffix(".tex"), latex(title, tables))
+
+
+def _csv(path: Path, table: pd.DataFrame) -> None:
+    with atomic(path) as part:
+        table.to_csv(part, index=False, float_format="%.6g")
+
+
+def _text(path: Path, text: str) -> None:
+    with atomic(path) as part:
+        part.write_text(text)
