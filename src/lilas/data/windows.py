@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lilas.errors import LilasError
 from lilas.progress import progress
-from lilas.seeds import derive, generator
+from lilas.seeds import Draws, derive
 
 # Seed streams: what is drawn for the same step must not be correlated.
 _ORDER, _INDEX, _AUGMENT = 0, 1, 2
@@ -50,7 +50,7 @@ class Windows:
         seed: Seed of the draws.
         device: Where batches are wanted.
         memory: Bytes of trajectories to hold at most, on the device or the host.
-        augment: Applied to each batch (batch, channel, time, *space) with a generator.
+        augment: Applied to each batch (batch, channel, time, *space) with the samples' draws.
 
     Raises:
         LilasError: a window is longer than a trajectory.
@@ -66,7 +66,7 @@ class Windows:
         seed: int,
         device: torch.device,
         memory: float = 64e9,
-        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        augment: Callable[[Tensor, Draws], Tensor] | None = None,
     ) -> None:
         self.span = (length - 1) * stride + 1
         if self.span > source.steps:
@@ -92,7 +92,7 @@ class Windows:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Returns the windows (batch, channel, time, *space) and labels (batch, feature)."""
         rows = self._pool(step)
-        draw = generator(self.seed, step, _INDEX)
+        draw = torch.Generator().manual_seed(derive(self.seed, step, _INDEX))
         slot = torch.randint(self.slots, (self.batch_size,), generator=draw)
         start = torch.randint(self.source.steps - self.span + 1, (self.batch_size,), generator=draw)
         index = slot[:, None] * self.source.steps + start[:, None] + self.offsets
@@ -101,7 +101,9 @@ class Windows:
         windows = windows.unflatten(0, index.shape).transpose(1, 2).to(self.device)
         label = self.labels[rows[slot]].to(self.device)
         if self.augment is not None:
-            windows = self.augment(windows, generator(self.seed, step, _AUGMENT))
+            windows = self.augment(
+                windows, Draws(derive(self.seed, step, _AUGMENT), range(len(windows)))
+            )
         return windows, label
 
     def _pool(self, step: int) -> Tensor:

@@ -14,6 +14,7 @@ from lilas.models.losses import LOSSES
 from lilas.models.rollout import Step
 from lilas.models.sampling import make_sampler, start_noise
 from lilas.nn.layers import sine_encoding
+from lilas.seeds import Draws
 
 
 class Backbone(nn.Module):
@@ -64,24 +65,27 @@ class Diffusion(nn.Module):
         """The denoiser; made when asked for, so that weights hold the backbone once."""
         return Denoiser(self.backbone, self.schedule)
 
-    def loss(self, x: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+    def loss(self, x: Tensor, label: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         """Args: x (batch, channel, time, *space); label (batch, feature); mask (batch, time)."""
-        t = PRIORS[self.prior](torch.rand(len(x), device=x.device), *self.parameters_of_prior)
+        t = PRIORS[self.prior](draws.uniform(), *self.parameters_of_prior).float().to(x.device)
         alpha, sigma = (u.view(-1, *[1] * (x.ndim - 1)) for u in self.schedule(t))
-        x_t = alpha * x + sigma * torch.randn_like(x)
+        x_t = alpha * x + sigma * draws.normal(x)
         q = self.denoiser(x_t, t, label=label, mask=_over_space(mask, x), known=x)
         return ((q.mean - x).square() / q.var).mean()
 
-    def stepper(self, label: Tensor, sampler: Any) -> Step:
-        """Returns the step of a rollout: sampling a window given its known states."""
+    def stepper(self, label: Tensor, sampler: Any, draws: Draws) -> Step:
+        """Returns the step of a rollout: sampling a window given its known states.
+
+        Each window of a rollout goes on where the one before left off drawing.
+        """
 
         # Not inference mode: guidance differentiates the denoiser.
         @torch.no_grad()
         def step(known: Tensor, mask: Tensor) -> Tensor:
             denoiser = Inpainting(self.denoiser, label, _over_space(mask, known), known)
-            noise = start_noise(denoiser.schedule, known)
+            noise = start_noise(denoiser.schedule, known, draws)
             sampling = make_sampler(
-                sampler.method, denoiser, steps=sampler.steps, order=sampler.order
+                sampler.method, denoiser, steps=sampler.steps, order=sampler.order, draws=draws
             )
             return sampling(noise)
 
@@ -101,13 +105,13 @@ class Solver(nn.Module):
         over = _over_space(mask, x)
         return self.backbone(x * over, over, None, label)
 
-    def loss(self, x: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+    def loss(self, x: Tensor, label: Tensor, mask: Tensor, _: Draws) -> Tensor:
         """Args: x (batch, channel, time, *space); label (batch, feature); mask (batch, time)."""
         y = self.predict(x, label, mask)
         # A field is normalised by its variance over space: a state is one sample.
         return self.measure(y.transpose(1, 2).flatten(0, 1), x.transpose(1, 2).flatten(0, 1))
 
-    def stepper(self, label: Tensor, _: Any) -> Step:
+    def stepper(self, label: Tensor, *_: Any) -> Step:
         """Returns the step of a rollout: one evaluation of the network."""
 
         @torch.inference_mode()

@@ -1,6 +1,7 @@
 """Stage `autoencoder`: trains an autoencoder on single states, or names pixel space as one."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,7 +65,7 @@ def main() -> None:
             model.decoder.compile()
         measure, weight = LOSSES[config.autoencoder.loss], config.autoencoder.similarity_weight
 
-        def loss(states: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        def loss(states: torch.Tensor, *_: Any) -> torch.Tensor:
             x = states.squeeze(2)
             z = model.encode(x)
             value = measure(model.decode(z), x)

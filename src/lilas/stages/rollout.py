@@ -14,7 +14,7 @@ from lilas.models.rollout import evaluated_trajectories, rollout, rollout_steps
 from lilas.progress import progress
 from lilas.records import stores
 from lilas.records.provenance import provenance
-from lilas.seeds import derive
+from lilas.seeds import Draws, derive
 from lilas.stages import add_device, add_paths, parser, run
 
 
@@ -61,9 +61,10 @@ def main() -> None:
                 context = context.repeat_interleave(sampler.members, 0).to(device)
                 label = torch.from_numpy(source.labels[rows[block]]).to(device)
                 label = label.repeat_interleave(sampler.members, 0)
-                torch.manual_seed(derive(sampler.seed, first))
+                names = [(row, member) for row in rows[block] for member in range(sampler.members)]
+                draws = Draws(derive(sampler.seed), names)
                 generated = rollout(
-                    objective.stepper(label, sampler),
+                    objective.stepper(label, sampler, draws),
                     context,
                     states=len(index),
                     window=emulator.window,
