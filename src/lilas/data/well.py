@@ -16,6 +16,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
+from lilas.data import chunks
 from lilas.errors import LilasError, broken
 
 BOUNDARIES = {"wall": 0, "open": 1, "periodic": 2}
@@ -236,7 +237,7 @@ def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> 
         for name, order in fields:
             dataset, whole = _field(file.path, opened, name, order, sizes)
             varies = _flag(file.path, dataset, "sample_varying")
-            values = dataset[(trajectory, ascending) if varies else (ascending,)]
+            values = chunks.read(dataset, (trajectory, ascending) if varies else (ascending,))
             components = len(file.shape) ** order
             values = values.astype(np.float32, copy=False)
             values = values.reshape(len(wanted), *whole, components)
