@@ -3,8 +3,14 @@
 Run `python benchmarks/windows.py`. All three read the same latents (the paper's Rayleigh-Bénard
 shape at compression 256: 16 channels on 16 x 4 points) in one process, in turn, and the ratios
 are of that run.
+
+`python benchmarks/windows.py --streamed` compares frames of a split larger than memory (512 x 128
+points, 4 channels) with a torch DataLoader that opens the file for each frame, with as many workers
+as LILAS has readers. Both give standardised batches in random order, every frame once per epoch;
+they take turns of an epoch each, and the ratios are medians over the turns.
 """
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +20,11 @@ import numpy as np
 import torch
 import zarr
 
+from lilas.data import windows as lilas_windows
+from lilas.data.preprocess import Preprocessing
+from lilas.data.states import Pixels
+from lilas.data.well import open_well
+from lilas.data.well_writer import write_well
 from lilas.data.windows import Windows
 
 ROWS, STEPS, SHAPE, LENGTH, BATCH = 64, 200, (16, 16, 4), 5, 256
@@ -39,6 +50,117 @@ def per_second(read, count: int, repeats: int = 5) -> float:
             read(step)
         rates.append(count * BATCH / (time.perf_counter() - began))
     return float(np.median(rates))
+
+
+class Frames(torch.utils.data.Dataset):
+    """Standardised frames of a file of The Well, the file opened for each."""
+
+    fields = ("t0_fields/buoyancy", "t0_fields/pressure", "t1_fields/velocity")
+
+    def __init__(self, path: Path, mean: np.ndarray, std: np.ndarray) -> None:
+        self.path, self.mean, self.std = path, mean, std
+
+    def __len__(self) -> int:
+        return TRAJECTORIES * FRAMES
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        place = divmod(index, FRAMES)
+        with h5py.File(self.path) as file:
+            buoyancy, pressure, velocity = (file[name][place] for name in self.fields)
+        x = np.stack([buoyancy, pressure, *np.moveaxis(velocity, -1, 0)])
+        return torch.from_numpy((x - self.mean) / self.std)
+
+
+# Six trajectories, of which four may be in memory.
+TRAJECTORIES, FRAMES, SPACE, TOGETHER = 6, 24, (512, 128), 16
+
+
+def write_flow(path: Path, compressed: bool) -> None:
+    """Writes smooth fields, half of whose mantissas are noise; a chunk is a frame."""
+    rng = np.random.default_rng(0)
+    shape = (TRAJECTORIES, FRAMES, *SPACE)
+    x, y = (np.linspace(0, 2 * np.pi, n, dtype=np.float32) for n in SPACE)
+    phase = rng.uniform(0, 2 * np.pi, (TRAJECTORIES, FRAMES, 1, 1)).astype(np.float32)
+    smooth = np.sin(3 * x[:, None] + phase) * np.cos(2 * y - phase)
+
+    def drawn() -> np.ndarray:
+        return smooth + 1e-3 * rng.normal(size=shape).astype(np.float32)
+
+    write_well(
+        path,
+        dataset="flow",
+        fields={
+            "buoyancy": drawn(),
+            "pressure": drawn(),
+            "velocity": np.stack([drawn(), drawn()], -1),
+        },
+        time=np.arange(FRAMES),
+        coordinates={"x": x, "y": y},
+        parameters={"Rayleigh": 1e6},
+        boundaries={"x": "periodic", "y": "wall"},
+    )
+    if compressed:
+        with h5py.File(path, "r+") as file:
+            for name in Frames.fields:
+                values, attributes = file[name][()], dict(file[name].attrs)
+                del file[name]
+                chunks = (1, 1, *values.shape[2:])
+                made = file.create_dataset(name, data=values, chunks=chunks, compression="gzip")
+                made.attrs.update(attributes)
+
+
+def epoch(batches) -> float:
+    """Returns the seconds that an epoch of batches takes."""
+    began = time.perf_counter()
+    assert sum(len(x) for x in batches) == TRAJECTORIES * FRAMES
+    return time.perf_counter() - began
+
+
+def streamed(turns: int) -> None:
+    batches = TRAJECTORIES * FRAMES // TOGETHER
+    print("| file | workers | DataLoader, frames/s | LILAS, frames/s | LILAS is faster by |")
+    print("|---|---|---|---|---|")
+    for compressed, workers in [(False, 1), (False, 2), (True, 1), (True, 2)]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "flow.hdf5"
+            write_flow(path, compressed)
+            file = open_well(path)
+            names = tuple(channel.name for channel in file.channels)
+            seen = Preprocessing(names, (None,) * 4, (0.1,) * 4, (0.5,) * 4)
+            lilas_windows.READERS = workers
+            frames = Windows(
+                Pixels([file], seen, {}),
+                length=1,
+                batch_size=TOGETHER,
+                seed=0,
+                device=torch.device("cpu"),
+                memory=4 * 16 * FRAMES * np.prod(SPACE),
+            )
+            loader = torch.utils.data.DataLoader(
+                Frames(path, *np.full((2, 4, 1, 1), [[[[0.1]]], [[[0.5]]]], np.float32)),
+                batch_size=TOGETHER,
+                shuffle=True,
+                num_workers=workers,
+                persistent_workers=True,
+            )
+
+            def ours(turn: int):
+                for i in range(batches):
+                    yield frames.batch(turn * batches + i)[0]
+                # What is read ahead for the next turn is no gift of the loader's time.
+                for read in sum(frames._reads, []):
+                    read.result()
+
+            times = [(epoch(loader), epoch(ours(turn))) for turn in range(turns + 1)]
+            # The first turn starts the workers.
+            plain, lilas = np.array(times[1:]).T
+            rates = [TRAJECTORIES * FRAMES / np.median(t) for t in (plain, lilas)]
+            name = "gzip" if compressed else "contiguous"
+            print(
+                f"| {name} | {workers} | {rates[0]:.0f} | {rates[1]:.0f} "
+                f"| {np.median(plain / lilas):.1f} |",
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -91,4 +213,12 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streamed", action="store_true", help="frames streamed from files")
+    parser.add_argument("--turns", type=int, default=11, help="turns of an epoch each")
+    arguments = parser.parse_args()
+    if arguments.streamed:
+        torch.set_num_threads(1)
+        streamed(arguments.turns)
+    else:
+        main()

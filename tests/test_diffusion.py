@@ -14,8 +14,11 @@ from lilas.models.diffusion import PRIORS, Denoiser, make_schedule
 from lilas.models.rollout import Window, rollout
 from lilas.nn.vit import rotary_angles, sum_over_grid
 from lilas.official.parity import relative_error
+from lilas.seeds import Draws
 from lilas.study.emulators import NoiseSettings
 from lilas.study.entries import SamplerEntry, emulator_settings
+
+DRAWS = Draws(0, range(2))
 
 
 @pytest.mark.parametrize("crop", [None, 3, 4, 5])
@@ -103,8 +106,7 @@ def test_schedules_that_cannot_be_are_refused(values, message):
     ],
 )
 def test_priors_of_time_follow_their_distributions(prior, distribution):
-    torch.manual_seed(0)
-    t = PRIORS[prior](torch.rand(20_000), 2.0, 3.0)
+    t = PRIORS[prior](Draws(0, range(20_000)).uniform(), 2.0, 3.0)
     assert stats.kstest(t.numpy(), distribution.cdf).statistic < 0.014
 
 
@@ -168,7 +170,7 @@ def test_known_states_come_out_as_they_went_in():
     known = torch.randn(2, 2, 5, 4)
     mask = torch.tensor([[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)
     sampler = SamplerEntry(algorithm="ab", steps=16)
-    window = model.stepper(torch.zeros(2, 3), sampler)(Window(known, mask, 0))
+    window = model.stepper(torch.zeros(2, 3), sampler, DRAWS)(Window(known, mask, 0))
     over = mask.view(2, 1, 5, 1).expand_as(known)
     assert torch.allclose(window[over], known[over], atol=1e-2)
 
@@ -188,7 +190,7 @@ def batch(size: int = 2):
 def gradients(model, *arguments):
     torch.manual_seed(2)
     model.zero_grad()
-    model.loss(*arguments).backward()
+    model.loss(*arguments, Draws(2, range(2))).backward()
     return [parameter.grad.clone() for parameter in model.parameters()]
 
 
@@ -203,7 +205,7 @@ def test_a_rollout_leaves_training_as_it_was(noisy):
     x, label, mask = batch()
     before = gradients(emulator(noisy), x, label, mask)
     model = emulator(noisy)
-    model.stepper(label, SamplerEntry(algorithm="ab", steps=2))(Window(x, mask, 0))
+    model.stepper(label, SamplerEntry(algorithm="ab", steps=2), DRAWS)(Window(x, mask, 0))
     after = gradients(model, x, label, mask)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -229,11 +231,10 @@ def test_denoisers_may_differentiate_inside_a_step():
     x, label, _ = batch()
     model = emulator()
     model.backbone = Differentiated()
-    step = model.stepper(label, SamplerEntry(algorithm="eab", steps=64))
-    torch.manual_seed(3)
-    window = step(x, torch.zeros(2, 5, dtype=torch.bool))
-    torch.manual_seed(3)
-    assert relative_error(window, torch.randn_like(x)) < 1e-2
+    sampler = SamplerEntry(algorithm="eab", steps=64)
+    step = model.stepper(label, sampler, Draws(3, range(2)))
+    window = step(Window(x, torch.zeros(2, 5, dtype=torch.bool), 0))
+    assert relative_error(window, Draws(3, range(2)).normal(x)) < 1e-2
 
 
 def test_sum_over_grid_and_angles_equal_the_sum_at_every_point():
@@ -273,10 +274,10 @@ def test_compiles_without_graph_breaks(noisy):
 
 def test_the_same_seed_gives_the_same_window():
     x, label, mask = batch()
-    step = emulator().stepper(label, SamplerEntry(algorithm="ddpm", steps=4))
-    windows = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        windows.append(step(x, mask))
+    sampler, model = SamplerEntry(algorithm="ddpm", steps=4), emulator()
+    windows = [
+        model.stepper(label, sampler, Draws(seed, range(2)))(Window(x, mask, 0))
+        for seed in (0, 0, 1)
+    ]
     assert torch.equal(windows[0], windows[1])
     assert not torch.allclose(windows[0], windows[2])

@@ -133,7 +133,7 @@ def build_drift(settings, backbone):
     return Diffusion(backbone, schedule="rectified")
 
 
-def leap(settings, denoiser, *_):
+def leap(settings, denoiser, draws):
     return lambda noise: settings.factor * denoiser(noise, torch.ones(())).mean
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from azula.sample import DDPMSampler, PCSampler
 from pydantic import ValidationError
 from scipy import stats
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from lilas.models.diffusion import Denoiser, Inpainting, make_schedule
 from lilas.models.sampling import make_sampler, start_noise
 from lilas.official.parity import relative_error
+from lilas.seeds import Draws
 from lilas.study.entries import SamplerEntry
 
 
@@ -41,6 +43,10 @@ def unconditional(network, schedule, count=1, dtype=torch.float32):
     mask = torch.zeros(count, 1, 1, dtype=torch.bool)
     known = torch.zeros(count, 1, 1, dtype=dtype)
     return Inpainting(Denoiser(network, schedule), known, mask, known)
+
+
+def draws(count):
+    return Draws(0, range(count))
 
 
 def flow_error(method, steps, order=3, schedule="log_linear", variance=0.25):
@@ -97,10 +103,9 @@ def test_rectified_flow_samples_as_log_logit_does(method):
 @pytest.mark.parametrize("name", ["log_logit", "rectified"])
 def test_sampling_starts_from_noise_of_the_marginal_at_the_end(name):
     """The variance of a x + s noise where x has variance 1."""
-    torch.manual_seed(0)
     schedule = make_schedule(name, 1e-3, 1.5)
     alpha, sigma = schedule(torch.ones(()))
-    noise = start_noise(schedule, torch.zeros(100_000))
+    noise = start_noise(schedule, torch.zeros(100_000), draws(100_000))
     assert noise.var().item() == pytest.approx((alpha**2 + sigma**2).item(), rel=0.02)
 
 
@@ -110,7 +115,6 @@ def test_an_ancestral_step_has_the_exact_mean_and_variance(name):
 
     With x_t = (a_t/a_s) x_s + noise, conditioning on x_t is one Kalman update of N(a_s x, s_s^2).
     """
-    torch.manual_seed(0)
     variance, value, t, s = 0.25, 0.7, torch.tensor(0.6), torch.tensor(0.45)
     denoiser = unconditional(gaussian(variance), make_schedule(name), 200_000)
     (a_t, a_s), (s_t, s_s) = (u.double() for u in denoiser.schedule(torch.stack([t, s])))
@@ -120,7 +124,7 @@ def test_an_ancestral_step_has_the_exact_mean_and_variance(name):
     added = s_t**2 - slope**2 * s_s**2
     gain = slope * s_s**2 / (slope**2 * s_s**2 + added)
     mean, var = a_s * x + gain * (x_t - slope * a_s * x), (1 - gain * slope) * s_s**2
-    sampler = make_sampler("ddpm", denoiser, steps=1, order=1)
+    sampler = make_sampler("ddpm", denoiser, steps=1, order=1, draws=draws(200_000))
     x_s = sampler.step(torch.full((200_000, 1, 1), x_t.item()), t, s)
     assert x_s.mean().item() == pytest.approx(mean.item(), abs=0.01 * var.sqrt().item())
     assert x_s.var().item() == pytest.approx(var.item(), rel=0.01)
@@ -139,7 +143,7 @@ def test_a_corrector_step_is_closed_form_and_keeps_the_marginal(variance):
     alpha, sigma = (u.item() for u in denoiser.schedule(t))
     marginal = alpha**2 * variance + sigma**2
     before = math.sqrt(marginal) * torch.randn(100_000, 1, 1)
-    sampler = make_sampler("pc", denoiser, steps=1, order=1)
+    sampler = make_sampler("pc", denoiser, steps=1, order=1, draws=draws(100_000))
     after = sampler.step(before, t, t)
     slope = 1 - sigma**2 / marginal * (1 - math.sqrt(0.99))
     change = after - slope * before
@@ -155,7 +159,7 @@ def test_correctors_alone_reach_the_marginal():
     denoiser = unconditional(gaussian(variance), make_schedule("log_logit"), 20_000)
     sigma = denoiser.schedule(t)[1].item()
     x = 3 * math.sqrt(variance + sigma**2) * torch.randn(20_000, 1, 1)
-    sampler = make_sampler("pc", denoiser, steps=1, order=1)
+    sampler = make_sampler("pc", denoiser, steps=1, order=1, draws=draws(20_000))
     for _ in range(1000):
         x = sampler.step(x, t, t)
     assert x.var().item() == pytest.approx(variance + sigma**2, rel=0.03)
@@ -183,10 +187,11 @@ def mixture(z, r, mask, known):
     ],
 )
 def test_samples_follow_a_mixture(method, schedule):
-    torch.manual_seed(0)
-    denoiser = unconditional(Exact(mixture), make_schedule(schedule), 20_000)
-    sampler = make_sampler(method, denoiser, steps=192, order=3)
-    x = sampler(start_noise(denoiser.schedule, torch.zeros(20_000, 1, 1))).flatten().numpy()
+    count = 20_000
+    denoiser = unconditional(Exact(mixture), make_schedule(schedule), count)
+    random = draws(count)
+    sampler = make_sampler(method, denoiser, steps=192, order=3, draws=random)
+    x = sampler(start_noise(denoiser.schedule, torch.zeros(count, 1, 1), random)).flatten().numpy()
     components = [stats.norm(mean, DEVIATION) for mean in MEANS.tolist()]
 
     def cdf(value):
@@ -246,16 +251,27 @@ def test_windows_follow_the_conditional_distribution(method, schedule, mask):
 
 @pytest.mark.parametrize(("method", "steps"), [("ddpm", 512), ("pc", 128)])
 def test_random_samplers_follow_the_conditional_distribution(method, steps):
-    torch.manual_seed(0)
     mask, count = torch.tensor(MASKS[0], dtype=torch.bool), 8192
     denoiser = Denoiser(Exact(conditional), make_schedule("log_logit"))
     known = KNOWN.expand(count, 1, 5)
     inpainting = Inpainting(denoiser, None, mask.expand(count, 5)[:, None], known)
-    start = start_noise(denoiser.schedule, known)
-    x = make_sampler(method, inpainting, steps=steps, order=1)(start)[:, 0, ~mask].double()
+    random = draws(count)
+    start = start_noise(denoiser.schedule, known, random)
+    sampler = make_sampler(method, inpainting, steps=steps, order=1, draws=random)
+    x = sampler(start)[:, 0, ~mask].double()
     expected_mean, expected_covariance = kriging(mask, KNOWN)
     assert torch.allclose(x.mean(0), expected_mean, atol=0.05)
     assert torch.allclose(x.T.cov(), expected_covariance, atol=0.08)
+
+
+@pytest.mark.parametrize(("method", "theirs"), [("ddpm", DDPMSampler), ("pc", PCSampler)])
+def test_noise_of_samples_own_changes_nothing_else(method, theirs, monkeypatch):
+    """azula's sampler, where it is given the same noise."""
+    denoiser = unconditional(Exact(mixture), make_schedule("rectified"), 64)
+    start = start_noise(denoiser.schedule, torch.zeros(64, 1, 1), draws(64))
+    ours = make_sampler(method, denoiser, steps=8, order=1, draws=draws(64))(start)
+    monkeypatch.setattr(torch, "randn_like", draws(64).normal)
+    assert relative_error(ours, theirs(denoiser, steps=8, silent=True)(start)) < 1e-5
 
 
 def test_crops_that_keep_no_new_state_are_refused():

@@ -71,7 +71,7 @@ def fit(folder, options=None, fingerprint="a", broken=(), dropout=0.1, rows=6):
     train, valid = Windows(Waves(rows), seed=1, **make), Windows(Waves(seed=1), seed=2, **make)
     calls = iter(range(10**9))
 
-    def loss(x, label):
+    def loss(x, label, _):
         call = next(calls)
         value = (model(x[:, :, 0], label) - x[:, :, 1]).square().mean()
         for at, change in broken:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from lilas.data.windows import Windows
 from lilas.errors import LilasError
@@ -75,15 +76,74 @@ def test_a_batch_depends_on_the_step_alone(slots):
     assert not torch.equal(other.batch(0)[0], batches[0][0])
 
 
-def test_a_pool_reads_every_trajectory_and_each_rarely():
+def names(x, label):
+    """Which windows those of a batch are: their trajectory and start."""
+    return list(
+        zip(label.flatten().int().tolist(), (x[:, 0, 0, 0] % 10).int().tolist(), strict=True)
+    )
+
+
+# Memory for so many trajectories: all of them; blocks of 3 and of 1.
+@pytest.mark.parametrize("slots", [7, 6, 2, 1])
+@pytest.mark.parametrize("batch", [5, 49, 60, 200])
+def test_an_epoch_shows_every_window_once(slots, batch):
+    """7 trajectories of 7 starts; batches straddle blocks and epochs."""
+    memory = slots * 4 * 9 * 6
+    windows = Windows(Counted(), length=3, batch_size=batch, seed=0, device=CPU, memory=memory)
+    steps = -(-3 * 49 // batch)
+    seen = [name for step in range(steps) for name in names(*windows.batch(step))]
+    epochs = [seen[49 * epoch : 49 * (epoch + 1)] for epoch in range(3)]
+    for epoch in epochs:
+        assert sorted(epoch) == [(row, start) for row in range(7) for start in range(7)]
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+@pytest.mark.parametrize("slots", [7, 4])
+def test_the_parts_of_a_batch_are_the_batch(slots):
+    windows = Windows(
+        Counted(),
+        length=2,
+        batch_size=20,
+        seed=0,
+        device=CPU,
+        memory=slots * 4 * 9 * 6,
+        augment=lambda x, draws: x + draws.normal(x),
+    )
+    for step in (0, 2, 3):
+        whole = windows.batch(step)
+        parts = [windows.batch(step, part) for part in (slice(0, 3), slice(3, 12), slice(12, 20))]
+        for expected, found in zip(whole, zip(*parts, strict=True), strict=True):
+            assert torch.equal(expected, torch.cat(found))
+
+
+def test_the_order_is_random():
+    """Neither the trajectory nor the start follows the place in the epoch."""
+    windows = Windows(Counted(steps=109), length=10, batch_size=700, seed=0, device=CPU)
+    x, label = windows.batch(0)
+    start = x[:, 0, 0, 0] - 100 * label[:, 0]
+    for values in (label[:, 0], start):
+        for found in (
+            stats.pearsonr(values, np.arange(700)),
+            stats.pearsonr(values[1:], values[:-1]),
+        ):
+            assert abs(found.statistic) < 4 / 700**0.5
+
+
+def test_a_streamed_epoch_reads_each_trajectory_once_and_holds_what_it_may():
     source = Counted()
-    windows = Windows(source, length=2, batch_size=3, seed=0, device=CPU, memory=3 * 4 * 9 * 6)
-    seen = set()
-    for step in range(120):
-        seen |= set(windows.batch(step)[1].flatten().int().tolist())
-    assert seen == set(range(7))
-    # 360 windows drawn, of 9 states: about 40 trajectories enter the pool, not 360.
-    assert source.reads < 60
+    windows = Windows(source, length=2, batch_size=7, seed=0, device=CPU, memory=4 * 4 * 9 * 6)
+    assert windows.states.numel() == 4 * 9 * 6
+    for step in range(5 * 8):
+        windows.batch(step)
+    # Five epochs of 7 trajectories, and the block that is read ahead.
+    assert 35 <= source.reads <= 37
+
+
+def test_blocks_mix_other_trajectories_in_every_epoch():
+    windows = Windows(Counted(), length=2, batch_size=16, seed=0, device=CPU, memory=4 * 4 * 9 * 6)
+    mixed = [frozenset(windows.batch(step)[1].flatten().tolist()) for step in range(0, 140, 7)]
+    # 16 windows are a block of two trajectories; the first of an epoch is one.
+    assert len(set(mixed)) > 10
 
 
 def test_resident_trajectories_are_read_once():
@@ -94,14 +154,17 @@ def test_resident_trajectories_are_read_once():
     assert source.reads == 7
 
 
-def test_starts_and_rows_are_uniform():
-    windows = Windows(Counted(), length=3, batch_size=4000, seed=0, device=CPU)
-    x, label = windows.batch(0)
-    rows = torch.bincount(label.flatten().long(), minlength=7) / 4000
-    starts = torch.bincount((x[:, 0, 0, 0] % 10).long(), minlength=7) / 4000
-    assert (rows - 1 / 7).abs().max() < 0.03
-    assert (starts - 1 / 7).abs().max() < 0.03
-    assert len(starts) == 7
+def test_a_trajectory_that_cannot_be_read_is_told(monkeypatch):
+    source = Counted()
+    windows = Windows(source, length=2, batch_size=3, seed=0, device=CPU, memory=4 * 4 * 9 * 6)
+    windows.batch(0)
+
+    def broken(row):
+        raise LilasError(f"row {row} is damaged")
+
+    monkeypatch.setattr(source, "read", broken)
+    with pytest.raises(LilasError, match="is damaged"):
+        windows.batch(20)
 
 
 def test_a_window_longer_than_a_trajectory_is_refused():

@@ -22,6 +22,7 @@ from torch import Tensor
 from lilas.data.preprocess import Preprocessing
 from lilas.data.well import BOUNDARIES, Channel, WellFile
 from lilas.errors import LilasError
+from lilas.seeds import Draws
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,9 @@ def symmetries(settings: Mapping[str, Any], files: Sequence[WellFile]) -> Symmet
     )
 
 
-def draw(group: Symmetries, generator: torch.Generator) -> Transformation:
-    """Returns one transformation, uniform among the group's."""
-    flips, rolls, order = (values[0].tolist() for values in _draw_batch(group, 1, generator))
+def draw(group: Symmetries, draws: Draws) -> Transformation:
+    """Returns the transformation of the one sample of `draws`, uniform among the group's."""
+    flips, rolls, order = (values[0].tolist() for values in _draw_batch(group, draws))
     return Transformation(tuple(flips), tuple(rolls), tuple(order))
 
 
@@ -139,24 +140,22 @@ def draw_distinct(count: int, group: Symmetries, *, seed: int) -> list[Transform
             f"augment.copies {count}: flip, roll and permute allow {group.count} distinct "
             f"transformations; allowed: at most {group.count}"
         )
-    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(seed, [0])
     drawn = {Transformation.identity(len(group.shape)): None}
     while len(drawn) < count:
-        drawn[draw(group, generator)] = None
+        drawn[draw(group, draws)] = None
     return list(drawn)
 
 
-def _draw_batch(
-    group: Symmetries, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns flips, rolls and permutations of `count` samples, (sample, axis) each."""
-    flips = torch.zeros(count, len(group.shape), dtype=torch.bool)
-    rolls = torch.zeros(count, len(group.shape), dtype=torch.long)
+def _draw_batch(group: Symmetries, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns flips, rolls and permutations of the samples, (sample, axis) each."""
+    flips = torch.zeros(len(draws), len(group.shape), dtype=torch.bool)
+    rolls = torch.zeros(len(draws), len(group.shape), dtype=torch.long)
     for axis in group.flip:
-        flips[:, axis] = torch.randint(2, (count,), generator=generator).bool()
+        flips[:, axis] = draws.below(2).bool()
     for axis in group.roll:
-        rolls[:, axis] = torch.randint(group.shape[axis], (count,), generator=generator)
-    chosen = torch.randint(len(group.permutations), (count,), generator=generator)
+        rolls[:, axis] = draws.below(group.shape[axis])
+    chosen = draws.below(len(group.permutations))
     return flips, rolls, torch.tensor(group.permutations)[chosen]
 
 
@@ -186,16 +185,16 @@ class Augmentation:
         self.group = symmetries(settings, files)
         self.channels, self.preprocessing = files[0].channels, preprocessing
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, draws: Draws) -> Tensor:
         """Returns preprocessed windows (batch, channel, [time,] *space), each transformed.
 
         Args:
             x: Preprocessed windows.
-            generator: Source of the draws, on the CPU.
+            draws: Random numbers of the samples.
         """
         if self.group.count == 1:
             return x
-        drawn = _draw_batch(self.group, len(x), generator)
+        drawn = _draw_batch(self.group, draws)
         return apply_batch(x, *drawn, self.channels, self.preprocessing)
 
 

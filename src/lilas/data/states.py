@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from lilas.data import hdf5
+from lilas.data import chunks, hdf5
 from lilas.data.hdf5 import open_hdf5
 from lilas.data.preprocess import Preprocessing
 from lilas.data.well import WellFile, open_field
@@ -43,7 +43,7 @@ def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> 
         for name, order in fields:
             dataset, whole = open_field(file.path, opened, name, order, sizes)
             varies = hdf5.flag(file.path, dataset, "sample_varying")
-            values = dataset[(trajectory, ascending) if varies else (ascending,)]
+            values = chunks.read(dataset, (trajectory, ascending) if varies else (ascending,))
             components = len(file.shape) ** order
             values = values.astype(np.float32, copy=False)
             values = values.reshape(len(wanted), *whole, components)

@@ -2,9 +2,14 @@
 
 Reading one window from a file costs 10 to 80 times as much as gathering it from a tensor that is
 already in memory, so trajectories are loaded once: on the device when they fit there, else in
-host memory, else as a rotating pool through which the whole split streams. All three give batches
+host memory, else block by block, so that the whole split streams through. All three give batches
 through the same call, and a batch depends on the seed and the step alone, so that a training that
 resumes at a step sees the windows it would have seen.
+
+An epoch shows every window of the split exactly once, and the next begins within the same batch.
+Where the split is in memory, its windows are shuffled anew for each epoch. Where it streams, its
+trajectories are, and dealt into blocks; windows are shuffled within their block, so that a batch
+mixes the trajectories of one block, not of the whole split.
 """
 
 from collections.abc import Callable
@@ -18,10 +23,12 @@ from torch import Tensor
 
 from lilas.errors import LilasError
 from lilas.progress import progress
-from lilas.seeds import derive, generator
+from lilas.seeds import Draws, derive
 
-# Seed streams: what is drawn for the same step must not be correlated.
+# Seed streams: what is drawn for the same number must not be correlated.
 _ORDER, _INDEX, _AUGMENT = 0, 1, 2
+# Trajectories read at once: decompression takes longer than the disk.
+READERS = 4
 
 
 class Source(Protocol):
@@ -36,21 +43,22 @@ class Source(Protocol):
     labels: np.ndarray
 
     def read(self, row: int) -> np.ndarray:
-        """Returns a trajectory, float32 (time, channel, *space)."""
+        """Returns a trajectory, float32 (time, channel, *space); called from several threads."""
 
 
 class Windows:
-    """Random windows of a split.
+    """The windows of a split, in a random order, each once per epoch.
 
     Args:
         source: The split's trajectories.
         length: States in a window.
         stride: Steps between the states of a window.
         batch_size: Windows in a batch.
-        seed: Seed of the draws.
+        seed: Seed of the order.
         device: Where batches are wanted.
-        memory: Bytes of trajectories to hold at most, on the device or the host.
-        augment: Applied to each batch (batch, channel, time, *space) with a generator.
+        memory: Bytes of trajectories to hold at most, on the device or the host; two trajectories
+            are held in any case.
+        augment: Applied to each batch (batch, channel, time, *space) with the samples' draws.
 
     Raises:
         LilasError: a window is longer than a trajectory.
@@ -66,83 +74,122 @@ class Windows:
         seed: int,
         device: torch.device,
         memory: float = 64e9,
-        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        augment: Callable[[Tensor, Draws], Tensor] | None = None,
     ) -> None:
-        self.span = (length - 1) * stride + 1
-        if self.span > source.steps:
+        span = (length - 1) * stride + 1
+        if span > source.steps:
             raise LilasError(
-                f"A window of {length} states, {stride} steps apart, spans {self.span} steps; "
+                f"A window of {length} states, {stride} steps apart, spans {span} steps; "
                 f"the trajectories have {source.steps}. Shorten the window or the stride."
             )
         self.source, self.batch_size, self.seed, self.device = source, batch_size, seed, device
-        self.offsets = torch.arange(length) * stride
+        self.offsets = np.arange(length) * stride
+        self.starts = source.steps - span + 1
         self.augment = augment
-        size = 4 * source.steps * int(np.prod(source.shape))
-        self.slots = max(1, min(source.rows, int(memory // size)))
-        where = device if self.slots * size <= _free(device) else torch.device("cpu")
-        self.states = torch.empty(self.slots, source.steps, *source.shape, device=where)
         self.labels = torch.from_numpy(source.labels)
-        self._held = np.full(self.slots, -1)
-        self._first = -1
-        self._reader: ThreadPoolExecutor | None = None
-        self._ahead: dict[int, Future[np.ndarray]] = {}
-        # Over a pool's life each slot is read often enough to pay for its loading.
-        self._turnover = 0.0 if self.slots == source.rows else batch_size / source.steps
+        size = 4 * source.steps * int(np.prod(source.shape))
+        slots = int(memory // size)
+        # The whole split, or half the memory for the block in use and half for the next.
+        count = 1 if slots >= source.rows else -(-source.rows // max(1, slots // 2))
+        self.edges = np.arange(count + 1) * source.rows // count
+        held, most = min(count, 2), int(np.diff(self.edges).max())
+        where = device if held * most * size <= _free(device) else torch.device("cpu")
+        self.states = torch.empty(held, most, source.steps, *source.shape, device=where)
+        self._readers = ThreadPoolExecutor(READERS)
+        # Of each half: its block, the reads begun, and whether all are done.
+        self._block, self._whole = [-1] * held, [False] * held
+        self._reads: list[list[Future[None]]] = [[] for _ in range(held)]
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Returns the windows (batch, channel, time, *space) and labels (batch, feature)."""
-        rows = self._pool(step)
-        draw = generator(self.seed, step, _INDEX)
-        slot = torch.randint(self.slots, (self.batch_size,), generator=draw)
-        start = torch.randint(self.source.steps - self.span + 1, (self.batch_size,), generator=draw)
-        index = slot[:, None] * self.source.steps + start[:, None] + self.offsets
-        flat = self.states.flatten(0, 1)
+    def batch(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Returns windows (batch, channel, time, *space) and labels (batch, feature) of a step.
+
+        Args:
+            step: Index of the batch.
+            part: Samples of the batch that are wanted.
+        """
+        samples = np.arange(self.batch_size)[part]
+        epoch, place = divmod(step * self.batch_size + samples, self.source.rows * self.starts)
+        first = self.edges * self.starts
+        within = np.searchsorted(first, place, side="right") - 1
+        blocks = epoch * (len(first) - 1) + within
+        pieces = [
+            self._gather(block, (place - first[within])[blocks == block])
+            for block in np.unique(blocks).tolist()
+        ]
+        windows, labels = (torch.cat(u) if len(u) > 1 else u[0] for u in zip(*pieces, strict=True))
+        if self.augment is not None:
+            draws = Draws(derive(self.seed, step, _AUGMENT), samples)
+            windows = self.augment(windows, draws)
+        return windows, labels
+
+    def _gather(self, block: int, places: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Returns the windows at places of a block's order, and their labels."""
+        rows = self._rows(block)
+        order = _shuffle(len(rows) * self.starts, derive(self.seed, block, _INDEX))
+        slot, start = divmod(order[places], self.starts)
+        half = self._read(block)
+        if len(self._block) > 1:
+            # The next block is read as fast as this one is used.
+            due = int(len(rows) * places.max() / len(order))
+            self._begin(block + 1, due + READERS)
+        index = torch.from_numpy((slot * self.source.steps + start)[:, None] + self.offsets)
+        flat = self.states[half].flatten(0, 1)
         windows = flat.index_select(0, index.flatten().to(flat.device))
         windows = windows.unflatten(0, index.shape).transpose(1, 2).to(self.device)
-        label = self.labels[rows[slot]].to(self.device)
-        if self.augment is not None:
-            windows = self.augment(windows, generator(self.seed, step, _AUGMENT))
-        return windows, label
+        return windows, self.labels[rows[slot]].to(self.device)
 
-    def _pool(self, step: int) -> Tensor:
-        """Brings the pool to where it is at `step`; returns the row held by each slot."""
-        first = int(step * self._turnover)
-        if first != self._first:
-            # Of the step before, all but a few trajectories are there already.
-            ahead = 0 <= first - self._first < self.slots and self._first >= 0
-            places = range(self._first + self.slots if ahead else first, first + self.slots)
-            for place in places if ahead else progress(places, desc="reading", leave=False):
-                self._load(place)
-            self._first = first
-            if self._turnover:
-                self._prefetch(first + self.slots)
-        return torch.from_numpy(self._held)
+    def _rows(self, block: int) -> np.ndarray:
+        """Returns the trajectories of a block, counted over all epochs."""
+        count = len(self.edges) - 1
+        if count == 1:
+            return np.arange(self.source.rows)
+        epoch, index = divmod(block, count)
+        order = _shuffle(self.source.rows, derive(self.seed, epoch, _ORDER))
+        return order[self.edges[index] : self.edges[index + 1]]
 
-    def _load(self, place: int) -> None:
-        slot, row = place % self.slots, self._row(place)
-        if self._held[slot] != row:
-            future = self._ahead.pop(row, None)
-            states = self.source.read(row) if future is None else future.result()
-            self.states[slot] = torch.from_numpy(states)
-            self._held[slot] = row
+    def _read(self, block: int) -> int:
+        """Brings a whole block into memory; returns the half that holds it."""
+        if len(self._block) == 1:
+            block = 0
+        half = block % len(self._block)
+        fresh = self._block[half] != block
+        self._begin(block, len(self._rows(block)))
+        if not self._whole[half]:
+            reads = self._reads[half]
+            try:
+                for read in progress(reads, desc="reading", leave=False) if fresh else reads:
+                    read.result()
+            except BaseException:
+                _stop(reads)
+                raise
+            self._whole[half] = True
+        return half
 
-    def _row(self, place: int) -> int:
-        """The row at a place of the endless order: one shuffle of the split after another."""
-        if not self._turnover:
-            return place
-        epoch, index = divmod(place, self.source.rows)
-        return int(_shuffle(self.source.rows, self.seed, epoch)[index])
+    def _begin(self, block: int, count: int) -> None:
+        """Begins to read the first trajectories of a block, where that is not done yet."""
+        half = block % len(self._block)
+        if self._block[half] != block:
+            _stop(self._reads[half])
+            self._block[half], self._whole[half], self._reads[half] = block, False, []
+        reads = self._reads[half]
+        for slot, row in list(enumerate(self._rows(block).tolist()))[len(reads) : count]:
+            reads.append(self._readers.submit(self._load, half, slot, row))
 
-    def _prefetch(self, place: int) -> None:
-        self._reader = self._reader or ThreadPoolExecutor(1)
-        for row in {self._row(place + ahead) for ahead in range(1 + int(self._turnover))}:
-            if row not in self._ahead and row not in self._held:
-                self._ahead[row] = self._reader.submit(self.source.read, row)
+    def _load(self, half: int, slot: int, row: int) -> None:
+        self.states[half, slot] = torch.from_numpy(self.source.read(row))
 
 
-@lru_cache(maxsize=4)
-def _shuffle(rows: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng(derive(seed, epoch, _ORDER)).permutation(rows)
+def _stop(reads: list[Future[None]]) -> None:
+    """Cancels reads, and waits for those under way."""
+    for read in reads:
+        read.cancel()
+    for read in reads:
+        read.cancelled() or read.exception()
+
+
+@lru_cache(maxsize=8)
+def _shuffle(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(count)
 
 
 def _free(device: torch.device) -> float:

@@ -1,11 +1,15 @@
 """Training masks: which states of a window an emulator is given."""
 
+import math
+
 import torch
 from torch import Tensor
 
+from lilas.seeds import Draws
+
 
 def draw_masks(
-    batch: int, length: int, *, rate: float, at_least: int = 1, forward: float = 1.0
+    draws: Draws, length: int, *, rate: float, at_least: int = 1, forward: float = 1.0
 ) -> Tensor:
     """Draws which states of each training window are known: (batch, length), bool, on the CPU.
 
@@ -14,16 +18,17 @@ def draw_masks(
     time. At least one state stays unknown.
 
     Args:
-        batch: Windows.
+        draws: Random numbers of the windows.
         length: States in a window.
         rate: Poisson rate of the known states beyond `at_least`.
         at_least: Fewest known states, less than `length`.
         forward: Probability that the known states are the first ones.
     """
-    drawn = torch.poisson(torch.full((batch,), rate))
-    count = at_least + drawn % (length - at_least)
-    masks = torch.arange(length) < count[:, None]
-    # Nothing more is drawn where nothing is left to chance.
-    if forward < 1:
-        masks = torch.where(torch.rand(batch, 1) < forward, masks, masks.flip(1))
-    return masks
+    # Poisson's inverse distribution function, up to where it is 1 in double precision.
+    most = 40 + math.ceil(rate + 10 * math.sqrt(rate))
+    counts = torch.arange(1, most, dtype=torch.double)
+    below = torch.special.gammaincc(counts, torch.full_like(counts, rate))
+    drawn = torch.searchsorted(below, draws.uniform())
+    known = at_least + drawn % (length - at_least)
+    masks = torch.arange(length) < known[:, None]
+    return torch.where(draws.uniform()[:, None] < forward, masks, masks.flip(1))

@@ -15,6 +15,7 @@ from lilas.models.rollout import Step, Window
 from lilas.models.sampling import start_noise
 from lilas.nn.layers import sine_encoding
 from lilas.plugins import load
+from lilas.seeds import Draws
 
 
 class Backbone(nn.Module):
@@ -82,20 +83,23 @@ class Diffusion(nn.Module):
         """The denoiser; made when asked for, so that weights hold the backbone once."""
         return Denoiser(self.backbone, self.schedule)
 
-    def loss(self, x: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+    def loss(self, x: Tensor, label: Tensor, mask: Tensor, draws: Draws) -> Tensor:
         """Args: x (batch, channel, time, *space); label (batch, feature); mask (batch, time)."""
-        t = self.prior(torch.rand(len(x), device=x.device), *self.prior_parameters)
+        t = self.prior(draws.uniform(), *self.prior_parameters).float().to(x.device)
         alpha, sigma = (u.view(-1, *[1] * (x.ndim - 1)) for u in self.schedule(t))
-        x_t = alpha * x + sigma * torch.randn_like(x)
+        x_t = alpha * x + sigma * draws.normal(x)
         q = self.denoiser(x_t, t, label=label, mask=_over_space(mask, x), known=x)
         return ((q.mean - x).square() / q.var).mean()
 
-    def stepper(self, label: Tensor, sampler: Any) -> Step:
+    def stepper(self, label: Tensor, sampler: Any, draws: Draws) -> Step:
         """Returns the step of a rollout: sampling a window given its known states.
+
+        Each window of a rollout goes on where the one before left off drawing.
 
         Args:
             label: (batch, feature).
             sampler: Settings, with `algorithm` and `guidance`.
+            draws: Random numbers of the windows.
         """
         algorithm, guidance = sampler.algorithm, sampler.guidance
 
@@ -106,8 +110,8 @@ class Diffusion(nn.Module):
             denoiser = Inpainting(self.denoiser, label, mask, known)
             if guidance is not None:
                 denoiser = load(guidance.implementation)(guidance, denoiser, window)
-            sampling = load(algorithm.implementation)(algorithm, denoiser)
-            return sampling(start_noise(denoiser.schedule, known))
+            sampling = load(algorithm.implementation)(algorithm, denoiser, draws)
+            return sampling(start_noise(denoiser.schedule, known, draws))
 
         return step
 
@@ -125,13 +129,13 @@ class Solver(nn.Module):
         over = _over_space(mask, x)
         return self.backbone(x * over, over, None, label)
 
-    def loss(self, x: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+    def loss(self, x: Tensor, label: Tensor, mask: Tensor, _: Draws) -> Tensor:
         """Args: x (batch, channel, time, *space); label (batch, feature); mask (batch, time)."""
         y = self.predict(x, label, mask)
         # A field is normalised by its variance over space: a state is one sample.
         return self.measure(y.transpose(1, 2).flatten(0, 1), x.transpose(1, 2).flatten(0, 1))
 
-    def stepper(self, label: Tensor, _: Any) -> Step:
+    def stepper(self, label: Tensor, *_: Any) -> Step:
         """Returns the step of a rollout: one evaluation of the network."""
 
         @torch.inference_mode()

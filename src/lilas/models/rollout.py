@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lilas.errors import LilasError
 from lilas.progress import progress
 from lilas.records import stores
-from lilas.seeds import derive
+from lilas.seeds import Draws, derive
 
 VARIABLE = "latent"
 
@@ -155,9 +155,10 @@ def write_rollouts(
             context = context.repeat_interleave(sampler.members, 0).to(device)
             label = torch.from_numpy(source.labels[rows[block]]).to(device)
             label = label.repeat_interleave(sampler.members, 0)
-            torch.manual_seed(derive(sampler.seed, first))
+            names = [(row, member) for row in rows[block] for member in range(sampler.members)]
+            draws = Draws(derive(sampler.seed), names)
             generated = rollout(
-                objective.stepper(label, sampler),
+                objective.stepper(label, sampler, draws),
                 context,
                 states=states.shape[1],
                 window=window,

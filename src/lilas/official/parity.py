@@ -29,6 +29,7 @@ from lilas.models.sampling import make_sampler
 from lilas.official.entries import preprocessing_statistics
 from lilas.official.folders import CONFIG, STATE, OfficialRun, open_run
 from lilas.official.models import load_run_autoencoder, load_run_emulator, official_state
+from lilas.seeds import Draws
 
 # Relative errors that rounding explains: of one evaluation, and of many in a row.
 SINGLE, MANY = 1e-5, 1e-4
@@ -220,15 +221,13 @@ def _metrics(path: Path) -> Iterator[Row]:
 
 def _masks(path: Path) -> Iterator[Row]:
     e = _arrays(path)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        masks = draw_masks(
-            200_000,
-            int(e["length"]),
-            rate=float(e["lmbda"]),
-            at_least=int(e["atleast"]),
-            forward=float(e["rho"]),
-        )
+    masks = draw_masks(
+        Draws(0, range(200_000)),
+        int(e["length"]),
+        rate=float(e["lmbda"]),
+        at_least=int(e["atleast"]),
+        forward=float(e["rho"]),
+    )
     shares = [(masks == pattern).all(1).double().mean() for pattern in e["patterns"]]
     error = (torch.stack(shares) - e["probability"]).abs().max().item()
     yield Row(_subject(path), "probabilities", error, MASKS)

@@ -1,5 +1,7 @@
 """Stage `autoencoder`: trains an autoencoder on single states, or names pixel space as one."""
 
+from typing import Any
+
 import torch
 
 from lilas.data.augment import Augmentation
@@ -55,7 +57,7 @@ def main() -> None:
             model.encoder.compile()
             model.decoder.compile()
 
-        def loss(states: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        def loss(states: torch.Tensor, *_: Any) -> torch.Tensor:
             return model.loss(states.squeeze(2), entry.loss, entry.similarity_weight)
 
         outcome = train(

@@ -7,7 +7,7 @@ from lilas.models.build import build_emulator
 from lilas.models.latents import open_latents
 from lilas.models.masks import draw_masks
 from lilas.records.provenance import provenance
-from lilas.seeds import derive
+from lilas.seeds import Draws, derive
 from lilas.stages import add_training, parser, run
 from lilas.training.run import make_windows, train, write_training
 
@@ -45,15 +45,15 @@ def main() -> None:
     if settings["compile"]:
         objective.backbone.compile()
 
-    def loss(states: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def loss(states: torch.Tensor, label: torch.Tensor, draws: Draws) -> torch.Tensor:
         mask = draw_masks(
-            len(states),
+            draws,
             emulator.window,
             rate=emulator.context_rate,
             at_least=emulator.context_at_least,
             forward=emulator.context_forward,
         )
-        return objective.loss(states, label, mask.to(device))
+        return objective.loss(states, label, mask.to(device), draws)
 
     outcome = train(
         objective, loss, windows, settings=settings, seed=config.seed, record=record, files=args

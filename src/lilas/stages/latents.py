@@ -15,7 +15,7 @@ from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, parser, run
-from lilas.study.base import SPLITS
+from lilas.systems.base import SPLITS
 
 
 def main() -> None:

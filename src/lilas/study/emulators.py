@@ -15,7 +15,7 @@ class EmulatorSettings(Model):
     """What an emulator of any method has.
 
     A method's implementation takes the settings and a `lilas.models.methods.Backbone`, and returns
-    a module with `loss(x, label, mask)` and `stepper(label, sampler)`.
+    a module with `loss(x, label, mask, draws)` and `stepper(label, sampler, draws)`.
     """
 
     method: str = Field(description="What it learns.")

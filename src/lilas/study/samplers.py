@@ -20,8 +20,8 @@ class AlgorithmSettings(Model):
 class SamplingSettings(AlgorithmSettings):
     """A sampling algorithm, from noise to data.
 
-    Its implementation takes the settings and an azula denoiser, and returns a function of noise
-    (batch, channel, time, *space) that returns windows.
+    Its implementation takes the settings, an azula denoiser and the windows' `lilas.seeds.Draws`,
+    and returns a function of noise (batch, channel, time, *space) that returns windows.
     """
 
     steps: Positive = Field(default=16, description="Steps from noise to data.")

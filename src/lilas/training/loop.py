@@ -1,9 +1,9 @@
 """The training loop: one for autoencoders and emulators, resumable to the bit.
 
-Whatever is random in a step (windows, augmentation, masks, noise, dropout) is derived from the
-seed and the step's number, so the step is the whole random state: a run that is killed and
-started again repeats the arithmetic of one that never stopped, on CPU with the same threads to
-the last bit.
+Whatever is random in a step is derived from the seed, the step's number and, for windows,
+augmentation, masks and noise, the sample's place in the batch (dropout is drawn for the batch as a
+whole). So the step is the whole random state: a run that is killed and started again repeats the
+arithmetic of one that never stopped, on CPU with the same threads to the last bit.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from lilas.data.windows import Windows
 from lilas.errors import LilasError, broken
 from lilas.files import atomic, locked
 from lilas.progress import progress
-from lilas.seeds import derive
+from lilas.seeds import Draws, derive
 from lilas.training.optimizers import make_optimizer
 
 # A run is given up after this many steps in a row with non-finite gradients.
@@ -32,7 +32,7 @@ PATIENCE = 100
 # Seed streams of training and validation steps.
 _TRAIN, _VALID = 10, 11
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Draws], Tensor]
 Entry = dict[str, float | None]
 
 
@@ -64,7 +64,8 @@ def fit(
 
     Args:
         model: The module whose parameters are trained, on the windows' device.
-        loss: Maps windows and labels (batch, feature) to a scalar, using `model`.
+        loss: Maps windows, labels (batch, feature) and random numbers of the samples to a scalar,
+            using `model`.
         train: Training windows.
         valid: Validation windows.
         settings: The keys of `lilas.study.training.Train`.
@@ -214,14 +215,15 @@ def _loop(
 def _train_step(run: _Run, loss: Loss, train: Windows, seed: int) -> tuple[Tensor, Tensor]:
     """Takes one step; returns the loss and the gradient norm. Counts steps that it skips."""
     settings = run.settings
-    torch.manual_seed(derive(seed, run.step, _TRAIN))
+    random = derive(seed, run.step, _TRAIN)
+    torch.manual_seed(random)
     rate = settings["learning_rate"] * learning_rate_factor(run.step, settings)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.model.train()
     windows, label = train.batch(run.step)
     with _precision(settings["precision"], windows.device):
-        value = loss(windows, label)
+        value = loss(windows, label, Draws(random, range(len(windows))))
     value.backward()
     parameters = [p for p in run.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(parameters, settings["clip"] or math.inf)
@@ -263,10 +265,10 @@ def _validate(run: _Run, loss: Loss, valid: Windows, seed: int) -> float:
     run.model.eval()
     values = []
     for batch in range(run.settings["validation_batches"]):
-        torch.manual_seed(derive(seed, batch, _VALID))
         windows, label = valid.batch(batch)
+        draws = Draws(derive(seed, batch, _VALID), range(len(windows)))
         with _precision(run.settings["precision"], windows.device):
-            values.append(loss(windows, label).item())
+            values.append(loss(windows, label, draws).item())
     run.model.load_state_dict(current)
     mean = sum(values) / len(values)
     if not math.isfinite(mean):
