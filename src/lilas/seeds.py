@@ -1,15 +1,9 @@
 """Seeds derived from seeds: the same integers give the same stream, on any machine."""
 
 import numpy as np
-import torch
 
 
 def derive(*keys: int) -> int:
     """Returns a 63-bit seed for the stream named by `keys`, independent between different keys."""
     state = np.random.SeedSequence(keys).generate_state(1, np.uint64)[0]
     return int(state) >> 1
-
-
-def generator(*keys: int) -> torch.Generator:
-    """Returns a CPU generator for the stream named by `keys`."""
-    return torch.Generator().manual_seed(derive(*keys))

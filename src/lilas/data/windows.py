@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lilas.errors import LilasError
 from lilas.progress import progress
-from lilas.seeds import derive, generator
+from lilas.seeds import derive
 
 # Seed streams: what is drawn for the same step must not be correlated.
 _ORDER, _INDEX, _AUGMENT = 0, 1, 2
@@ -92,7 +92,7 @@ class Windows:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Returns the windows (batch, channel, time, *space) and labels (batch, feature)."""
         rows = self._pool(step)
-        draw = generator(self.seed, step, _INDEX)
+        draw = _generator(self.seed, step, _INDEX)
         slot = torch.randint(self.slots, (self.batch_size,), generator=draw)
         start = torch.randint(self.source.steps - self.span + 1, (self.batch_size,), generator=draw)
         index = slot[:, None] * self.source.steps + start[:, None] + self.offsets
@@ -101,7 +101,7 @@ class Windows:
         windows = windows.unflatten(0, index.shape).transpose(1, 2).to(self.device)
         label = self.labels[rows[slot]].to(self.device)
         if self.augment is not None:
-            windows = self.augment(windows, generator(self.seed, step, _AUGMENT))
+            windows = self.augment(windows, _generator(self.seed, step, _AUGMENT))
         return windows, label
 
     def _pool(self, step: int) -> Tensor:
@@ -143,6 +143,11 @@ class Windows:
 @lru_cache(maxsize=4)
 def _shuffle(rows: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng(derive(seed, epoch, _ORDER)).permutation(rows)
+
+
+def _generator(*keys: int) -> torch.Generator:
+    """Returns a CPU generator for the stream named by `keys`."""
+    return torch.Generator().manual_seed(derive(*keys))
 
 
 def _free(device: torch.device) -> float:
