@@ -94,6 +94,13 @@ def test_reading_a_study_imports_no_torch():
     assert done.stdout.strip() == "False"
 
 
+def test_only_what_compiles_imports_the_compiler():
+    """It takes longer to import than torch."""
+    code = "import sys, lilas.nn.vit, lilas.models.build; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
 def test_rules_hold_no_numerics_and_call_one_stage_each(path):
     text = path.read_text()

@@ -17,6 +17,8 @@ from lilas.data.augment import (
     Augmentation,
     Symmetries,
     Transformation,
+    _draw_batch,
+    _mixing,
     apply,
     apply_batch,
     draw_distinct,
@@ -24,8 +26,8 @@ from lilas.data.augment import (
 )
 from lilas.data.preprocess import Preprocessing
 from lilas.data.well import Channel
+from lilas.draws import Draws
 from lilas.errors import LilasError
-from lilas.seeds import Draws
 
 AXES = "xyz"
 
@@ -138,6 +140,44 @@ def test_batch_equals_sample_by_sample(shape: tuple[int, ...], time: bool) -> No
     for i, t in enumerate(drawn):
         expected = apply(x[i], t, channels(spatial), seen)
         assert torch.equal(found[i], expected.transpose(0, 1) if time else expected[0])
+
+
+def gathered(
+    x: Tensor, flips: Tensor, rolls: Tensor, orders: Tensor, fields: tuple, seen: Preprocessing
+) -> Tensor:
+    """The twin of `apply_batch`: every point fetched from where it was, every channel mixed."""
+    origin, factor, shift = _mixing(flips, orders, fields, seen)
+    samples = []
+    for i, sample in enumerate(x):
+        where = [None] * flips.shape[1]
+        for axis, source in enumerate(orders[i].tolist()):
+            size = sample.shape[axis - len(where)]
+            point = torch.arange(size)
+            point = size - 1 - point if flips[i, source] else point
+            place = [size if other == axis else 1 for other in range(len(where))]
+            where[source] = ((point - rolls[i, source]) % size).view(place)
+        moved = sample[origin[i]][(..., *where)]
+        parts = (part[i].float().view(-1, *[1] * (moved.ndim - 1)) for part in (factor, shift))
+        samples.append(moved * next(parts) + next(parts))
+    return torch.stack(samples)
+
+
+@pytest.mark.parametrize("time", [True, False])
+@pytest.mark.parametrize("shape", [(4, 6), (6, 6), (4, 4, 4), (4, 6, 4)])
+def test_blocks_have_the_bits_of_a_gather(shape: tuple[int, ...], time: bool) -> None:
+    spatial, count = len(shape), 24
+    orders = tuple(
+        p for p in permutations(range(spatial)) if all(shape[p[i]] == shape[i] for i in p)
+    )
+    group = Symmetries(shape, tuple(range(spatial)), tuple(range(spatial)), orders)
+    drawn = _draw_batch(group, count, torch.Generator().manual_seed(4))
+    x = torch.stack([states(spatial, shape, seed) for seed in range(count)]).transpose(1, 2)
+    x = x if time else x[:, :, 0]
+    before, fields, seen = x.clone(), channels(spatial), preprocessing(spatial)
+    found = apply_batch(x, *drawn, fields, seen)
+    assert torch.equal(found, gathered(x, *drawn, fields, seen))
+    assert found.is_contiguous()
+    assert torch.equal(x, before)
 
 
 def test_flip_twice_and_roll_back_are_the_identity() -> None:

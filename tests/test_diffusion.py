@@ -9,12 +9,12 @@ from azula.noise import Schedule
 from pydantic import ValidationError
 from scipy import stats
 
+from lilas.draws import Draws
 from lilas.models.build import make_emulator
 from lilas.models.diffusion import PRIORS, Denoiser, make_schedule
 from lilas.models.rollout import Window, rollout
 from lilas.nn.vit import rotary_angles, sum_over_grid
 from lilas.official.parity import relative_error
-from lilas.seeds import Draws
 from lilas.study.emulators import NoiseSettings
 from lilas.study.entries import SamplerEntry, emulator_settings
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
+from lilas.draws import Draws
 from lilas.models.masks import draw_masks
-from lilas.seeds import Draws
 from lilas.study.entries import emulator_settings
 
 

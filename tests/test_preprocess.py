@@ -26,6 +26,24 @@ def test_arguments_are_left_alone() -> None:
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_in_place_gives_the_bits_of_the_formula(axis: int) -> None:
+    """Channel by channel out of place: (f(x) - mean) / std and f⁻¹(std·x + mean)."""
+    x = torch.rand(2, 5, 4, 6, generator=torch.Generator().manual_seed(0)).movedim(1, axis)
+    forward, inverse = [], []
+    for i, values in enumerate(x.unbind(axis)):
+        offset, mean, std = EULER.offsets[i], EULER.mean[i], EULER.std[i]
+        forward.append(((values if offset is None else torch.log(values + offset)) - mean) / std)
+        value = values * std + mean
+        inverse.append(value if offset is None else torch.exp(value) - offset)
+    for name, parts in (("forward", forward), ("inverse", inverse)):
+        expected, own = torch.stack(parts, axis), x.clone()
+        assert torch.equal(getattr(EULER, name)(x, axis), expected)
+        found = getattr(EULER, f"{name}_")(own, axis)
+        assert torch.equal(found, expected)
+        assert found.data_ptr() == own.data_ptr()
+
+
 def test_values_by_hand() -> None:
     preprocessing = Preprocessing(("a", "b"), (None, 1.0), (2.0, 0.5), (4.0, 0.25))
     x = torch.tensor([[10.0, np.e - 1]])

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import nn
 
+from lilas.draws import Draws
 from lilas.models.diffusion import Denoiser, Inpainting, make_schedule
 from lilas.models.sampling import make_sampler, start_noise
 from lilas.official.parity import relative_error
-from lilas.seeds import Draws
 from lilas.study.entries import SamplerEntry
 
 

@@ -8,11 +8,12 @@ import torch
 from scipy import stats
 
 from lilas.data.augment import Augmentation
+from lilas.draws import Draws
 from lilas.models.build import make_emulator
 from lilas.models.masks import draw_masks
 from lilas.models.rollout import rollout
 from lilas.official.parity import relative_error
-from lilas.seeds import Draws, derive
+from lilas.seeds import derive
 from lilas.study.entries import SamplerEntry, emulator_settings
 
 

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lilas.draws import Draws
 from lilas.models.methods import Backbone, Diffusion
 from lilas.nn import vit
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.layers import Conv
 from lilas.nn.vit import Transformer
 from lilas.official.parity import relative_error
-from lilas.seeds import Draws
 from plain import PlainBackbone, PlainDecoder, PlainEncoder, PlainTransformer
 
 TRANSFORMER = {"channels": 24, "blocks": 2, "heads": 2}

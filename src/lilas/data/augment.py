@@ -12,7 +12,7 @@ released models were trained with it; name it only to train as they were.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any, Self
 
 import numpy as np
@@ -21,8 +21,8 @@ from torch import Tensor
 
 from lilas.data.preprocess import Preprocessing
 from lilas.data.well import BOUNDARIES, Channel, WellFile
+from lilas.draws import Draws
 from lilas.errors import LilasError
-from lilas.seeds import Draws
 
 
 @dataclass(frozen=True)
@@ -245,39 +245,46 @@ def apply_batch(
         LilasError: permuted axes differ in size, a component of a permuted vector is missing, or
             a vector's components have a logarithm.
     """
-    shape = x.shape[x.ndim - flips.shape[1] :]
-    # One gather moves everything: where each point of the result lies in the flattened original.
-    point = _origins(shape, flips, rolls, permutations).flatten(1).to(x.device)
-    flat = x.flatten(x.ndim - len(shape))
-    place = point.view(len(x), *[1] * (flat.ndim - 2), -1).expand_as(flat)
-    moved = flat.gather(-1, place).unflatten(-1, shape)
-    if all(channel.order == 0 for channel in channels):
-        return moved
+    shape = torch.tensor(x.shape[x.ndim - flips.shape[1] :])
+    if not (shape[permutations] == shape).all():
+        raise LilasError(
+            "augment: axes of different sizes cannot be exchanged, on a grid of "
+            f"{tuple(shape.tolist())}"
+        )
     origin, factor, shift = _mixing(flips, permutations, channels, preprocessing)
-    if not (origin == torch.arange(len(channels))).all():
-        moved = moved[torch.arange(len(x))[:, None], origin]
+    moved = torch.empty_like(x, memory_format=torch.contiguous_format)
+    how = zip(flips.tolist(), rolls.tolist(), permutations.tolist(), strict=True)
+    for sample, to, source, one in zip(x, moved, origin.tolist(), how, strict=True):
+        in_order = source == list(range(len(channels)))
+        _move(sample if in_order else sample[source], to, Transformation(*map(tuple, one)))
+    # Only components of vectors and tensors change, in place.
+    changed = ((factor != 1) | (shift != 0)).any(0).nonzero().flatten().tolist()
     factor, shift = (
         part.to(moved).view(*part.shape, *[1] * (moved.ndim - 2)) for part in (factor, shift)
     )
-    return moved * factor + shift
+    for i in changed:
+        moved[:, i].mul_(factor[:, i]).add_(shift[:, i])
+    return moved
 
 
-def _origins(shape: Sequence[int], flips: Tensor, rolls: Tensor, permutations: Tensor) -> Tensor:
-    """Returns the flat index of the point that each point of the result was, (batch, *space)."""
-    sizes = torch.tensor(shape)
-    if not (sizes[permutations] == sizes).all():
-        raise LilasError(
-            f"augment: axes of different sizes cannot be exchanged, on a grid of {tuple(shape)}"
-        )
-    strides = torch.tensor([math.prod(shape[axis + 1 :]) for axis in range(len(shape))])
-    index = torch.zeros(len(flips), *[1] * len(shape), dtype=torch.long)
-    for axis, size in enumerate(shape):
-        source = permutations[:, axis, None]
-        point = torch.arange(size).expand(len(flips), size)
-        point = torch.where(flips.gather(1, source), size - 1 - point, point)
-        point = (point - rolls.gather(1, source)) % size * strides[source]
-        index = index + point.view(-1, *[size if i == axis else 1 for i in range(len(shape))])
-    return index
+def _move(x: Tensor, to: Tensor, transformation: Transformation) -> None:
+    """Writes `x` to `to`, its last axes rolled, flipped and permuted; in blocks, not by points."""
+    axes, first = range(len(transformation.flips)), x.ndim - len(transformation.flips)
+    # Rolled forward and then flipped is flipped and then rolled backward.
+    if flipped := [axis for axis in axes if transformation.flips[axis]]:
+        x = x.flip([first + axis for axis in flipped])
+    blocks = []
+    for axis, size in enumerate(x.shape[first:]):
+        roll = transformation.rolls[axis]
+        roll = (-roll if axis in flipped else roll) % size
+        body = slice(roll, size), slice(0, size - roll)
+        wrapped = slice(0, roll), slice(size - roll, size)
+        blocks.append((body, wrapped) if roll else (body,))
+    # Where each axis of the original went.
+    to = to.permute(*range(first), *(first + transformation.permutation.index(i) for i in axes))
+    for block in product(*blocks):
+        there, here = zip(*block, strict=True)
+        to[(..., *there)] = x[(..., *here)]
 
 
 def _mixing(

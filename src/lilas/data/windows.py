@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lilas.draws import Draws
 from lilas.errors import LilasError
 from lilas.progress import progress
-from lilas.seeds import Draws, derive
+from lilas.seeds import derive
 
 # Seed streams: what is drawn for the same number must not be correlated.
 _ORDER, _INDEX, _AUGMENT = 0, 1, 2

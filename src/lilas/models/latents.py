@@ -356,7 +356,7 @@ def decode(
     leading = latents.shape[: latents.ndim - 1 - autoencoder.dimensions]
     flat = torch.from_numpy(latents).flatten(0, len(leading) - 1)
     decoded = torch.cat([autoencoder.decode(z.to(device)) for z in flat.split(TOGETHER)])
-    return preprocessing.inverse(decoded, channel_axis=1).unflatten(0, leading)
+    return preprocessing.inverse_(decoded, channel_axis=1).unflatten(0, leading)
 
 
 @torch.inference_mode()
@@ -364,4 +364,4 @@ def autoencode(states: Tensor, autoencoder: Autoencoder, preprocessing: Preproce
     """Returns states (time, channel, *space) encoded and decoded, physical units in and out."""
     inputs = preprocessing.forward(states, channel_axis=1)
     rebuilt = [autoencoder.decode(autoencoder.encode(x)) for x in inputs.split(TOGETHER)]
-    return preprocessing.inverse(torch.cat(rebuilt), channel_axis=1)
+    return preprocessing.inverse_(torch.cat(rebuilt), channel_axis=1)

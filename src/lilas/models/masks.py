@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lilas.seeds import Draws
+from lilas.draws import Draws
 
 
 def draw_masks(

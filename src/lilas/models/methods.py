@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lilas.draws import Draws
 from lilas.models.diffusion import PRIORS, Denoiser, Inpainting, make_schedule
 from lilas.models.losses import LOSSES
 from lilas.models.rollout import Step, Window
 from lilas.models.sampling import start_noise
 from lilas.nn.layers import sine_encoding
 from lilas.plugins import load
-from lilas.seeds import Draws
 
 
 class Backbone(nn.Module):

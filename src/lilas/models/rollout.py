@@ -11,10 +11,11 @@ import xarray as xr
 import zarr
 from torch import Tensor, nn
 
+from lilas.draws import Draws
 from lilas.errors import LilasError
 from lilas.progress import progress
 from lilas.records import stores
-from lilas.seeds import Draws, derive
+from lilas.seeds import derive
 
 VARIABLE = "latent"
 

@@ -8,7 +8,7 @@ from azula import sample
 from azula.denoise import Denoiser
 from torch import Tensor
 
-from lilas.seeds import Draws
+from lilas.draws import Draws
 from lilas.study.samplers import SamplingSettings
 
 

@@ -81,12 +81,16 @@ def _make_grid(
         return Grid(positions, encodings, local_mask(positions, window) if window else None)
 
 
-@torch.compiler.assume_constant_result
 def make_grid(
     sizes: tuple[int, ...], features: int, window: tuple[int, ...] | None, device: torch.device
 ) -> Grid:
     """Returns the constants of a token grid: made once per grid, constants of compiled graphs."""
     return _make_grid(sizes, features, window, device)
+
+
+# What `torch.compiler.assume_constant_result` sets, which imports the compiler (a second or two)
+# also where nothing is compiled.
+make_grid._dynamo_marked_constant = True
 
 
 class Attention(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lilas.data.preprocess import Preprocessing
 from lilas.display import aligned
+from lilas.draws import Draws
 from lilas.errors import LilasError, broken
 from lilas.evaluation.comparison import Comparison
 from lilas.evaluation.distances import sliced_emd, total_error, wasserstein
@@ -29,7 +30,6 @@ from lilas.models.sampling import make_sampler
 from lilas.official.entries import preprocessing_statistics
 from lilas.official.folders import CONFIG, STATE, OfficialRun, open_run
 from lilas.official.models import load_run_autoencoder, load_run_emulator, official_state
-from lilas.seeds import Draws
 
 # Relative errors that rounding explains: of one evaluation, and of many in a row.
 SINGLE, MANY = 1e-5, 1e-4

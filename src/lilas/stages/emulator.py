@@ -3,11 +3,12 @@
 import torch
 
 from lilas.devices import select_device
+from lilas.draws import Draws
 from lilas.models.build import build_emulator
 from lilas.models.latents import open_latents
 from lilas.models.masks import draw_masks
 from lilas.records.provenance import provenance
-from lilas.seeds import Draws, derive
+from lilas.seeds import derive
 from lilas.stages import add_training, parser, run
 from lilas.training.run import make_windows, train, write_training
 

@@ -20,7 +20,7 @@ class AlgorithmSettings(Model):
 class SamplingSettings(AlgorithmSettings):
     """A sampling algorithm, from noise to data.
 
-    Its implementation takes the settings, an azula denoiser and the windows' `lilas.seeds.Draws`,
+    Its implementation takes the settings, an azula denoiser and the windows' `lilas.draws.Draws`,
     and returns a function of noise (batch, channel, time, *space) that returns windows.
     """
 

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from lilas.data.windows import Windows
+from lilas.draws import Draws
 from lilas.errors import LilasError, broken
 from lilas.files import atomic, locked
 from lilas.progress import progress
-from lilas.seeds import Draws, derive
+from lilas.seeds import derive
 from lilas.training.optimizers import make_optimizer
 
 # A run is given up after this many steps in a row with non-finite gradients.
