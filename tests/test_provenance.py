@@ -66,3 +66,26 @@ def test_changed_inputs_are_told(tmp_path):
     assert "code of stage 'tables' differs" in found[2]
     weights.unlink()
     assert "is gone" in provenance.differences(record)[0]
+
+
+def test_what_is_made_is_decided_by_configuration_inputs_and_version_alone(tmp_path):
+    """What of a record must be the same for a checkpoint or a store to be carried on with."""
+    weights, data = tmp_path / "weights", tmp_path / "data"
+    weights.write_text("a")
+    data.write_text("b")
+
+    def made(config, **changes):
+        inputs = {"weights": weights, "data": [data]}
+        return provenance.making(provenance.provenance("latents", config, inputs) | changes)
+
+    before = made({"seed": 0})
+    assert made({"seed": 0}) == before
+    assert made({"seed": 0}, code="other", versions={"torch": "0"}) == before
+    assert made({"seed": 1}) != before
+    assert made({"seed": 0}, stage="emulator") != before
+    assert made({"seed": 0}, version=1000) != before
+    data.write_text("longer")
+    assert made({"seed": 0}) != before
+    data_again = made({"seed": 0})
+    weights.write_text("c")
+    assert made({"seed": 0}) != data_again
