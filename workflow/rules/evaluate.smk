@@ -114,8 +114,7 @@ rule frames:
         config=lambda wildcards: task(
             states=dataset(wildcards).states,
             figures={"trajectories": STUDY.figures.trajectories},
-            names=dict(wildcards.items())
-            | {"method": resolved("emulator", wildcards).objective},
+            names=dict(wildcards.items()) | {"method": resolved("emulator", wildcards).objective},
         ),
         version=VERSIONS["frames"],
         store=f"{ROLLOUT}/frames.zarr",

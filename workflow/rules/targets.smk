@@ -6,9 +6,7 @@ TARGETS = {
     "statistics": [climate({"dataset": name}) for name in STUDY.datasets],
     "autoencoder": [chosen("autoencoder", run) for run in RUNS],
     "latents": [
-        LATENTS.format(**run) + f"/{split}.json"
-        for run in RUNS
-        for split in splits(run["dataset"])
+        LATENTS.format(**run) + f"/{split}.json" for run in RUNS for split in splits(run["dataset"])
     ],
     "emulator": sorted({chosen("emulator", run) for run in ROLLOUTS}),
     "rollout": [ROLLOUT.format(**run) + "/rollouts.json" for run in ROLLOUTS],
