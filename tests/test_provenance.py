@@ -68,7 +68,7 @@ def test_changed_inputs_are_told(tmp_path):
     assert "is gone" in provenance.differences(record)[0]
 
 
-def test_what_is_made_is_decided_by_configuration_inputs_and_version_alone(tmp_path):
+def test_configuration_inputs_and_version_alone_decide_what_is_made(tmp_path):
     """What of a record must be the same for a checkpoint or a store to be carried on with."""
     weights, data = tmp_path / "weights", tmp_path / "data"
     weights.write_text("a")
