@@ -1,18 +1,23 @@
 # make demo: the whole pipeline on a laptop, from nothing to results/demo/report.html
-# make test: the tests, a miniature of the pipeline among them
+# make test: the tests on all cores, a miniature of the pipeline among them
+# make lint: what is wrong with the code without running it; make mutations: what tests would miss
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test install lint clean
+.PHONY: demo test mutations install lint clean
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
 	@$(BIN)/lilas show results/demo
 
+# Tests start in the order that tests/conftest.py puts them in, those of a group on one worker.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+
+mutations: install
+	$(BIN)/python tests/mutations.py
 
 install: $(VENV)/.installed
 
@@ -27,6 +32,8 @@ lint: install
 	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable '.[dev]'
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	PATH="$(CURDIR)/$(BIN):$$PATH" python workflow/lint.py
 
 clean:
 	rm -rf $(VENV)

@@ -1,5 +1,6 @@
 """What tests share: a copy of the pipeline in a folder of its own, and the miniature run in it."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -7,6 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import forked
+
+# Tests run on every core, so each computes on one; torch reads this when it is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")
@@ -16,23 +22,28 @@ class Pipeline:
     """A copy of the pipeline with the miniature study, apart from the repository."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True)
-        for part in PARTS:
-            source = ROOT / part
-            if source.is_dir():
-                shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, folder / part)
-        # A kill must find a checkpoint, however fast the machine.
-        self.edit("checkpoint_seconds: 60", "checkpoint_seconds: 0", folder / "config.yaml")
-        self.study = folder / "miniature.yaml"
-        shutil.copy(ROOT / "tests" / "data" / "miniature.yaml", self.study)
+        self.folder, self.study = folder, folder / "miniature.yaml"
         self.results = folder / "results" / "miniature"
         self.environment = os.environ | {
             "PYTHONPATH": str(folder / "src"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
+
+    def lay_out(self) -> "Pipeline":
+        """Makes the folder, with nothing run yet."""
+        self.folder.mkdir(parents=True)
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, self.folder / part, ignore=ignore)
+            else:
+                shutil.copy(source, self.folder / part)
+        # A kill must find a checkpoint, however fast the machine.
+        config = self.folder / "config.yaml"
+        self.edit("checkpoint_seconds: 60", "checkpoint_seconds: 0", config)
+        shutil.copy(ROOT / "tests" / "data" / "miniature.yaml", self.study)
+        return self
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of Snakemake on the miniature."""
@@ -40,17 +51,14 @@ class Pipeline:
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs Snakemake on the miniature."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self.snakemake(*self.command(*arguments)[1:])
         if check and done.returncode:
             raise AssertionError(f"{done.stdout}\n{done.stderr}")
         return done
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs Snakemake as these arguments say."""
+        return forked.snakemake(list(arguments), self.folder, self.environment)
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """The jobs that would run, by rule."""
@@ -76,22 +84,58 @@ class Pipeline:
     def copy(self, folder: Path) -> "Pipeline":
         """A copy of everything, results and their times included."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        twin = object.__new__(Pipeline)
-        twin.folder, twin.study = folder, folder / "miniature.yaml"
-        twin.results = folder / "results" / "miniature"
-        twin.environment = self.environment | {"PYTHONPATH": str(folder / "src")}
-        return twin
+        return Pipeline(folder)
 
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
     """The pipeline with nothing run yet."""
-    return Pipeline(tmp_path / "pipeline")
+    return Pipeline(tmp_path / "pipeline").lay_out()
 
 
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """The miniature, run from nothing to its report; tests must leave it as it is."""
-    result = Pipeline(tmp_path_factory.mktemp("miniature") / "pipeline")
-    result.run()
+    """The miniature, run from nothing to its report; Snakemake runs in copies of it alone.
+
+    The first worker to ask runs it, with the command that a user types; the others wait.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    result = Pipeline(shared / "miniature" / "pipeline")
+    with open(shared / "miniature.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not result.folder.exists():
+            result.lay_out()
+            done = subprocess.run(
+                result.command(),
+                cwd=result.folder,
+                env=result.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        assert (result.results / "report.html").is_file(), "it failed in another worker"
     return result
+
+
+# What is expensive and one worker's own: tests that share it run on the same worker.
+SHARED = ("artifacts", "official_pipeline", "page", "split")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Groups the tests that share what is expensive."""
+    for name in SHARED:
+        if name in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}.{name}"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts first what takes longest, and last what needs the miniature, which is then there."""
+    items.sort(
+        key=lambda item: (
+            "miniature" in item.fixturenames,
+            item.get_closest_marker("slow") is None,
+        )
+    )

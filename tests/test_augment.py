@@ -28,6 +28,7 @@ from lilas.data.preprocess import Preprocessing
 from lilas.data.well import Channel
 from lilas.draws import Draws
 from lilas.errors import LilasError
+from lilas.models.latents import _labels
 
 AXES = "xyz"
 
@@ -293,6 +294,17 @@ def test_distinct_draws() -> None:
     with pytest.raises(LilasError, match=r"copies 13: .* at most 12"):
         draw_distinct(13, group, seed=5)
     assert [Transformation(**_tuples(json.loads(json.dumps(t.describe())))) for t in drawn] == drawn
+
+
+def test_labels_tell_where_the_boundaries_came_to_lie() -> None:
+    """Two parameters, then the codes of both ends of x and of y, all different."""
+    maps = [
+        Transformation.identity(2),
+        Transformation((True, False), (0, 0), (0, 1)),
+        Transformation((False, True), (0, 0), (1, 0)),
+    ]
+    moved = _labels(np.tile(np.arange(6.0), (3, 1)), maps, 2)
+    assert moved.tolist() == [[0, 1, 2, 3, 4, 5], [0, 1, 3, 2, 4, 5], [0, 1, 5, 4, 2, 3]]
 
 
 def _tuples(values: dict[str, list]) -> dict[str, tuple]:

@@ -224,7 +224,7 @@ def use_all(study: Path) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    pipeline = with_package(Pipeline(tmp_path_factory.mktemp("plugins") / "pipeline"))
+    pipeline = with_package(Pipeline(tmp_path_factory.mktemp("plugins") / "pipeline").lay_out())
     use_all(pipeline.study)
     pipeline.run()
     return pipeline
@@ -306,6 +306,17 @@ def test_the_code_of_a_plugin_is_in_the_fingerprint_of_what_it_made(run):
         assert "code: the code of stage 'emulator' differs" in told()
     finally:
         computed.write_text(before)
+
+
+def test_a_wrapper_of_no_denoiser_is_refused(pipeline):
+    with_package(pipeline)
+    use_all(pipeline.study)
+    values = yaml.safe_load(pipeline.study.read_text())
+    values["samplers"]["direct"]["guidance"] = {"kind": "bound", "limit": 1.0}
+    pipeline.study.write_text(yaml.safe_dump(values))
+    done = pipeline.run("--dry-run", check=False)
+    assert done.returncode != 0
+    assert "samplers.direct: guidance wraps a denoiser; direct has none" in done.stderr
 
 
 def test_a_study_reads_plugins_without_torch(pipeline):

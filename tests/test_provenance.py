@@ -72,3 +72,26 @@ def test_the_fingerprint_of_metrics_holds_all_that_scores_are_made_of():
     used = provenance._reachable("lilas.evaluation.score") - {"lilas.evaluation.score"}
     folder = "lilas.evaluation."
     assert {name for name in used if name.startswith(folder)} == set(provenance.METRICS)
+
+
+def test_configuration_inputs_and_version_alone_decide_what_is_made(tmp_path):
+    """What of a record must be the same for a checkpoint or a store to be carried on with."""
+    weights, data = tmp_path / "weights", tmp_path / "data"
+    weights.write_text("a")
+    data.write_text("b")
+
+    def made(config, **changes):
+        inputs = {"weights": weights, "data": [data]}
+        return provenance.making(provenance.provenance("latents", config, inputs) | changes)
+
+    before = made({"seed": 0})
+    assert made({"seed": 0}) == before
+    assert made({"seed": 0}, code="other", versions={"torch": "0"}) == before
+    assert made({"seed": 1}) != before
+    assert made({"seed": 0}, stage="emulator") != before
+    assert made({"seed": 0}, version=1000) != before
+    data.write_text("longer")
+    assert made({"seed": 0}) != before
+    data_again = made({"seed": 0})
+    weights.write_text("c")
+    assert made({"seed": 0}) != data_again

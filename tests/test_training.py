@@ -139,6 +139,36 @@ def test_training_learns_the_map(tmp_path):
     assert losses[-1] < 1e-3
 
 
+def test_the_best_weights_are_those_of_the_lowest_validation(tmp_path):
+    """Of a training that climbs from its fifth step on; a step calls the loss five times."""
+    options = {"ema": 0.0, "schedule": "constant", "validate_every": 1}
+    climbs = [(call, lambda v: -v) for call in range(20, 60)]
+
+    def trained(steps):
+        folder = tmp_path / str(steps)
+        return fit(folder, settings(steps=steps, **options), broken=climbs, dropout=0.0)
+
+    result = trained(12)
+    losses = [entry["valid_loss"] for entry in result.history]
+    best = losses.index(min(losses)) + 1
+    assert 1 < best < 12
+    assert same(result.best, trained(best).last)
+    assert not same(result.best, result.last)
+
+
+def test_the_average_is_what_is_validated(tmp_path):
+    """By hand, on the same batches as the average that is left at the end."""
+    options = settings(steps=5, ema=0.5, validate_every=5)
+    result = fit(tmp_path, options, dropout=0.0)
+    model = Model().eval()
+    model.load_state_dict(result.last)
+    make = {"length": 2, "batch_size": 8, "device": torch.device("cpu")}
+    batches = [Windows(Waves(seed=1), seed=2, **make).batch(number) for number in range(4)]
+    with torch.no_grad():
+        losses = [(model(x[:, :, 0], z) - x[:, :, 1]).square().mean().item() for x, z in batches]
+    assert result.history[-1]["valid_loss"] == pytest.approx(sum(losses) / 4, rel=1e-6)
+
+
 def test_another_configuration_starts_fresh_and_keeps_the_old_checkpoint(tmp_path):
     fit(tmp_path, fingerprint="a")
     other = fit(tmp_path, settings(learning_rate=2e-2), fingerprint="b")

@@ -22,7 +22,10 @@ DOWNSTREAM = {"evaluate", "tables", "claims", "figures", "report"}
 SCORED = {"baselines", "reconstruction", "evaluate", "tables", "claims", "figures", "report"}
 
 
-def test_miniature_makes_every_artifact(miniature):
+@pytest.mark.slow
+def test_miniature_makes_every_artifact(request):
+    # Not by argument, so that this test starts before those that need the miniature.
+    miniature = request.getfixturevalue("miniature")
     dataset = miniature.results / "convection"
     for path in (
         "statistics.json",
@@ -155,8 +158,8 @@ def test_metrics_cover_every_run_field_and_lead_time(miniature):
     assert pixel["value"].max() < 1e-3
 
 
-def test_nothing_is_left_to_do_after_a_run(miniature):
-    assert miniature.planned() == {}
+def test_nothing_is_left_to_do_after_a_run(miniature, tmp_path):
+    assert miniature.copy(tmp_path / "twin").planned() == {}
 
 
 @pytest.mark.parametrize(
@@ -187,14 +190,10 @@ def test_nothing_is_left_to_do_after_a_run(miniature):
     ],
     ids=["plot", "frames", "sampler", "horizons", "learning-rate", "one-emulator", "comment"],
 )
-def test_an_edit_reruns_what_depends_on_it(miniature, old, new, rules):
-    before, times = miniature.study.read_text(), miniature.study.stat()
-    try:
-        miniature.edit(old, new)
-        planned = miniature.planned()
-    finally:
-        miniature.study.write_text(before)
-        os.utime(miniature.study, ns=(times.st_atime_ns, times.st_mtime_ns))
+def test_an_edit_reruns_what_depends_on_it(miniature, tmp_path, old, new, rules):
+    twin = miniature.copy(tmp_path / "twin")
+    twin.edit(old, new)
+    planned = twin.planned()
     assert set(planned) == rules
     if "loss" in old:
         assert planned["emulator"] == 1
@@ -313,14 +312,7 @@ def test_a_bad_study_is_refused_before_the_dag(pipeline, old, new, words):
 
 
 def test_an_unknown_study_or_key_is_refused(pipeline):
-    done = subprocess.run(
-        ["snakemake", "-n", "--config", "study=lapptop"],
-        cwd=pipeline.folder,
-        env=pipeline.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = pipeline.snakemake("-n", "--config", "study=lapptop")
     assert done.returncode != 0
     assert "demo, laptop, paper" in done.stderr
     pipeline.edit("device: auto", "devise: auto", pipeline.folder / "config.yaml")
@@ -330,16 +322,9 @@ def test_an_unknown_study_or_key_is_refused(pipeline):
 
 
 def test_the_results_of_another_study_are_refused(miniature, tmp_path):
-    other = tmp_path / "miniature.yaml"
+    twin, other = miniature.copy(tmp_path / "twin"), tmp_path / "miniature.yaml"
     other.write_text(miniature.study.read_text())
-    done = subprocess.run(
-        ["snakemake", "-n", "--config", f"study={other}"],
-        cwd=miniature.folder,
-        env=miniature.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = twin.snakemake("-n", "--config", f"study={other}")
     assert done.returncode != 0
     assert "holds the results of" in done.stderr
 
@@ -380,9 +365,9 @@ STAGES = {
 
 
 @pytest.mark.slow
-def test_killed_in_every_stage_it_resumes_to_the_same_bits(miniature, tmp_path_factory):
+def test_killed_in_every_stage_it_resumes_to_the_same_bits(request, tmp_path):
     """kill -9 of the whole process group as each stage is at work, then the same command again."""
-    pipeline = Pipeline(tmp_path_factory.mktemp("killed") / "pipeline")
+    pipeline = Pipeline(tmp_path / "pipeline").lay_out()
     for stage, sign in STAGES.items():
         process = start(pipeline)
         wait_for(lambda sign=sign: any(pipeline.folder.glob(sign)), process)
@@ -390,6 +375,7 @@ def test_killed_in_every_stage_it_resumes_to_the_same_bits(miniature, tmp_path_f
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     pipeline.run()
+    miniature = request.getfixturevalue("miniature")
     relative = [
         path.relative_to(miniature.results)
         for path in miniature.results.rglob("weights*.safetensors")
@@ -428,14 +414,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None
 def test_a_dry_run_of_the_larger_studies_plans_every_stage(pipeline, tmp_path: Path):
     jobs = {}
     for study in ("demo", "laptop", "paper"):
-        done = subprocess.run(
-            ["snakemake", "-n", "--config", f"study={study}", f"results={tmp_path}"],
-            cwd=pipeline.folder,
-            env=pipeline.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = pipeline.snakemake("-n", "--config", f"study={study}", f"results={tmp_path}")
         assert done.returncode == 0, done.stderr
         jobs[study] = planned_jobs(done.stdout)
         assert {"autoencoder", "latents", "emulator", "rollout", "evaluate"} <= set(jobs[study])
@@ -453,14 +432,7 @@ def planned_jobs(output: str) -> dict[str, int]:
 
 def test_the_released_study_trains_nothing_and_needs_the_test_split_alone(pipeline, tmp_path):
     for target, files in (("all", 35), ("all_latents", 35), ("all_data", 35)):
-        done = subprocess.run(
-            ["snakemake", "-n", target, "--config", "study=released", f"results={tmp_path}"],
-            cwd=pipeline.folder,
-            env=pipeline.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = pipeline.snakemake("-n", target, "--config", "study=released", f"results={tmp_path}")
         assert done.returncode == 0, done.stderr
         stats = done.stdout.split("Job stats:")[1].split("Reasons:")[0]
         jobs = {line.split()[0]: line.split()[-1] for line in stats.splitlines() if line.strip()}

@@ -106,9 +106,11 @@ wildcard_constraints:
 def task(**parts):
     """A job's slice of the configuration as JSON: what its stage needs, and nothing else."""
     plain = {
-        key: part.model_dump(mode="json", exclude_defaults=True)
-        if hasattr(part, "model_dump")
-        else part
+        key: (
+            part.model_dump(mode="json", exclude_defaults=True)
+            if hasattr(part, "model_dump")
+            else part
+        )
         for key, part in parts.items()
         if part is not None
     }

@@ -1,7 +1,4 @@
-"""The stages: one module per rule, run as `python -m lilas.stages.NAME`.
-
-A stage parses its arguments, opens its inputs, calls the library and writes its outputs.
-"""
+"""The stages, `python -m lilas.stages.NAME`: each parses, opens, calls the library, writes."""
 
 import argparse
 import errno

@@ -43,12 +43,7 @@ class Study(Model):
                 for key in ("datasets", "per_dataset"):
                     refuse_unknown(f"{kind}.{name}.{key}", getattr(entry, key) or [], self.datasets)
                 for dataset in entry.per_dataset:
-                    official = self.resolve(kind, name, dataset).official
-                    if (official is None) != (entry.official is None):
-                        raise ValueError(
-                            f"{kind}.{name}.per_dataset.{dataset}.official: an entry is trained "
-                            "on every dataset or on none; make it two entries"
-                        )
+                    self.resolve(kind, name, dataset)
         for name, dataset in self.datasets.items():
             if name in RESERVED:
                 raise ValueError(f"datasets.{name}: this name is taken by a folder of results")

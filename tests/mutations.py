@@ -1,0 +1,254 @@
+"""Breaks the code in one place at a time, and runs the test that must fail: a test of the tests.
+
+`make mutations` prints a table, and fails if a mutation survives or no longer applies.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "config.yaml", "pyproject.toml", "workflow", "src", "tests", "docs")
+
+
+class Mutation(NamedTuple):
+    """What is broken: a text of a module, wherever in the package it lies, and what it becomes."""
+
+    what: str
+    module: str
+    old: str
+    new: str
+    test: str
+
+
+MUTATIONS = [
+    Mutation(
+        "the best weights are never kept",
+        "loop.py",
+        "run.best_loss, run.best = mean, weights",
+        "run.best_loss = mean",
+        "test_training.py::test_the_best_weights_are_those_of_the_lowest_validation",
+    ),
+    Mutation(
+        "the last weights are validated, not the average",
+        "loop.py",
+        "run.model.load_state_dict(weights)",
+        "pass",
+        "test_training.py::test_the_average_is_what_is_validated",
+    ),
+    Mutation(
+        "a checkpoint of another configuration is resumed",
+        "loop.py",
+        'if state["fingerprint"] != self.fingerprint:',
+        "if False:",
+        "test_training.py::test_another_configuration_starts_fresh_and_keeps_the_old_checkpoint",
+    ),
+    Mutation(
+        "the optimiser's state is not restored",
+        "loop.py",
+        'self.optimizer.load_state_dict(state["optimizer"])',
+        "pass",
+        "test_training.py::test_a_stopped_run_resumes_to_the_same_bits",
+    ),
+    Mutation(
+        "the warm-up starts at zero",
+        "loop.py",
+        "return (step + 1) / warmup",
+        "return step / warmup",
+        "test_training.py::test_learning_rate_closed_forms",
+    ),
+    Mutation(
+        "the solver's loss is pooled over time",
+        "objectives.py",
+        "self.measure(y.transpose(1, 2).flatten(0, 1), x.transpose(1, 2).flatten(0, 1))",
+        "self.measure(y, x)",
+        "test_options.py::test_a_solvers_loss_takes_each_state_for_a_sample",
+    ),
+    Mutation(
+        "the transformer's dropout is forgotten",
+        "vit.py",
+        "nn.Dropout(dropout),",
+        "nn.Dropout(0.05),",
+        "test_options.py::test_an_option_reaches_its_model",
+    ),
+    Mutation(
+        "the UNet's identity_init is forgotten",
+        "unet.py",
+        "if identity_init:",
+        "if True:",
+        "test_options.py::test_an_option_reaches_its_model",
+    ),
+    Mutation(
+        "inputs do not decide what is made",
+        "provenance.py",
+        '("stage", "version", "config", "inputs")',
+        '("stage", "version", "config")',
+        "test_provenance.py::test_configuration_inputs_and_version_alone_decide_what_is_made",
+    ),
+    Mutation(
+        "a horizon may end before it begins",
+        "datasets.py",
+        "if last < first:",
+        "if False:",
+        "test_study.py::test_a_mistake_is_told_by_its_key",
+    ),
+    Mutation(
+        "a sign in the EDM preconditioning",
+        "diffusion.py",
+        "* inputs + s / scale * output",
+        "* inputs - s / scale * output",
+        "test_diffusion.py::test_denoiser_knows_data_of_unit_variance",
+    ),
+    Mutation(
+        "known states are not put in place while sampling",
+        "diffusion.py",
+        'mean = torch.where(self.given["mask"], self.given["known"], posterior.mean)',
+        "mean = posterior.mean",
+        "test_diffusion.py::test_known_states_come_out_as_they_went_in",
+    ),
+    Mutation(
+        "a rollout keeps the states that it was given twice",
+        "rollout.py",
+        "generated[:, :, overlap:]",
+        "generated[:, :, 1:]",
+        "test_diffusion.py::test_rollouts_count_on",
+    ),
+    Mutation(
+        "masks leave nothing unknown",
+        "masks.py",
+        "at_least + drawn % (length - at_least)",
+        "at_least + drawn",
+        "test_masks.py::test_the_count_of_known_states_is_poisson_modulo_its_range",
+    ),
+    Mutation(
+        "the stride is ignored in windows",
+        "windows.py",
+        "torch.arange(length) * stride",
+        "torch.arange(length)",
+        "test_windows.py::test_a_window_is_a_piece_of_its_trajectory",
+    ),
+    Mutation(
+        "periodic padding is of zeros",
+        "layers.py",
+        "torch.cat((last, x, x.narrow(axis, 0, half)), dim=axis)",
+        "torch.cat((0 * last, x, 0 * last), dim=axis)",
+        "test_autoencoder.py::test_periodic_padding_commutes_with_rolls",
+    ),
+    Mutation(
+        "a flipped vector keeps its sign",
+        "augment.py",
+        "odd = sum(flipped[axis] for axis in source) % 2",
+        "odd = 0",
+        "test_augment.py::test_equals_the_well",
+    ),
+    Mutation(
+        "the first augmented copy is not the data as they are",
+        "augment.py",
+        "drawn = {Transformation.identity(len(group.shape)): None}",
+        "drawn = {}",
+        "test_augment.py::test_distinct_draws",
+    ),
+    Mutation(
+        "labels keep their boundary codes under flips",
+        "latents.py",
+        "codes[row] = transformation.boundaries(codes[row])",
+        "pass",
+        "test_augment.py::test_labels_tell_where_the_boundaries_came_to_lie",
+    ),
+    Mutation(
+        "latents of another autoencoder are accepted",
+        "latents.py",
+        "if made != (now := sha256(weights)):",
+        "if (now := sha256(weights)) is None:",
+        "test_official_caches.py::test_latents_of_another_autoencoder_are_not_exported",
+    ),
+    Mutation(
+        "spread is corrected the wrong way round",
+        "ensembles.py",
+        "(self.members + 1) / (self.members - 1)",
+        "(self.members - 1) / (self.members + 1)",
+        "test_metrics.py::test_spread_and_errors_by_brute_force",
+    ),
+    Mutation(
+        "the Nyquist mode counts twice",
+        "spectra.py",
+        "weight[..., -1] = 1.0",
+        "pass",
+        "test_spectra.py::test_spectra_equal_brute_force",
+    ),
+    Mutation(
+        "a horizon loses its last lead time",
+        "summary.py",
+        ".between(first, last)",
+        ".between(first, last - 1)",
+        "test_tables.py::test_trajectories_fields_and_lead_times_weigh_equally",
+    ),
+    Mutation(
+        "rollouts begin a step late",
+        "rollout.py",
+        "start - (context - 1) * stride",
+        "start - (context - 2) * stride",
+        "test_evaluation.py::test_rollouts_lie_where_the_official_code_puts_them",
+    ),
+]
+
+
+def broken(package: Path, mutation: Mutation) -> tuple[Path, str]:
+    """Returns the module to break and its broken text.
+
+    Raises:
+        LookupError: the text to replace is not there once.
+    """
+    found = [
+        (path, path.read_text())
+        for path in package.rglob(mutation.module)
+        if path.read_text().count(mutation.old) == 1
+    ]
+    if len(found) != 1:
+        raise LookupError(f"{mutation.old!r} is not once in one {mutation.module}")
+    ((path, text),) = found
+    return path, text.replace(mutation.old, mutation.new)
+
+
+def run(folder: Path, *tests: str) -> int:
+    """Runs tests on a copy of the repository; returns pytest's exit status, 1 if one failed."""
+    line = [sys.executable, "-B", "-m", "pytest", "-x", "-p", "no:cacheprovider"]
+    line += [f"tests/{test}" for test in tests]
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        sys.exit(f"error: {' '.join(line)}:\n{done.stdout}{done.stderr}")
+    return done.returncode
+
+
+def main() -> None:
+    failures = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for part in PARTS:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, folder / part)
+        if run(folder, *dict.fromkeys(mutation.test for mutation in MUTATIONS)):
+            sys.exit("error: the tests fail on the code as it is")
+        for mutation in MUTATIONS:
+            try:
+                path, text = broken(folder / "src" / "lilas", mutation)
+            except LookupError as error:
+                outcome = f"does not apply: {error}"
+            else:
+                whole = path.read_text()
+                path.write_text(text)
+                outcome = "killed" if run(folder, mutation.test) else "SURVIVED"
+                path.write_text(whole)
+            failures += outcome != "killed"
+            print(f"{mutation.what:55} {mutation.test:95} {outcome}", flush=True)
+    print(f"{len(MUTATIONS) - failures} of {len(MUTATIONS)} killed")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
