@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from lilas.evaluation.metrics import evaluate
-from lilas.evaluation.spectra import BANDS, bands, coherence, cross_spectrum, power_spectrum, shells
+from lilas.evaluation.spectra import (
+    BANDS,
+    band_limits,
+    bands,
+    coherence,
+    cross_spectrum,
+    power_spectrum,
+    shells,
+)
 
 SHAPES = [(16, 16), (5, 5), (24, 10), (9, 12), (7, 15), (8, 6, 10), (5, 7, 6), (6, 6, 9)]
 
@@ -174,3 +182,12 @@ def test_band_errors_equal_brute_force(shape: tuple[int, ...]) -> None:
             inside = (k >= low - 1e-12) & (k <= high + 1e-12)
             expected = np.sqrt(np.mean((1 - ratio[inside]) ** 2))
             assert scores[f"{name}_{band}"].item() == pytest.approx(expected, rel=1e-8)
+
+
+def test_limits_of_bands_by_hand():
+    # From 1/16 to 1/2 each band doubles k.
+    found = band_limits(1 / 16)
+    assert list(found) == list(BANDS)
+    edges = [low for low, _ in found.values()] + [found["beyond"][1]]
+    assert edges == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1 / 2, float("inf")])
+    assert [high for _, high in found.values()] == edges[1:]

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lilas.errors import LilasError
-from lilas.evaluation.uncertainty import RESAMPLES, bootstrap_interval, sign_flip_test
+from lilas.evaluation.uncertainty import (
+    RESAMPLES,
+    bootstrap_interval,
+    percentile_interval,
+    resamples,
+    sign_flip_test,
+)
 
 
 @pytest.mark.parametrize("trajectories", [2, 9, 64])
@@ -123,3 +129,12 @@ def test_what_is_no_number_is_refused(values):
     for function in (bootstrap_interval, sign_flip_test):
         with pytest.raises(LilasError, match="finite values"):
             function(values)
+
+
+def test_resamples_hold_as_many_and_intervals_are_their_quantiles():
+    counts = resamples(9)
+    assert counts.shape == (RESAMPLES, 9)
+    assert (counts.sum(1) == 9).all()
+    assert counts.mean(0) == pytest.approx(np.ones(9), abs=0.05)
+    low, high = percentile_interval(np.stack([np.arange(1001.0), np.arange(1001.0) * 2]))
+    assert [*low, *high] == pytest.approx([25, 50, 975, 1950])
