@@ -1,14 +1,18 @@
 """Speed and memory of the networks, eager and compiled, against the same mathematics plainly.
 
-Run `python benchmarks/networks.py`, with `--paper` for the paper's Rayleigh-Bénard networks at
-batch 1. A training step (forward, backward) and an inference in float32, by LILAS's networks and
-by their plain twins of `tests/plain.py` with the same weights. Variants take turns in one
-process, so that ratios hold on a busy machine too: each is the median over turns of plain time
-over its own. Memory is the peak of a process of its own on a CPU, of the allocator on a GPU.
+Run `OMP_NUM_THREADS=1 python benchmarks/networks.py --size demo`, or `laptop`, or `paper` (its
+Rayleigh-Bénard networks at batch 1). What the studies run, in float32: an inference; a training
+step (forward, backward) with the dropout of the study, alone and with an optimiser's step; a
+window sampled in 16 steps. LILAS's networks and their plain twins of `tests/plain.py` start from
+the same weights and take turns in one process, so that ratios hold on a busy machine too: the
+median over turns of the twin's time over LILAS's, with its 95 % interval by order statistics. On
+a CPU time is the process's own. Memory is the peak of a process of its own on a CPU, of the
+allocator on a GPU.
 """
 
 import argparse
 import copy
+import math
 import statistics
 import subprocess
 import sys
@@ -18,38 +22,53 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lilas.devices import select_device
-from lilas.models.methods import Backbone
+from lilas.draws import Draws
+from lilas.models.methods import Backbone, Diffusion
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.vit import Transformer
+from lilas.study.entries import SamplerEntry
+from lilas.study.training import Train
+from lilas.training.optimizers import make_optimizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from plain import PlainBackbone, PlainDecoder, PlainEncoder
 
-VARIANTS = ("plain, eager", "LILAS, eager", "LILAS, compiled")
-TASKS = ("inference", "training step")
-DEMO, PAPER = "demo", "paper"
+NETWORKS = ("transformer", "autoencoder")
+OPTIMIZERS = {"SOAP": "soap", "AdamW": "adamw"}
+STEP, SAMPLING = "training step", "16-step sampling"
+TASKS = {
+    "transformer": ("inference", STEP, *(f"{STEP}, {name}" for name in OPTIMIZERS), SAMPLING),
+    "autoencoder": ("inference", STEP, *(f"{STEP}, {name}" for name in OPTIMIZERS)),
+}
 # Latent channels, label features, latent grid, batch, options.
 TRANSFORMERS = {
-    DEMO: (
+    "demo": (
         *(8, 2, (16, 4), 16),
         {"channels": 128, "blocks": 4, "heads": 4, "embedding": 128, "patch_size": (1, 2, 2)},
     ),
-    PAPER: (
+    "laptop": (
+        *(8, 2, (16, 4), 32),
+        {"channels": 256, "blocks": 8, "heads": 4, "embedding": 256},
+    ),
+    "paper": (
         *(64, 6, (16, 4), 1),
-        {"channels": 1024, "blocks": 16, "heads": 8, "embedding": 256, "patch_size": (1, 1, 1)},
+        {"channels": 1024, "blocks": 16, "heads": 8, "embedding": 256},
     ),
 }
-# Latent channels, pixels, batch, options.
+# Latent channels, pixels, batch, options; dropout where it is not the default.
 AUTOENCODERS = {
-    DEMO: (
+    "demo": (
         *(8, (128, 32), 16),
         {"channels": (16, 32, 64, 96), "blocks": (1,) * 4, "periodic": (True, False)},
     ),
-    PAPER: (
-        *(64, (512, 128), 1),
+    "laptop": (
+        *(8, (128, 32), 32),
+        {"channels": (32, 64, 96, 128), "blocks": (2,) * 4, "periodic": (True, False)},
+    ),
+    "paper": (
+        *(64, (256, 64), 1),
         {
             "channels": (64, 128, 256, 512, 768, 1024),
             "blocks": (3,) * 6,
@@ -57,15 +76,17 @@ AUTOENCODERS = {
         },
     ),
 }
-NETWORKS = ("transformer", "autoencoder")
+DROPOUT = {("autoencoder", "demo"): 0.0}
 
 Call = Callable[[], None]
+Variant = tuple[str, bool]
 
 
-def make(name: str, size: str, plain: bool) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """Returns a network of `demo` or `paper` size and inputs of it."""
+def make(name: str, size: str, plain: bool, dropout: float) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """Returns a network of a study's size and inputs of it."""
     if name == "transformer":
         channels, features, grid, batch, options = TRANSFORMERS[size]
+        options = options | {"dropout": dropout}
         if plain:
             network = PlainBackbone(channels, features, 2, True, **options)
         else:
@@ -75,14 +96,10 @@ def make(name: str, size: str, plain: bool) -> tuple[nn.Module, tuple[Tensor, ..
         x = torch.randn(batch, channels, 5, *grid)
         return network, (x, mask, torch.randn(batch), torch.randn(batch, features))
     latents, pixels, batch, options = AUTOENCODERS[size]
+    options = options | {"dropout": dropout}
     kinds = (PlainEncoder, PlainDecoder) if plain else (Encoder, Decoder)
     if not plain:
-        options = options | {
-            "norm": "layer",
-            "ffn_factor": 1,
-            "dropout": 0.0,
-            "checkpointing": False,
-        }
+        options |= {"norm": "layer", "ffn_factor": 1, "checkpointing": False}
     network = nn.Sequential(*[kind(4, latents, **options) for kind in kinds])
     return network, (torch.randn(batch, 4, *pixels),)
 
@@ -100,37 +117,70 @@ def make_task(task: str, network: nn.Module, inputs: tuple[Tensor, ...]) -> Call
         with torch.inference_mode():
             network(*inputs)
 
+    if task == "inference":
+        return infer
+    if task == SAMPLING:
+        x, mask, _, label = inputs
+        method = Diffusion(network)
+        sampler = SamplerEntry(algorithm="ab", order=3, steps=16)
+        step = method.stepper(label, sampler, Draws(0, range(len(label))))
+        known = mask.flatten(1).expand(len(x), -1)
+        return lambda: step(x, known)
+
     def train() -> None:
         network(*inputs).square().mean().backward()
-        network.zero_grad(set_to_none=True)
 
-    return {"inference": infer, "training step": train}[task]
+    if task == STEP:
 
+        def forget() -> None:
+            train()
+            network.zero_grad(set_to_none=True)
 
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        return forget
+    settings = {"optimizer": OPTIMIZERS[task.removeprefix(f"{STEP}, ")], "precondition_every": 10}
+    settings |= {"steps": 1, "batch_size": 1, "learning_rate": 1e-4, "validate_every": 1}
+    optimizer = make_optimizer(network.parameters(), Train(**settings).model_dump())
+
+    def update() -> None:
+        train()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return update
 
 
 def seconds(call: Call, device: torch.device) -> float:
-    synchronise(device)
+    if device.type == "cpu":
+        began = time.process_time()
+        call()
+        return time.process_time() - began
+    torch.cuda.synchronize(device)
     began = time.perf_counter()
     call()
-    synchronise(device)
+    torch.cuda.synchronize(device)
     return time.perf_counter() - began
 
 
-def peak_of(name: str, size: str, variant: str, task: str, device: torch.device) -> float:
-    """Returns the peak memory in MB of a task in this process, once it has warmed up."""
-    network, inputs = make(name, size, plain=variant.startswith("plain"))
-    network, inputs = network.to(device), tuple(x.to(device) for x in inputs)
-    call = make_task(task, compiled(network) if "compiled" in variant else network, inputs)
+def interval(values: list[float]) -> tuple[float, float]:
+    """Returns the k-th smallest and largest values, whose interval holds the median at 95 %."""
+    count, k = len(values), 1
+    while 2 * sum(math.comb(count, i) for i in range(k + 1)) <= 0.05 * 2**count:
+        k += 1
+    ordered = sorted(values)
+    return ordered[k - 1], ordered[-k]
+
+
+def peak_of(name: str, size: str, kind: str, device: torch.device) -> float:
+    """Returns the peak memory in MB of an eager training step in this process, once warm."""
+    network, inputs = make(name, size, kind == "plain", 0.0)
+    inputs = tuple(x.to(device) for x in inputs)
+    call = make_task(STEP, network.to(device), inputs)
     call()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         call()
         return torch.cuda.max_memory_allocated(device) / 1024**2
-    # Linux forgets the peak so far, which compilation may have set.
+    # Linux forgets the peak so far.
     Path("/proc/self/clear_refs").write_text("5")
     call()
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -144,49 +194,56 @@ def peak(*arguments: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def measure(name: str, size: str, device: torch.device, repeats: int) -> None:
+def measure(
+    name: str, size: str, dropout: float, device: torch.device, repeats: int, compiles: bool
+) -> None:
     """Prints the rows of a network."""
     torch.manual_seed(0)
-    ours, inputs = make(name, size, plain=False)
-    plain, _ = make(name, size, plain=True)
+    ours, inputs = make(name, size, False, dropout)
+    plain, _ = make(name, size, True, dropout)
     plain.load_state_dict(ours.state_dict())
     ours, plain, inputs = ours.to(device), plain.to(device), tuple(x.to(device) for x in inputs)
-    networks = dict(zip(VARIANTS, (plain, ours, compiled(ours)), strict=True))
     with torch.inference_mode():
-        expected = plain(*inputs)
-        error = ((ours(*inputs) - expected).abs().max() / expected.abs().max()).item()
+        expected = plain.eval()(*inputs)
+        error = ((ours.eval()(*inputs) - expected).abs().max() / expected.abs().max()).item()
     if error > 1e-5:
         raise SystemExit(f"{name}: LILAS and the plain twin differ by {error:.1e}")
-    square = torch.randn(2048, 2048, device=device)
-    for task in TASKS:
-        calls = {variant: make_task(task, network, inputs) for variant, network in networks.items()}
-        calls["matmul"] = lambda: torch.mm(square, square)
-        with FlopCounterMode(display=False) as counter:
-            calls["LILAS, eager"]()
-        work = counter.get_total_flops()
+    for task in TASKS[name]:
+        calls: dict[Variant, Call] = {}
+        for whose, network in (("plain", plain), ("LILAS", ours)):
+            # A copy for each: optimisers change the weights.
+            network = copy.deepcopy(network).train(task.startswith(STEP))
+            calls[whose, False] = make_task(task, network, inputs)
+            if compiles:
+                calls[whose, True] = make_task(task, compiled(network), inputs)
         for call in calls.values():
             call()
+        # Forwards and backwards, so that none always follows the same other.
         turns = [
-            {key: seconds(call, device) for key, call in calls.items()} for _ in range(repeats)
+            {key: seconds(calls[key], device) for key in list(calls)[:: 1 - turn % 2 * 2]}
+            for turn in range(repeats)
         ]
-        top = 2 * 2048**3 / statistics.median(turn["matmul"] for turn in turns)
-        for variant in VARIANTS:
-            median = statistics.median(turn[variant] for turn in turns)
-            ratio = statistics.median(turn[VARIANTS[0]] / turn[variant] for turn in turns)
-            memory = peak(name, size, variant, task, str(device))
-            print(
-                f"| {name}, {size} | {task} | {variant} | {1e3 * median:.1f} | {ratio:.2f} "
-                f"| {work / median / 1e9:.0f} | {work / median / top:.2f} | {memory:.0f} |",
-                flush=True,
-            )
+        for key in calls:
+            milliseconds = 1e3 * statistics.median(turn[key] for turn in turns)
+            cells = [f"{name}, {size}, dropout {dropout}", task, key[0]]
+            cells += ["compiled" if key[1] else "eager", f"{milliseconds:.1f}"]
+            for twin in [("plain", False), ("plain", True)][: 1 + compiles]:
+                ratios = [turn[twin] / turn[key] for turn in turns]
+                low, high = interval(ratios)
+                same = f"{statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}]"
+                cells.append("1" if key == twin else same)
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--paper", action="store_true", help="the paper's sizes, at batch 1")
+    parser.add_argument("--size", choices=TRANSFORMERS, default="demo")
+    parser.add_argument("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
+    parser.add_argument("--dropout", type=float, help="instead of the study's")
+    parser.add_argument("--eager", action="store_true", help="compile nothing")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--repeats", type=int, default=15, help="turns of every variant")
-    parser.add_argument("--peak", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
         *which, device = args.peak
@@ -194,10 +251,17 @@ def main() -> None:
         return
     device = select_device(args.device)
     print(f"{device}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print("| network | task | variant | ms | times plain | GFLOP/s | of matmul | peak MB |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name in NETWORKS:
-        measure(name, PAPER if args.paper else DEMO, device, args.repeats)
+    twins = ["times plain eager [95 %]", "times plain compiled [95 %]"][: 2 - args.eager]
+    print(f"| {' | '.join(['network', 'task', 'whose', 'how', 'ms', *twins])} |")
+    print("|---" * (5 + len(twins)) + "|")
+    for name in args.networks:
+        dropout = args.dropout
+        if dropout is None:
+            dropout = DROPOUT.get((name, args.size), 0.05)
+        measure(name, args.size, dropout, device, args.repeats, not args.eager)
+    for name in args.networks:
+        peaks = [peak(name, args.size, kind, str(device)) for kind in ("plain", "LILAS")]
+        print(f"\n{name}, {STEP}, eager: peak {peaks[0]:.0f} MB plainly, {peaks[1]:.0f} by LILAS")
 
 
 if __name__ == "__main__":
