@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lilas.errors import LilasError
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.vit import make_decoder, make_encoder
+from lilas.seeds import Draws
 
 BOUND = 5.0
 
@@ -78,10 +79,15 @@ class Autoencoder(nn.Module):
         self.latent_shape(x.shape[1:])
         return self.saturate(self.encoder(x))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Returns the states (batch, channel, *space) of latents."""
-        if self.training and self.latent_noise > 0:
-            z = z + self.latent_noise * torch.randn_like(z)
+    def decode(self, z: Tensor, draws: Draws | None = None) -> Tensor:
+        """Returns the states (batch, channel, *space) of latents, noisy ones in training.
+
+        Args:
+            z: Latents.
+            draws: Random numbers of the samples; without them there is no noise.
+        """
+        if draws is not None and self.training and self.latent_noise > 0:
+            z = z + self.latent_noise * draws.normal(z)
         return self.decoder(z)
 
 

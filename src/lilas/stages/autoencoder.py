@@ -1,7 +1,6 @@
 """Stage `autoencoder`: trains an autoencoder on single states, or names pixel space as one."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,7 +15,7 @@ from lilas.models.build import build_autoencoder
 from lilas.models.losses import LOSSES, similarity
 from lilas.records.provenance import making, provenance
 from lilas.records.weights import write_weights
-from lilas.seeds import derive
+from lilas.seeds import Draws, derive
 from lilas.stages import add_training, parser, run
 from lilas.training.loop import Outcome, fit, write_history
 
@@ -65,10 +64,10 @@ def main() -> None:
             model.decoder.compile()
         measure, weight = LOSSES[config.autoencoder.loss], config.autoencoder.similarity_weight
 
-        def loss(states: torch.Tensor, *_: Any) -> torch.Tensor:
+        def loss(states: torch.Tensor, _: torch.Tensor, draws: Draws) -> torch.Tensor:
             x = states.squeeze(2)
             z = model.encode(x)
-            value = measure(model.decode(z), x)
+            value = measure(model.decode(z, draws), x)
             return value + weight * similarity(z) if weight else value
 
         outcome = fit(
