@@ -5,20 +5,22 @@ shape at compression 256: 16 channels on 16 x 4 points) in one process, in turn,
 are of that run.
 
 `python benchmarks/windows.py --streamed` compares frames of a split larger than memory (512 x 128
-points, 4 channels) with a torch DataLoader that opens the file for each frame, with as many workers
-as LILAS has readers. Both give standardised batches in random order, every frame once per epoch;
-they take turns of an epoch each, and the ratios are medians over the turns.
+points, 4 channels, one thread of torch) with torch DataLoaders that read frame by frame, with as
+many workers as LILAS has readers. All give standardised batches in random order, every frame once
+per epoch; they take turns of an epoch each, and the ratios are medians over the turns.
 """
 
 import argparse
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
 import zarr
+from the_well.data import WellDataset
 
 from lilas.data import windows as lilas_windows
 from lilas.data.preprocess import Preprocessing
@@ -52,13 +54,23 @@ def per_second(read, count: int, repeats: int = 5) -> float:
     return float(np.median(rates))
 
 
+class WellFrames(WellDataset):
+    """Standardised frames as the_well reads them, which the official code trains on."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(path=folder, n_steps_input=1, n_steps_output=0, return_grid=False)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return (super().__getitem__(index)["input_fields"][0] - 0.1) / 0.5
+
+
 class Frames(torch.utils.data.Dataset):
-    """Standardised frames of a file of The Well, the file opened for each."""
+    """Standardised frames with nothing around h5py, the file opened for each."""
 
     fields = ("t0_fields/buoyancy", "t0_fields/pressure", "t1_fields/velocity")
 
-    def __init__(self, path: Path, mean: np.ndarray, std: np.ndarray) -> None:
-        self.path, self.mean, self.std = path, mean, std
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def __len__(self) -> int:
         return TRAJECTORIES * FRAMES
@@ -68,7 +80,7 @@ class Frames(torch.utils.data.Dataset):
         with h5py.File(self.path) as file:
             buoyancy, pressure, velocity = (file[name][place] for name in self.fields)
         x = np.stack([buoyancy, pressure, *np.moveaxis(velocity, -1, 0)])
-        return torch.from_numpy((x - self.mean) / self.std)
+        return (torch.from_numpy(x) - 0.1) / 0.5
 
 
 # Six trajectories, of which four may be in memory.
@@ -109,17 +121,26 @@ def write_flow(path: Path, compressed: bool) -> None:
                 made.attrs.update(attributes)
 
 
-def epoch(batches) -> float:
+def epoch(batches: Iterable[torch.Tensor]) -> float:
     """Returns the seconds that an epoch of batches takes."""
     began = time.perf_counter()
     assert sum(len(x) for x in batches) == TRAJECTORIES * FRAMES
     return time.perf_counter() - began
 
 
+def streaming(windows: Windows, first: int, count: int) -> Iterator[torch.Tensor]:
+    """Yields batches; then waits for what is read ahead, which is no gift of the loader's turn."""
+    for step in range(first, first + count):
+        yield windows.batch(step)[0]
+    for reads in windows._reads:
+        for read in reads:
+            read.result()
+
+
 def streamed(turns: int) -> None:
     batches = TRAJECTORIES * FRAMES // TOGETHER
-    print("| file | workers | DataLoader, frames/s | LILAS, frames/s | LILAS is faster by |")
-    print("|---|---|---|---|---|")
+    print("| file | workers | the_well | h5py | LILAS | against the_well | against h5py |")
+    print("|---|---|---|---|---|---|---|")
     for compressed, workers in [(False, 1), (False, 2), (True, 1), (True, 2)]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "flow.hdf5"
@@ -136,31 +157,28 @@ def streamed(turns: int) -> None:
                 device=torch.device("cpu"),
                 memory=4 * 16 * FRAMES * np.prod(SPACE),
             )
-            loader = torch.utils.data.DataLoader(
-                Frames(path, *np.full((2, 4, 1, 1), [[[[0.1]]], [[[0.5]]]], np.float32)),
-                batch_size=TOGETHER,
-                shuffle=True,
-                num_workers=workers,
-                persistent_workers=True,
+            loaders = [
+                torch.utils.data.DataLoader(
+                    dataset,
+                    batch_size=TOGETHER,
+                    shuffle=True,
+                    num_workers=workers,
+                    persistent_workers=True,
+                )
+                for dataset in (WellFrames(folder), Frames(path))
+            ]
+            times = np.array(
+                [
+                    [epoch(x) for x in (*loaders, streaming(frames, turn * batches, batches))]
+                    # The first turn starts the workers.
+                    for turn in range(turns + 1)
+                ][1:]
             )
-
-            def ours(turn: int):
-                for i in range(batches):
-                    yield frames.batch(turn * batches + i)[0]
-                # What is read ahead for the next turn is no gift of the loader's time.
-                for read in sum(frames._reads, []):
-                    read.result()
-
-            times = [(epoch(loader), epoch(ours(turn))) for turn in range(turns + 1)]
-            # The first turn starts the workers.
-            plain, lilas = np.array(times[1:]).T
-            rates = [TRAJECTORIES * FRAMES / np.median(t) for t in (plain, lilas)]
+            rates = TRAJECTORIES * FRAMES / np.median(times, 0)
+            ratios = np.median(times[:, :2] / times[:, 2:], 0)
+            cells = [*(f"{rate:.0f}" for rate in rates), *(f"{ratio:.1f}" for ratio in ratios)]
             name = "gzip" if compressed else "contiguous"
-            print(
-                f"| {name} | {workers} | {rates[0]:.0f} | {rates[1]:.0f} "
-                f"| {np.median(plain / lilas):.1f} |",
-                flush=True,
-            )
+            print(f"| {name} | {workers} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from lilas.data.augment import Augmentation
 from lilas.draws import Draws
+from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import make_emulator
 from lilas.models.masks import draw_masks
 from lilas.models.rollout import rollout
@@ -150,6 +151,24 @@ def test_micro_batches_draw_what_the_batch_draws():
     for whole, cut in zip(*given, strict=True):
         assert torch.equal(whole, cut)
     assert not torch.equal(given[0][-1], x)
+
+
+def test_noise_on_latents_is_the_samples_own_and_only_in_training():
+    model = Autoencoder(
+        torch.nn.Identity(),
+        torch.nn.Identity(),
+        pixel_channels=2,
+        latent_channels=2,
+        factor=1,
+        dimensions=2,
+        latent_noise=0.5,
+    )
+    z = torch.zeros(8, 2, 4, 6)
+    noise = model.decode(z, Draws(1, range(8)))
+    parts = [model.decode(z[:4], Draws(1, part)) for part in (range(4), range(4, 8))]
+    assert torch.equal(noise, torch.cat(parts))
+    assert noise.std().item() == pytest.approx(0.5, rel=0.1)
+    assert torch.equal(model.eval().decode(z, Draws(1, range(8))), z)
 
 
 @pytest.mark.parametrize("algorithm", ["ab", "ddpm", "pc"])

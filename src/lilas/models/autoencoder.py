@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lilas.draws import Draws
 from lilas.errors import LilasError
 from lilas.models.losses import LOSSES, similarity
 from lilas.nn.dcae import Decoder, Encoder
@@ -79,22 +80,28 @@ class Autoencoder(nn.Module):
         self.latent_shape(x.shape[1:])
         return self.saturate(self.encoder(x))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Returns the states (batch, channel, *space) of latents."""
-        if self.training and self.latent_noise > 0:
-            z = z + self.latent_noise * torch.randn_like(z)
+    def decode(self, z: Tensor, draws: Draws | None = None) -> Tensor:
+        """Returns the states (batch, channel, *space) of latents, noisy ones in training.
+
+        Args:
+            z: Latents.
+            draws: Random numbers of the samples; without them there is no noise.
+        """
+        if draws is not None and self.training and self.latent_noise > 0:
+            z = z + self.latent_noise * draws.normal(z)
         return self.decoder(z)
 
-    def loss(self, x: Tensor, measure: str, similarity_weight: float) -> Tensor:
+    def loss(self, x: Tensor, measure: str, similarity_weight: float, draws: Draws) -> Tensor:
         """Returns the loss of states (batch, channel, *space), rebuilt.
 
         Args:
             x: The states.
             measure: A key of LOSSES, of the states decoded from the latents of `x`.
             similarity_weight: Weight of the latents' mean similarity, added to it.
+            draws: Random numbers of the states.
         """
         z = self.encode(x)
-        value = LOSSES[measure](self.decode(z), x)
+        value = LOSSES[measure](self.decode(z, draws), x)
         return value + similarity_weight * similarity(z) if similarity_weight else value
 
 

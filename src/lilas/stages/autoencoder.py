@@ -1,7 +1,5 @@
 """Stage `autoencoder`: trains an autoencoder on single states, or names pixel space as one."""
 
-from typing import Any
-
 import torch
 
 from lilas.data.augment import Augmentation
@@ -9,6 +7,7 @@ from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.devices import select_device
+from lilas.draws import Draws
 from lilas.models.build import build_autoencoder
 from lilas.records.provenance import provenance
 from lilas.seeds import derive
@@ -57,8 +56,8 @@ def main() -> None:
             model.encoder.compile()
             model.decoder.compile()
 
-        def loss(states: torch.Tensor, *_: Any) -> torch.Tensor:
-            return model.loss(states.squeeze(2), entry.loss, entry.similarity_weight)
+        def loss(states: torch.Tensor, _: torch.Tensor, draws: Draws) -> torch.Tensor:
+            return model.loss(states.squeeze(2), entry.loss, entry.similarity_weight, draws)
 
         outcome = train(
             model, loss, windows, settings=settings, seed=config.seed, record=record, files=args
