@@ -225,7 +225,7 @@ def file(shape=(8, 4), ends=((2, 2), (0, 0)), grid="cartesian", name="a.hdf5") -
     return SimpleNamespace(
         path=Path(name),
         grid=grid,
-        dimensions=tuple(AXES[: len(shape)]),
+        axes=tuple(AXES[: len(shape)]),
         shape=shape,
         boundaries=np.array(ends),
         channels=channels(len(shape)),

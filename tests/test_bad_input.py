@@ -16,7 +16,7 @@ from lilas.errors import LilasError
 from lilas.files import atomic, read_json, write_json
 from lilas.models.latents import open_latents
 from lilas.records import stores
-from lilas.records.scores import read_scores
+from lilas.records.metrics import read_metrics
 from lilas.records.weights import read_record
 
 AE = "results/miniature/convection/c16-s0"
@@ -158,7 +158,7 @@ def test_damaged_files_are_told_apart_from_missing_ones(miniature, tmp_path):
     whole = miniature.folder / AE / "reconstruction.parquet"
     metrics.write_bytes(whole.read_bytes()[:-10])
     with pytest.raises(LilasError, match=r"metrics\.parquet"):
-        read_scores(metrics)
+        read_metrics(metrics)
     (tmp_path / "statistics.json").write_text("{")
     with pytest.raises(LilasError, match="expected JSON"):
         read_json(tmp_path / "statistics.json")

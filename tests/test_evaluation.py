@@ -19,7 +19,7 @@ from lilas.evaluation.metrics import Ensemble
 from lilas.evaluation.physics import Flow
 from lilas.models.autoencoder import make_identity
 from lilas.models.rollout import evaluated_trajectories, rollout_steps
-from lilas.records import scores, stores
+from lilas.records import metrics, stores
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_metrics_files_round_trip_and_refuse_others(tmp_path, pixels):
     names = {"dataset": "wave", "autoencoder": "", "compression": 1.0, "sampler": ""}
     curve = frames[0][:3].assign(metric="power_spectrum", at=[0.1, 0.2, 0.3])
     path = tmp_path / "metrics.parquet"
-    scores.write_scores(path, [*frames, curve], names, {"stage": "evaluate"})
-    table = scores.read_scores(path)
+    metrics.write_metrics(path, [*frames, curve], names, {"stage": "evaluate"})
+    table = metrics.read_metrics(path)
     assert len(table) == sum(len(frame) for frame in frames)
     assert table["value"].sum() == pytest.approx(sum(f["value"].sum() for f in frames))
-    assert scores.read_curves(path)["at"].tolist() == [0.1, 0.2, 0.3]
-    assert scores.scores_record(path) == {"stage": "evaluate"}
+    assert metrics.read_curves(path)["at"].tolist() == [0.1, 0.2, 0.3]
+    assert metrics.metrics_record(path) == {"stage": "evaluate"}
     table.rename(columns={"value": "score"}).to_parquet(path)
     with pytest.raises(LilasError, match="value"):
-        scores.read_scores(path)
+        metrics.read_metrics(path)
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from matplotlib.colors import LogNorm, to_hex, to_rgb
 from lilas.errors import LilasError
 from lilas.evaluation import spectra
 from lilas.files import write_json
+from lilas.records.metrics import KEYS, write_metrics
 from lilas.records.provenance import as_json
-from lilas.records.scores import KEYS, write_scores
 from lilas.report import figures, panels
 from lilas.report.curves import mean_curves, mean_metrics
 from lilas.report.figure_files import _training
@@ -478,7 +478,7 @@ def test_the_stage_draws_what_a_study_has(tmp_path, monkeypatch) -> None:
             parts.append(curves(run, "power_spectrum_truth", np.arange(9) + 1.0))
             parts.append(curves(run, "rank_histogram", np.full(5, 0.2)))
             manifests.append(write_frames(root / f"frames{number}", frames(run, [0, 1, 2, 4])))
-        write_scores(files[-1], parts, {}, {})
+        write_metrics(files[-1], parts, {}, {})
 
     def draw(output: str, *arguments: object) -> set[str]:
         settings = json.dumps({"figures": {"dpi": 20, "trajectories": 5, "lead_times": [1, 9]}})

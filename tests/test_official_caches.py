@@ -17,7 +17,7 @@ from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 from lilas.files import read_json, sha256
 from lilas.inspect.kinds import inspect
-from lilas.models.build import build_autoencoder
+from lilas.models.build import make_autoencoder_for
 from lilas.models.latents import open_latents
 from lilas.official.caches import export_latents, import_latents
 from lilas.records.provenance import provenance
@@ -93,7 +93,9 @@ def write_model(path: Path, data: Path, statistics: Path, **replaced: Any) -> No
     """Writes an untrained autoencoder's weights."""
     entry = ENTRY | replaced
     torch.manual_seed(0)
-    model = build_autoencoder(autoencoder_settings(entry), open_files([data], STATES["fields"])[0])
+    model = make_autoencoder_for(
+        autoencoder_settings(entry), open_files([data], STATES["fields"])[0]
+    )
     made = {"states": STATES, "autoencoder": entry}
     record = provenance("autoencoder", made, {"statistics": statistics})
     write_weights(path, model.state_dict(), record)

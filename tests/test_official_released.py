@@ -94,11 +94,11 @@ def test_names_are_asked_for_without_torch():
     ],
 )
 def test_the_stage_refuses_before_it_asks_a_server(tmp_path, monkeypatch, capsys, arguments, words):
-    from lilas.stages import download, run
+    from lilas.stages import download, execute
 
     output = tmp_path / "model.zip"
     monkeypatch.setattr(sys, "argv", ["download", *arguments, "--output", str(output)])
     with pytest.raises(SystemExit) as stop:
-        run(download.main)
+        execute(download.main)
     assert words in f"{stop.value.code}{capsys.readouterr().err}"
     assert not any(tmp_path.iterdir())

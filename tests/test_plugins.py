@@ -124,7 +124,7 @@ def build_mean(settings, pixel_channels, axes):
         pixel_channels=pixel_channels,
         latent_channels=channels,
         factor=pool,
-        dimensions=len(axes),
+        spatial=len(axes),
         saturation=settings.saturation,
     )
 

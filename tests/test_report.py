@@ -21,7 +21,7 @@ from plotly.offline import get_plotlyjs
 from browser import browse, find
 from lilas.errors import LilasError
 from lilas.evaluation.metrics import evaluate
-from lilas.records.scores import KEYS, write_scores
+from lilas.records.metrics import KEYS, write_metrics
 from lilas.records.stores import text
 from lilas.report import report
 from lilas.report.answer import answer
@@ -434,7 +434,7 @@ def test_data_are_counted_where_statistics_and_evaluation_say(tmp_path):
         path = tmp_path / dataset / "baselines.parquet"
         path.parent.mkdir()
         record = {"inputs": {"statistics": {"path": "s"}, "test": [file(1_500_000)]}}
-        write_scores(path, [rows], names | {"dataset": dataset}, record)
+        write_metrics(path, [rows], names | {"dataset": dataset}, record)
     record = {"inputs": {"train": [file(2_000_000), file(3_000_000)]}}
     (tmp_path / "trained" / "statistics.json").write_text(json.dumps({"provenance": record}))
     assert report.data_sizes(tmp_path).to_numpy().tolist() == [

@@ -131,7 +131,7 @@ def test_micro_batches_draw_what_the_batch_draws():
     """Times, masks, noise and augmentation of 8 windows at once, and of 4 and 4."""
     model, given = emulator(), []
     channels = [SimpleNamespace(name="a", field="a", order=0, axes=())]
-    file = SimpleNamespace(grid="cartesian", dimensions=("x", "y"), shape=(4, 6), path="a")
+    file = SimpleNamespace(grid="cartesian", axes=("x", "y"), shape=(4, 6), path="a")
     file.boundaries, file.channels = np.full((2, 2), 2), channels
     augment = Augmentation({"flip": ["x"], "roll": ["y"], "permute": False}, [file], None)
     x = torch.randn(8, 1, 5, 4, 6, generator=torch.Generator().manual_seed(1))
@@ -160,7 +160,7 @@ def test_noise_on_latents_is_the_samples_own_and_only_in_training():
         pixel_channels=2,
         latent_channels=2,
         factor=1,
-        dimensions=2,
+        spatial=2,
         latent_noise=0.5,
     )
     z = torch.zeros(8, 2, 4, 6)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import bootstrap_interval
-from lilas.records.scores import SCHEMA, read_scores, write_scores
+from lilas.records.metrics import SCHEMA, read_metrics, write_metrics
 from lilas.report.published import LAYOUTS, paper_tables, published_horizon, read_published
 from lilas.report.summary import by_horizon, differences
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
@@ -148,8 +148,8 @@ def test_one_trajectory_has_no_interval(tmp_path):
 def test_files_are_summed_up_as_they_were_written(tmp_path):
     frames = [constant(0.5), constant(0.7, **SOLVER), constant(0.9, **PERSISTENCE)]
     for i, frame in enumerate(frames):
-        write_scores(tmp_path / f"{i}.parquet", [frame], {}, {})
-    read = summed(*(read_scores(tmp_path / f"{i}.parquet") for i in range(3)))
+        write_metrics(tmp_path / f"{i}.parquet", [frame], {}, {})
+    read = summed(*(read_metrics(tmp_path / f"{i}.parquet") for i in range(3)))
     assert isinstance(read["emulator"].dtype, pd.CategoricalDtype)
     pd.testing.assert_frame_equal(by_horizon(read), by_horizon(summed(*frames)), check_dtype=False)
     assert set(SCHEMA.names) - {"at", "lead_time"} <= set(read)

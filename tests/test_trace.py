@@ -17,8 +17,8 @@ from lilas.errors import LilasError
 from lilas.files import sha256, write_json
 from lilas.inspect.trace import trace
 from lilas.records import stores
+from lilas.records.metrics import read_metrics, write_metrics
 from lilas.records.provenance import provenance
-from lilas.records.scores import read_scores, write_scores
 from lilas.records.weights import write_weights
 from lilas.report.published import paper_tables
 from lilas.report.summary import by_horizon
@@ -68,7 +68,7 @@ def write(path: Path, frame: pd.DataFrame, inputs: dict[str, Any], **names: Any)
         "context": 1,
         "members": 1,
     } | names
-    write_scores(path, [frame], names, provenance("evaluate", {}, inputs))
+    write_metrics(path, [frame], names, provenance("evaluate", {}, inputs))
 
 
 def make_weights(path: Path, stage: str, seed: float, inputs: dict[str, Any]) -> None:
@@ -272,7 +272,7 @@ def test_unknown_cells_and_missing_files_are_errors(results):
 
 
 def test_every_cell_that_the_tables_have(results):
-    frames = [read_scores(path) for path in sorted(ROOT.rglob("*.parquet"))]
+    frames = [read_metrics(path) for path in sorted(ROOT.rglob("*.parquet"))]
     summary = by_trajectory(frames, {"flow": [(1, 2), (3, 4)]})
     written = {"horizons": by_horizon(summary)}
     written["valid_time"] = csv(valid_time_tables(valid_times(frames)), "criterion")

@@ -62,7 +62,7 @@ def settings(**changes):
     return Train(**(values | changes)).model_dump()
 
 
-def fit(folder, options=None, fingerprint="a", broken=(), dropout=0.1, rows=6):
+def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6):
     """Trains the toy; `broken` maps a step's loss to something else, by call."""
     torch.manual_seed(0)
     model = Model()
@@ -88,7 +88,7 @@ def fit(folder, options=None, fingerprint="a", broken=(), dropout=0.1, rows=6):
         settings=options or settings(),
         seed=3,
         folder=folder,
-        fingerprint=fingerprint,
+        making=making,
         name="toy",
         checkpoint_seconds=0,
     )
@@ -170,9 +170,9 @@ def test_the_average_is_what_is_validated(tmp_path):
 
 
 def test_another_configuration_starts_fresh_and_keeps_the_old_checkpoint(tmp_path):
-    fit(tmp_path, fingerprint="a")
-    other = fit(tmp_path, settings(learning_rate=2e-2), fingerprint="b")
-    fresh = fit(tmp_path / "fresh", settings(learning_rate=2e-2), fingerprint="b")
+    fit(tmp_path, making="a")
+    other = fit(tmp_path, settings(learning_rate=2e-2), making="b")
+    fresh = fit(tmp_path / "fresh", settings(learning_rate=2e-2), making="b")
     assert same(other.last, fresh.last)
     assert len(list(tmp_path.glob("*another-configuration*"))) == 1
 

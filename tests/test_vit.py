@@ -72,7 +72,7 @@ def make_vit(latent_channels: int = 6, *, axes: int = 2, patch_size: int = 4) ->
         pixel_channels=3,
         latent_channels=latent_channels,
         factor=patch_size,
-        dimensions=axes,
+        spatial=axes,
         saturation="none",
     )
 

@@ -6,7 +6,7 @@ import sys
 
 # What it says, in full, and why that is no fault.
 FALSE_ALARMS = {
-    r"Path composition with '\+' in line \d+": "a command, begun by RUN and ended by LOG; in "
+    r"Path composition with '\+' in line \d+": "a command, begun by STAGE and ended by LOG; in "
     "targets and report, a rule's own pattern of paths and the name of a file",
     r'Absolute path "/[{}\w]+\.\w+" in line \d+': "the end of a relative path, which begins with "
     "a rule's own pattern",

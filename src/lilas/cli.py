@@ -10,7 +10,7 @@ from lilas.errors import LilasError, broken
 from lilas.files import atomic
 from lilas.inspect.catalogue import INSPECTED
 from lilas.official.cli import add_commands, run_command
-from lilas.stages import run
+from lilas.stages import execute
 
 DESCRIPTION = """\
 Looks at what the pipeline has made; the pipeline itself is run with snakemake.
@@ -57,21 +57,21 @@ examples:
 def main() -> None:
     """Runs the command line; a broken contract ends it with one line and status 1."""
     try:
-        run(_main)
+        execute(_main)
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _main() -> None:
-    to = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="lilas",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="lilas COMMAND --help says more.",
     )
-    to.add_argument("--version", action="version", version=f"lilas {__version__}")
-    commands = to.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"lilas {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     one = commands.add_parser(
         "inspect",
         help="what an artifact is, where it comes from, whether it is current",
@@ -108,7 +108,7 @@ def _main() -> None:
         help="where CELL does not begin with it (default: results/demo)",
     )
     add_commands(commands)
-    args = to.parse_args()
+    args = parser.parse_args()
     if args.command == "official":
         run_command(args)
     elif args.command == "show":

@@ -183,7 +183,7 @@ def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
             first = open_well(files[name]["train"][0], entry.states.fields)
             try:
                 study.check_extent(name, list(first.shape), first.steps, len(first.channels))
-                study.check_names(name, list(first.dimensions), list(first.parameters))
+                study.check_names(name, list(first.axes), list(first.parameters))
             except ValueError as error:
                 raise LilasError(str(error)) from None
 

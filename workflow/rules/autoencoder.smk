@@ -35,7 +35,7 @@ rule autoencoder:
     resources:
         gpu=1,
     shell:
-        RUN + "autoencoder --config {params.config:q} --statistics {input.statistics:q} "
+        STAGE + "autoencoder --config {params.config:q} --statistics {input.statistics:q} "
         "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
         "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "

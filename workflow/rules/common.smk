@@ -52,7 +52,7 @@ onstart:
 
 # The trainings of autoencoders, pixel space among them.
 RUNS = [
-    {"dataset": name, "autoencoder": paths.run_name(*run)}
+    {"dataset": name, "autoencoder": paths.training_name(*run)}
     for name in STUDY.datasets
     for run in STUDY.trainings("autoencoders", name)
 ]
@@ -61,7 +61,7 @@ TARGETS = {}
 # Jobs use the interpreter that Snakemake runs in, whether or not its environment is activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ENVIRONMENT = "../../envs/lilas.yaml"
-RUN = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} python -m lilas.stages."
+STAGE = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} python -m lilas.stages."
 LOG = " 2>&1 | tee {log:q}"
 
 
@@ -119,7 +119,7 @@ def task(**parts):
 
 def resolved(kind, wildcards):
     """The entry of a job's autoencoder or emulator, as its dataset has it."""
-    run, _ = paths.split_run_name(wildcards[kind])
+    run, _ = paths.split_training_name(wildcards[kind])
     return STUDY.resolve(f"{kind}s", run, wildcards["dataset"])
 
 
@@ -129,12 +129,12 @@ def trained(kind, runs):
 
 
 def seed(kind, wildcards):
-    return paths.split_run_name(wildcards[kind])[1]
+    return paths.split_training_name(wildcards[kind])[1]
 
 
 def chosen(kind, wildcards):
     """The weights that the stages after a training use: the last, or the best validated."""
-    run, _ = paths.split_run_name(wildcards[kind])
+    run, _ = paths.split_training_name(wildcards[kind])
     which = STUDY.resolve(f"{kind}s", run, wildcards["dataset"]).weights
     folder = {"autoencoder": paths.AUTOENCODER, "emulator": paths.EMULATOR}[kind]
     name = paths.WEIGHTS if which == "last" else paths.BEST
@@ -155,7 +155,7 @@ def statistics(wildcards):
 
 def climate(wildcards):
     """The statistics of a dataset: with no model to train, those of its first official one."""
-    runs = [paths.run_name(*run) for run in STUDY.trainings("autoencoders", wildcards["dataset"])]
+    runs = [paths.training_name(*run) for run in STUDY.trainings("autoencoders", wildcards["dataset"])]
     found = [statistics(dict(wildcards) | {"autoencoder": run}) for run in runs]
     own = f"{ROOT}/{paths.STATISTICS}".format(**wildcards)
     return own if own in found else found[0]

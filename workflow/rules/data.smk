@@ -32,7 +32,7 @@ rule simulate:
         config=lambda wildcards: task(source=SIMULATIONS[wildcards.folder]),
         version=VERSIONS["simulate"],
     shell:
-        RUN + "simulate --config {params.config:q} --part {wildcards.part:q} "
+        STAGE + "simulate --config {params.config:q} --part {wildcards.part:q} "
         "--train {output.train:q} --valid {output.valid:q} --test {output.test:q}" + LOG
 
 
@@ -55,5 +55,5 @@ rule download:
     resources:
         downloads=1,
     shell:
-        RUN + "download --dataset {wildcards.system:q} --split {wildcards.split} "
+        STAGE + "download --dataset {wildcards.system:q} --split {wildcards.split} "
         "--output {output:q}" + LOG

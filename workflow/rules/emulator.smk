@@ -36,7 +36,7 @@ rule emulator:
     resources:
         gpu=1,
     shell:
-        RUN + "emulator --config {params.config:q} --autoencoder {input.weights:q} "
+        STAGE + "emulator --config {params.config:q} --autoencoder {input.weights:q} "
         "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
         "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "

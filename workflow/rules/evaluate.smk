@@ -42,7 +42,7 @@ rule baselines:
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
     shell:
-        RUN + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
+        STAGE + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output:q} --device cpu" + LOG
 
 
@@ -68,7 +68,7 @@ rule reconstruction:
     resources:
         gpu=1,
     shell:
-        RUN + "evaluate reconstruction --config {params.config:q} "
+        STAGE + "evaluate reconstruction --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output:q} --device {CONFIG.device:q}" + LOG
 
@@ -99,7 +99,7 @@ rule evaluate:
     resources:
         gpu=1,
     shell:
-        RUN + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
+        STAGE + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output.metrics:q} --store {params.store:q} "
         "--manifest {output.frames:q} --device {CONFIG.device:q}" + LOG

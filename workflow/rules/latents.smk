@@ -55,7 +55,7 @@ rule latents_create:
         folder=LATENTS,
         splits=split_arguments,
     shell:
-        RUN + "latents create --config {params.config:q} {params.splits} "
+        STAGE + "latents create --config {params.config:q} {params.splits} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
         "--folder {params.folder:q} --done {output:q} --device cpu" + LOG
 
@@ -85,7 +85,7 @@ rule latents_write:
     resources:
         gpu=1,
     shell:
-        RUN + "latents write --config {params.config:q} --{wildcards.split} {input.files:q} "
+        STAGE + "latents write --config {params.config:q} --{wildcards.split} {input.files:q} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
         "--folder {params.folder:q} --parts {params.parts} --done {output:q} "
         "--device {CONFIG.device:q}" + LOG
@@ -117,7 +117,7 @@ rule latents:
     resources:
         gpu=1,
     shell:
-        RUN + "latents finish --config {params.config:q} {params.splits} "
+        STAGE + "latents finish --config {params.config:q} {params.splits} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
         "--folder {params.folder:q} --device {CONFIG.device:q}" + LOG
 

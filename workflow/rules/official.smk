@@ -18,7 +18,7 @@ rule fetch:
     resources:
         downloads=1,
     shell:
-        RUN + "download --run {wildcards.run} --output {output:q}" + LOG
+        STAGE + "download --run {wildcards.run} --output {output:q}" + LOG
 
 
 rule official_autoencoder:
@@ -45,7 +45,7 @@ rule official_autoencoder:
         ),
         version=VERSIONS["official"],
     shell:
-        RUN + "official autoencoder --config {params.config:q} --run {input.run:q} "
+        STAGE + "official autoencoder --config {params.config:q} --run {input.run:q} "
         "--test {input.test:q} --weights {output.weights:q} "
         "--statistics {output.statistics:q}" + LOG
 
@@ -77,6 +77,6 @@ rule official_emulator:
         ),
         version=VERSIONS["official"],
     shell:
-        RUN + "official emulator --config {params.config:q} --run {input.run:q} "
+        STAGE + "official emulator --config {params.config:q} --run {input.run:q} "
         "--test {input.test:q} --autoencoder {input.autoencoder:q} "
         "--weights {output:q}" + LOG

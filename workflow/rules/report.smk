@@ -23,7 +23,7 @@ rule tables:
         config=task(horizons=HORIZONS, **paths.origins(STUDY)),
         version=VERSIONS["tables"],
     shell:
-        RUN + "tables --config {params.config:q} --metrics {input:q} --output {output:q}" + LOG
+        STAGE + "tables --config {params.config:q} --metrics {input:q} --output {output:q}" + LOG
 
 
 rule claims:
@@ -49,7 +49,7 @@ rule claims:
         root=ROOT,
         data=CONFIG.data,
     shell:
-        RUN + "claims --config {params.config:q} --metrics {input.metrics:q} "
+        STAGE + "claims --config {params.config:q} --metrics {input.metrics:q} "
         "--study {params.study:q} --root {params.root:q} --data {params.data:q} "
         "--output {output:q}" + LOG
 
@@ -74,7 +74,7 @@ rule figures:
         config=task(figures=STUDY.figures),
         version=VERSIONS["figures"],
     shell:
-        RUN + "figures --config {params.config:q} --metrics {input.metrics:q} "
+        STAGE + "figures --config {params.config:q} --metrics {input.metrics:q} "
         "--table {ROOT:q}/{paths.HORIZONS}.csv --histories {input.histories:q} "
         "--frames {input.frames:q} --output {output:q}" + LOG
 
@@ -102,7 +102,7 @@ rule report:
         root=ROOT,
         data=CONFIG.data,
     shell:
-        RUN + "report --config {params.config:q} --tables {input.tables:q} "
+        STAGE + "report --config {params.config:q} --tables {input.tables:q} "
         "--claims {input.claims:q} --figures {input.figures:q} --frames {input.frames:q} "
         "--study {input.study:q} --root {params.root:q} --data {params.data:q} "
         "--output {output:q}" + LOG

@@ -28,6 +28,6 @@ rule rollout:
     resources:
         gpu=1,
     shell:
-        RUN + "rollout --config {params.config:q} --autoencoder {input.autoencoder:q} "
+        STAGE + "rollout --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--emulator {input.emulator:q} --latents {input.latents:q} --store {params.store:q} "
         "--manifest {output:q} --device {CONFIG.device:q}" + LOG

@@ -19,5 +19,5 @@ rule statistics:
         config=lambda wildcards: task(states=dataset(wildcards).states),
         version=VERSIONS["statistics"],
     shell:
-        RUN + "statistics --config {params.config:q} --train {input.train:q} "
+        STAGE + "statistics --config {params.config:q} --train {input.train:q} "
         "--output {output:q}" + LOG

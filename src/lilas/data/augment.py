@@ -96,9 +96,9 @@ def symmetries(settings: Mapping[str, Any], files: Sequence[WellFile]) -> Symmet
     first, axes = files[0], range(len(files[0].shape))
     for key in ("flip", "roll"):
         for name in settings[key]:
-            if name not in first.dimensions:
+            if name not in first.axes:
                 raise LilasError(
-                    f"augment.{key}: unknown axis {name!r}; allowed: {', '.join(first.dimensions)}"
+                    f"augment.{key}: unknown axis {name!r}; allowed: {', '.join(first.axes)}"
                 )
     asked = settings["flip"] or settings["roll"] or settings["permute"]
     if asked and (other := [file for file in files if file.grid != "cartesian"]):
@@ -117,8 +117,8 @@ def symmetries(settings: Mapping[str, Any], files: Sequence[WellFile]) -> Symmet
     ]
     return Symmetries(
         shape=tuple(first.shape),
-        flip=tuple(i for i in axes if first.dimensions[i] in settings["flip"]),
-        roll=tuple(i for i in axes if first.dimensions[i] in settings["roll"] and periodic[i]),
+        flip=tuple(i for i in axes if first.axes[i] in settings["flip"]),
+        roll=tuple(i for i in axes if first.axes[i] in settings["roll"] and periodic[i]),
         permutations=tuple(orders) if settings["permute"] else (tuple(axes),),
     )
 
@@ -176,7 +176,7 @@ class Augmentation:
         self, settings: Mapping[str, Any], files: Sequence[WellFile], preprocessing: Preprocessing
     ) -> None:
         rolled = {axis for file in files for axis in symmetries(settings, [file]).roll}
-        for axis, name in enumerate(files[0].dimensions):
+        for axis, name in enumerate(files[0].axes):
             if name in settings["roll"] and axis not in rolled:
                 raise LilasError(
                     f"augment.roll: axis {name!r} is not periodic in {files[0].path}, nor in the "

@@ -99,7 +99,7 @@ def label(file: WellFile, transforms: Mapping[str, Literal["log", "none"]]) -> n
 
 def label_names(file: WellFile) -> list[str]:
     """Returns the names of a label's features: parameters, then `boundary_x_first` and so on."""
-    ends = (f"boundary_{name}_{end}" for name in file.dimensions for end in ("first", "last"))
+    ends = (f"boundary_{name}_{end}" for name in file.axes for end in ("first", "last"))
     return [*file.parameters, *ends]
 
 

@@ -53,7 +53,7 @@ class WellFile:
         path: Where it lies.
         dataset: Name of the dataset.
         grid: Kind of grid, such as `cartesian`.
-        dimensions: Names of the space axes.
+        axes: Names of the space axes.
         shape: Number of grid points along each space axis.
         trajectories: Number of trajectories.
         steps: Number of states per trajectory.
@@ -68,7 +68,7 @@ class WellFile:
     path: Path
     dataset: str
     grid: str
-    dimensions: tuple[str, ...]
+    axes: tuple[str, ...]
     shape: tuple[int, ...]
     trajectories: int
     steps: int
@@ -122,7 +122,7 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
             path=path,
             dataset=hdf5.text(path, file, "dataset_name"),
             grid=hdf5.text(path, file, "grid_type"),
-            dimensions=dimensions,
+            axes=dimensions,
             shape=shape,
             trajectories=trajectories,
             steps=len(time),
@@ -287,7 +287,7 @@ def _identity(file: WellFile) -> dict[str, Any]:
     """Returns what the files of a split have in common."""
     return {
         "grid": file.grid,
-        "space axes": file.dimensions,
+        "space axes": file.axes,
         "grid shape": file.shape,
         "number of steps": file.steps,
         "time unit": file.time_units,

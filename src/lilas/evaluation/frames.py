@@ -101,7 +101,7 @@ def make_frames(
                 kept.setdefault(name, []).append(plane(state, spatial).cpu().numpy())
         parts.append({name: np.stack(v, -4) for name, v in kept.items()})
     file = pixels.files[0]
-    axes = file.dimensions[:2]
+    axes = file.axes[:2]
     plain = ("trajectory", "time", "channel", *axes)
     dims = {name: plain for name in ("truth", "autoencoder", "mean", "spread")}
     dims["member"] = ("trajectory", "member", *plain[1:])

@@ -45,8 +45,8 @@ class Flow:
         """Returns the flow of a trajectory of a file."""
         return cls(
             channels=tuple(channel.name for channel in file.channels),
-            axes=file.dimensions,
-            points=tuple(file.coordinates[axis] for axis in file.dimensions),
+            axes=file.axes,
+            points=tuple(file.coordinates[axis] for axis in file.axes),
             periodic=tuple(
                 bool((codes == BOUNDARIES["periodic"]).all()) for codes in file.boundaries
             ),
@@ -244,4 +244,4 @@ LAWS: dict[str, tuple[Metric, ...]] = {
 # Residuals are of one state alone, so that the data themselves have a value to compare with.
 RESIDUALS = ("divergence", "energy_residual", "negative")
 # Every score of a metrics file by name.
-SCORES = METRICS | {law.name: law for laws in LAWS.values() for law in laws}
+EVERY_METRIC = METRICS | {law.name: law for laws in LAWS.values() for law in laws}

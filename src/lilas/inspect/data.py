@@ -21,7 +21,7 @@ def inspect_data_file(path: Path) -> Inspection:
     """Inspects a data file."""
     file = open_well(path)
     names = [channel.name for channel in file.channels]
-    dims = ("trajectory", "time", "channel", *file.dimensions)
+    dims = ("trajectory", "time", "channel", *file.axes)
     shape = (len(names), *file.shape)
     sizes = (file.trajectories, file.steps, *shape)
     facts = {
@@ -31,7 +31,7 @@ def inspect_data_file(path: Path) -> Inspection:
         "grid": file.grid,
         "boundaries": ", ".join(
             f"{name} {' / '.join(_boundary_names(codes))}"
-            for name, codes in zip(file.dimensions, file.boundaries, strict=True)
+            for name, codes in zip(file.axes, file.boundaries, strict=True)
         ),
         **{name: _values(values) for name, values in file.parameters.items()},
     }
@@ -92,7 +92,7 @@ def inspect_pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
     preprocessing = Preprocessing.read(path.parent / entry["statistics"])
     pixels = Pixels(files, preprocessing, record["config"]["label"])
     names = [channel.name for channel in files[0].channels]
-    dims = ("trajectory", "time", "channel", *files[0].dimensions)
+    dims = ("trajectory", "time", "channel", *files[0].axes)
     sizes = (pixels.rows, pixels.steps, *pixels.shape)
     facts = {
         "latent": f"float32 {text.shape(dims, sizes)}, unit 1, "

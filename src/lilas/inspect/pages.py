@@ -142,7 +142,7 @@ def metrics_page() -> str:
     """Returns `docs/metrics.md`: every score and curve, its formula and where it comes from."""
     # Torch takes seconds to import; the rest of this module does without.
     from lilas.evaluation.curves import CURVES
-    from lilas.evaluation.physics import LAWS, SCORES
+    from lilas.evaluation.physics import EVERY_METRIC, LAWS
 
     lines = [
         "# Metrics",
@@ -159,9 +159,9 @@ def metrics_page() -> str:
         "| metric | formula | unit | better | source |",
         "|---|---|---|---|---|",
     ]
-    fields = {name: f", of {', '.join(m.fields)}" for name, m in SCORES.items() if m.fields}
+    fields = {name: f", of {', '.join(m.fields)}" for name, m in EVERY_METRIC.items() if m.fields}
     of = {law.name: f", of {system}" for system, laws in LAWS.items() for law in laws}
-    for name, metric in SCORES.items():
+    for name, metric in EVERY_METRIC.items():
         unit = "the field's" if metric.units == "field" else metric.units
         limits = fields.get(name, "") + of.get(name, "")
         lines.append(

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from lilas.evaluation.physics import SCORES
+from lilas.evaluation.physics import EVERY_METRIC
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import Inspection
-from lilas.records.scores import read_curves, read_scores, scores_record
+from lilas.records.metrics import metrics_record, read_curves, read_metrics
 from lilas.report.summary import by_horizon
 from lilas.report.trajectories import by_trajectory
 
 
 def inspect_metrics(path: Path) -> Inspection:
     """Inspects a file of metrics."""
-    metrics, curves = read_scores(path), read_curves(path)
-    record = scores_record(path)
+    metrics, curves = read_metrics(path), read_curves(path)
+    record = metrics_record(path)
     horizons = record["config"]["evaluation"]["horizons"]
     summary = by_trajectory([metrics], dict.fromkeys(metrics["dataset"].unique(), horizons))
     table = by_horizon(summary)
@@ -37,7 +37,7 @@ def inspect_metrics(path: Path) -> Inspection:
         rows = [
             [
                 f"{name}, {field}" if field else name,
-                SCORES[name].orientation if name in SCORES else "",
+                EVERY_METRIC[name].orientation if name in EVERY_METRIC else "",
                 *map(_interval, cells.to_dict("records")),
             ]
             for (name, field), cells in part.groupby(["metric", "field"], sort=False, observed=True)

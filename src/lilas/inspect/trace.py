@@ -12,8 +12,8 @@ import pandas as pd
 
 from lilas.errors import LilasError, broken
 from lilas.files import read_json, sha256
+from lilas.records.metrics import metrics_record, read_metrics
 from lilas.records.provenance import current_code, differences
-from lilas.records.scores import read_scores, scores_record
 from lilas.records.stores import open_store
 from lilas.records.weights import read_record
 from lilas.report.summary import BASELINES
@@ -99,7 +99,7 @@ def trace(cell: str, results: Path) -> Trace:
     seen: dict[Path, str] = {}
     for path in files:
         found.lines.append(f"  metrics: {path}  SHA-256 {sha256(path)}")
-        _record(found, scores_record(path), path, 2, seen)
+        _record(found, metrics_record(path), path, 2, seen)
     found.lines += ["", "Versions"]
     found.lines += [f"  {', '.join(stages)}: {text}" for text, stages in found.versions.items()]
     return found
@@ -180,7 +180,7 @@ def _files(folder: Path, name: Name) -> list[Path]:
 
 def _rows(found: Trace, path: Path, name: Name) -> float:
     """Returns the mean of a cell's rows in a metrics file, and says which rows these are."""
-    scores = read_scores(path)
+    scores = read_metrics(path)
     single = name.run[-1] in (*UNTRAINED, "reconstruction")
     wanted = {
         "dataset": name.dataset,

@@ -98,7 +98,7 @@ def inspect_checkpoint(path: Path) -> Inspection:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0]
         raise broken(path, "a checkpoint of LILAS", f"another file ({reason})", ELSEWHERE) from None
-    if not isinstance(state, dict) or not {"fingerprint", "model", "step", "best"} <= set(state):
+    if not isinstance(state, dict) or not {"making", "model", "step", "best"} <= set(state):
         raise broken(path, "a checkpoint of LILAS", "another PyTorch file", ELSEWHERE)
     last = state["history"][-1] if state["history"] else {}
     facts = {
@@ -108,7 +108,7 @@ def inspect_checkpoint(path: Path) -> Inspection:
         "skipped": f"{state['skipped']} steps with gradients not finite",
         "parameters": f"{sum(value.numel() for value in state['model'].values()):,}",
         "average": "kept" if state["average"] is not None else "none",
-        "of training": f"{state['fingerprint'][:12]} (hash of its configuration and inputs)",
+        "of training": f"{state['making'][:12]} (hash of its configuration and inputs)",
     }
     lines = [f"{path}: checkpoint of a training, from which it resumes", "", *text.facts(facts)]
     return Inspection(lines, _curve(tabulate(state["history"]), path.parent.parent.name))

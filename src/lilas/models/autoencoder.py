@@ -34,7 +34,7 @@ class Autoencoder(nn.Module):
         pixel_channels: Channels of a state.
         latent_channels: Channels of a latent.
         factor: Pixels per latent point along each axis.
-        dimensions: Space axes.
+        spatial: Number of space axes.
         saturation: A key of SATURATIONS.
         latent_noise: Standard deviation of the noise added before decoding while training.
     """
@@ -47,20 +47,20 @@ class Autoencoder(nn.Module):
         pixel_channels: int,
         latent_channels: int,
         factor: int,
-        dimensions: int,
+        spatial: int,
         saturation: str = "softclip2",
         latent_noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.pixel_channels, self.latent_channels = pixel_channels, latent_channels
-        self.factor, self.dimensions = factor, dimensions
+        self.factor, self.spatial = factor, spatial
         self.saturate, self.latent_noise = SATURATIONS[saturation], latent_noise
 
     @property
     def compression(self) -> float:
         """Pixel numbers per latent number."""
-        return self.pixel_channels * self.factor**self.dimensions / self.latent_channels
+        return self.pixel_channels * self.factor**self.spatial / self.latent_channels
 
     def latent_shape(self, pixels: Sequence[int]) -> tuple[int, ...]:
         """Returns the latent's (channel, *space) for a state's (channel, *space).
@@ -131,7 +131,7 @@ def make_dcae(
         pixel_channels=pixel_channels,
         latent_channels=latent_channels,
         factor=patch_size * 2 ** (len(channels) - 1),
-        dimensions=len(periodic),
+        spatial=len(periodic),
         saturation=saturation,
         latent_noise=latent_noise,
     )
@@ -141,27 +141,27 @@ def make_vit(
     pixel_channels: int,
     latent_channels: int,
     *,
-    dimensions: int,
+    spatial: int,
     patch_size: int,
     saturation: str = "softclip2",
     latent_noise: float = 0.0,
     **options: Any,
 ) -> Autoencoder:
     """Returns an autoencoder of two transformers; options as `lilas.nn.vit.Transformer`."""
-    options |= {"axes": dimensions, "patch_size": patch_size}
+    options |= {"axes": spatial, "patch_size": patch_size}
     return Autoencoder(
         make_encoder(pixel_channels, latent_channels, **options),
         make_decoder(pixel_channels, latent_channels, **options),
         pixel_channels=pixel_channels,
         latent_channels=latent_channels,
         factor=patch_size,
-        dimensions=dimensions,
+        spatial=spatial,
         saturation=saturation,
         latent_noise=latent_noise,
     )
 
 
-def make_identity(pixel_channels: int, dimensions: int) -> Autoencoder:
+def make_identity(pixel_channels: int, spatial: int) -> Autoencoder:
     """Returns pixel space as an autoencoder: every latent is its state."""
     return Autoencoder(
         nn.Identity(),
@@ -169,6 +169,6 @@ def make_identity(pixel_channels: int, dimensions: int) -> Autoencoder:
         pixel_channels=pixel_channels,
         latent_channels=pixel_channels,
         factor=1,
-        dimensions=dimensions,
+        spatial=spatial,
         saturation="none",
     )

@@ -18,25 +18,24 @@ from lilas.study import autoencoders, emulators, entries, networks
 # --- Autoencoders -----------------------------------------------------------------------------
 
 
-def build_autoencoder(settings: autoencoders.AutoencoderSettings, data: WellFile) -> Autoencoder:
+def make_autoencoder_for(settings: autoencoders.AutoencoderSettings, data: WellFile) -> Autoencoder:
     """Returns the autoencoder of some settings for the states of a dataset.
 
     Raises:
         LilasError: the grid does not divide, or the latents would be wider than the pixels.
     """
-    for axis, points in zip(data.dimensions, data.shape, strict=True):
+    for axis, points in zip(data.axes, data.shape, strict=True):
         if points % settings.factor:
             raise LilasError(
                 f"autoencoder: axis {axis} of {data.path} has {points} points, which the factor "
                 f"{settings.factor} does not divide. Choose fewer levels."
             )
     for axis in settings.named_axes:
-        if axis not in data.dimensions:
+        if axis not in data.axes:
             raise LilasError(
-                f"autoencoder.periodic: unknown axis {axis!r}; "
-                f"allowed: {', '.join(data.dimensions)}"
+                f"autoencoder.periodic: unknown axis {axis!r}; allowed: {', '.join(data.axes)}"
             )
-    result = make_autoencoder(settings, len(data.channels), data.dimensions)
+    result = make_autoencoder(settings, len(data.channels), data.axes)
     if result.compression < 1:
         most = len(data.channels) * settings.factor ** len(data.shape)
         raise LilasError(
@@ -53,7 +52,7 @@ def make_autoencoder(
     return load(settings.implementation)(settings, pixel_channels, axes)
 
 
-def build_dcae(
+def from_dcae(
     settings: autoencoders.DCAESettings, pixel_channels: int, axes: Sequence[str]
 ) -> Autoencoder:
     """Returns the convolutional autoencoder of some settings."""
@@ -61,16 +60,16 @@ def build_dcae(
     return make_dcae(pixel_channels, **settings.options() | {"periodic": periodic})
 
 
-def build_vit(
+def from_vit(
     settings: autoencoders.ViTSettings, pixel_channels: int, axes: Sequence[str]
 ) -> Autoencoder:
     """Returns the autoencoder of two transformers of some settings."""
     options = settings.options()
     tokens = options.pop("transformer").model_dump()
-    return make_vit(pixel_channels, dimensions=len(axes), **options, **tokens)
+    return make_vit(pixel_channels, spatial=len(axes), **options, **tokens)
 
 
-def build_identity(
+def from_identity(
     settings: autoencoders.IdentitySettings, pixel_channels: int, axes: Sequence[str]
 ) -> Autoencoder:
     """Returns pixel space as an autoencoder."""
@@ -80,7 +79,7 @@ def build_identity(
 def load_autoencoder(weights: Path, data: WellFile, device: torch.device) -> Autoencoder:
     """Returns a trained autoencoder as its weights describe it, ready to encode and decode."""
     settings = entries.autoencoder_settings(read_record(weights)["config"]["autoencoder"])
-    model = build_autoencoder(settings, data)
+    model = make_autoencoder_for(settings, data)
     load_weights(weights, model)
     return model.to(device).eval()
 
@@ -88,7 +87,7 @@ def load_autoencoder(weights: Path, data: WellFile, device: torch.device) -> Aut
 # --- Emulators --------------------------------------------------------------------------------
 
 
-def build_emulator(
+def make_emulator_for(
     settings: emulators.EmulatorSettings, shape: Sequence[int], features: int
 ) -> torch.nn.Module:
     """Returns the emulator of some settings for latents (channel, *space) and labels of `features`.
@@ -96,50 +95,50 @@ def build_emulator(
     Raises:
         LilasError: the patch does not fit the latent.
     """
-    axes = len(shape) - 1
+    spatial = len(shape) - 1
     if isinstance(settings.network, networks.TransformerSettings):
-        patch = settings.network.patch_size or [1] * axes
-        if len(patch) != axes or any(n % p for n, p in zip(shape[1:], patch, strict=False)):
+        patch = settings.network.patch_size or [1] * spatial
+        if len(patch) != spatial or any(n % p for n, p in zip(shape[1:], patch, strict=False)):
             raise LilasError(
                 f"emulator.network.patch_size {patch} does not divide the latent grid {shape[1:]}"
             )
-    return make_emulator(settings, shape[0], features, axes)
+    return make_emulator(settings, shape[0], features, spatial)
 
 
 def make_emulator(
-    settings: emulators.EmulatorSettings, channels: int, features: int, axes: int
+    settings: emulators.EmulatorSettings, channels: int, features: int, spatial: int
 ) -> torch.nn.Module:
     """Returns the emulator of some settings for latents of so many channels and space axes."""
     network, noisy = settings.network, settings.predicts == "denoiser"
     make = make_unet if network.architecture == "unet" else make_transformer
-    backbone = Backbone(make(network, channels, axes), features, network.embedding, noisy)
+    backbone = Backbone(make(network, channels, spatial), features, network.embedding, noisy)
     return load(settings.implementation)(settings, backbone)
 
 
-def build_diffusion(settings: emulators.DiffusionSettings, backbone: Backbone) -> Diffusion:
+def from_diffusion(settings: emulators.DiffusionSettings, backbone: Backbone) -> Diffusion:
     """Returns the diffusion model of some settings."""
     return Diffusion(backbone, **settings.diffusion.model_dump())
 
 
-def build_solver(settings: emulators.SolverSettings, backbone: Backbone) -> Solver:
+def from_solver(settings: emulators.SolverSettings, backbone: Backbone) -> Solver:
     """Returns the neural solver of some settings."""
     return Solver(backbone, loss=settings.loss)
 
 
 def make_transformer(
-    settings: networks.TransformerSettings, channels: int, axes: int
+    settings: networks.TransformerSettings, channels: int, spatial: int
 ) -> Transformer:
     """Returns a transformer over windows of states of so many channels and space axes."""
     options = settings.model_dump(exclude={"architecture"})
-    patch = (1, *(options.pop("patch_size") or [1] * axes))
-    return Transformer(2 * channels, channels, axes=1 + axes, patch_size=patch, **options)
+    patch = (1, *(options.pop("patch_size") or [1] * spatial))
+    return Transformer(2 * channels, channels, axes=1 + spatial, patch_size=patch, **options)
 
 
-def make_unet(settings: networks.UNetSettings, channels: int, axes: int) -> UNet:
+def make_unet(settings: networks.UNetSettings, channels: int, spatial: int) -> UNet:
     """Returns a UNet over windows of states of so many channels and space axes."""
     options = settings.model_dump(exclude={"architecture"})
-    options["stride"] = options["stride"] or [1] + [2] * axes
-    return UNet(channels, channels, axes=1 + axes, **options)
+    options["stride"] = options["stride"] or [1] + [2] * spatial
+    return UNet(channels, channels, axes=1 + spatial, **options)
 
 
 def load_emulator(
@@ -147,6 +146,6 @@ def load_emulator(
 ) -> tuple[torch.nn.Module, emulators.EmulatorSettings]:
     """Returns a trained emulator as its weights describe it, ready to roll out, and what it is."""
     settings = entries.emulator_settings(read_record(weights)["config"]["emulator"])
-    model = build_emulator(settings, shape, features)
+    model = make_emulator_for(settings, shape, features)
     load_weights(weights, model)
     return model.to(device).eval(), settings

@@ -160,7 +160,7 @@ def begin_latents(
         data_vars={
             "label": (
                 (*rows, "feature"),
-                np.stack([_labels(labels, maps, len(first.dimensions)) for maps in per_row]),
+                np.stack([_labels(labels, maps, len(first.axes)) for maps in per_row]),
                 {"units": "1", "description": "parameters, then boundary codes"},
             ),
             "flip": ((*rows, "axis"), np.array([[m.flips for m in r] for r in per_row], bool)),
@@ -191,7 +191,7 @@ def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dic
             "time": ("time", first.time, {"units": first.time_units}),
             "channel": np.arange(shape[0]),
             "feature": stores.text(label_names(first)),
-            "axis": stores.text(first.dimensions),
+            "axis": stores.text(first.axes),
             "file": (
                 "trajectory",
                 stores.text([f.path.name for f in files for _ in range(f.trajectories)]),
@@ -200,7 +200,7 @@ def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dic
         }
         | {
             name: (name, first.coordinates[name].reshape(size, -1).mean(1))
-            for name, size in zip(first.dimensions, shape[1:], strict=True)
+            for name, size in zip(first.axes, shape[1:], strict=True)
         }
         | {
             name: ("trajectory", np.concatenate([file.parameters[name] for file in files]))
@@ -353,7 +353,7 @@ def decode(
     latents: np.ndarray, autoencoder: Autoencoder, preprocessing: Preprocessing, device: Any
 ) -> Tensor:
     """Returns latents (…, channel, *space) decoded to physical units, a few states at a time."""
-    leading = latents.shape[: latents.ndim - 1 - autoencoder.dimensions]
+    leading = latents.shape[: latents.ndim - 1 - autoencoder.spatial]
     flat = torch.from_numpy(latents).flatten(0, len(leading) - 1)
     decoded = torch.cat([autoencoder.decode(z.to(device)) for z in flat.split(TOGETHER)])
     return preprocessing.inverse_(decoded, channel_axis=1).unflatten(0, leading)

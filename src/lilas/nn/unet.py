@@ -164,19 +164,19 @@ class UNet(nn.Module):
             for conv in (*self.down, *self.merge):
                 conv.start_near_identity()
 
-    def forward(self, x: Tensor, vector: Tensor, known: Tensor) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor, mask: Tensor) -> Tensor:
         """Returns windows (batch, output channel, *grid).
 
         Args:
             x: (batch, channel, *grid).
             vector: The conditioning, (batch, embedding).
-            known: 1 where a state is known, shaped to expand to `x`.
+            mask: 1 where a state is known, shaped to expand to `x`.
         """
         # A compiled graph makes its own: it may neither trace the cache nor leave a tensor in it.
         coordinates = grid_coordinates if torch.compiler.is_compiling() else kept_coordinates
         where = coordinates(tuple(x.shape[2:]), x.dtype, x.device)
-        known = known.to(x.dtype).expand_as(x)
-        x = self.first(torch.cat([x, where.expand(len(x), *where.shape[1:]), known], dim=1))
+        mask = mask.to(x.dtype).expand_as(x)
+        x = self.first(torch.cat([x, where.expand(len(x), *where.shape[1:]), mask], dim=1))
         skips: list[Tensor] = []
         for level, stage in enumerate(self.descent):
             if level:

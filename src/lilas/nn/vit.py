@@ -301,14 +301,14 @@ class Transformer(nn.Module):
         return list(zip(cos, sin, strict=True))
 
     def forward(
-        self, x: Tensor, vector: Tensor | None = None, known: Tensor | None = None
+        self, x: Tensor, vector: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Returns (batch, channel, *grid / patch_size * unpatch_size).
 
         Args:
             x: (batch, channel, *grid).
             vector: The conditioning (batch, embedding); None where there is no modulation.
-            known: 1 where a state is known, shaped to expand to `x`, whose channels it follows;
+            mask: 1 where a state is known, shaped to expand to `x`, whose channels it follows;
                 None where there is no such input.
 
         Raises:
@@ -316,8 +316,8 @@ class Transformer(nn.Module):
         """
         if (vector is None) != (self.embedding is None):
             raise LilasError("A transformer takes a modulation vector where it has an embedding.")
-        if known is not None:
-            x = torch.cat([x, known.to(x.dtype).expand_as(x)], dim=1)
+        if mask is not None:
+            x = torch.cat([x, mask.to(x.dtype).expand_as(x)], dim=1)
         x = space_to_depth(x, self.patch)
         # Exact sizes, where compilation would make them symbols: a graph is of one grid.
         sizes = tuple(operator.index(n) for n in x.shape[2:])

@@ -25,9 +25,9 @@ def check_states(run: OfficialRun, data: WellFile, states: datasets.States) -> N
         action = "List states.fields in this order."
         raise _differs(run, "the channels", ", ".join(known), ", ".join(names), action)
     axes = run.config["dataset"]["dimensions"]
-    if list(axes) != list(data.dimensions):
+    if list(axes) != list(data.axes):
         action = "This run is of other data."
-        raise _differs(run, "the axes", ", ".join(axes), ", ".join(data.dimensions), action)
+        raise _differs(run, "the axes", ", ".join(axes), ", ".join(data.axes), action)
     for channel in data.channels:
         transform = states.transform.get(channel.field)
         asked = transform.model_dump() if transform else {"kind": "none"}

@@ -43,7 +43,7 @@ class Encoder:
     factor: int
     pixel_channels: int
     latent_channels: int
-    dimensions: int
+    spatial: int
 
 
 def read_encoder(weights: Path) -> Encoder:
@@ -59,13 +59,13 @@ def read_encoder(weights: Path) -> Encoder:
         factor=entry.factor,
         pixel_channels=patches // entry.patch_size ** len(kernel),
         latent_channels=entry.latent_channels,
-        dimensions=len(kernel),
+        spatial=len(kernel),
     )
 
 
 def open_cache(path: Path, encoder: Encoder) -> Cache:
     """Checks one cache, but for its values."""
-    space = "xyz"[: encoder.dimensions]
+    space = "xyz"[: encoder.spatial]
     axes = {"state": ("N", "time", "channel", *space), "label": ("N", "feature")}
     with open_hdf5(path) as file:
         for name, dims in axes.items():

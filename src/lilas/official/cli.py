@@ -72,7 +72,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run_command(args: argparse.Namespace) -> None:
-    """Does what the arguments of `lilas official` ask for."""
+    """Does what the parser of `lilas official` ask for."""
     # Torch takes seconds to import; help and errors of the command line need not wait for it.
     if args.action == "check":
         from lilas.official.parity import check, table

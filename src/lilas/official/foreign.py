@@ -47,7 +47,7 @@ def complete(
     for cache in caches:
         with open_hdf5(cache.path) as file:
             labels.append(file["label"][()].reshape(copies, -1, cache.features))
-    pixels = encoder.pixel_channels * encoder.factor**encoder.dimensions
+    pixels = encoder.pixel_channels * encoder.factor**encoder.spatial
     dataset = xr.Dataset(
         {
             "label": (

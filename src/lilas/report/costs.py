@@ -50,7 +50,7 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
                 add("simulation", (dataset,), "seconds", sum(jobs))
                 add("simulation", (dataset,), "states", source.simulated)
         for name, seed in study.trainings("autoencoders", dataset):
-            run = (dataset, paths.run_name(name, seed))
+            run = (dataset, paths.training_name(name, seed))
             add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
             add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
     emulators = set()
@@ -110,7 +110,7 @@ def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
     rows = []
     for dataset in study.datasets:
         for name, seed in study.trainings("autoencoders", dataset):
-            run = paths.run_name(name, seed)
+            run = paths.training_name(name, seed)
             path = Path(root, dataset, run, paths.HISTORY)
             if path.is_file():
                 valid = read_history(path).dropna(subset=["valid_loss"])

@@ -7,7 +7,7 @@ import pandas as pd
 from lilas.errors import LilasError
 from lilas.evaluation.spectra import INNER_BANDS
 from lilas.evaluation.uncertainty import bootstrap_interval
-from lilas.records.scores import KEYS
+from lilas.records.metrics import KEYS
 
 SHOWN = {
     "vrmse": "VRMSE of the ensemble mean",
@@ -17,14 +17,14 @@ SHOWN = {
 }
 
 
-def mean_metrics(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def mean_metrics(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Returns the metrics of SHOWN against lead time, averaged over trajectories and fields.
 
     Relative to the truth. CRPS, which is in the field's unit, is divided by the standard deviation
     of the true state, as VRMSE is: sqrt(Var(u) + 1e-6) = RMSE / VRMSE.
 
     Args:
-        frames: Rows of scalar metrics, of whole runs each (`lilas.records.scores.read_scores`).
+        tables: Rows of scalar metrics, of whole runs each (`lilas.records.metrics.read_metrics`).
 
     Returns:
         Columns: KEYS, metric, lead_time, value, low, high (95 % bootstrap interval of the mean over
@@ -35,8 +35,8 @@ def mean_metrics(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """
     needed = {*SHOWN, "rmse"}
     parts = []
-    for frame in frames:
-        rows = frame[(frame["relative_to"] == "truth") & frame["metric"].isin(needed)]
+    for table in tables:
+        rows = table[(table["relative_to"] == "truth") & table["metric"].isin(needed)]
         for run, part in rows.groupby(KEYS, observed=True, sort=False):
             index = ["trajectory", "lead_time", "field"]
             wide = part.astype({"field": str, "metric": str}).pivot(
@@ -62,19 +62,19 @@ def _relative_crps(wide: pd.DataFrame, run: str) -> pd.Series:
     return (wide["crps"] * wide["vrmse"] / wide["rmse"]).where(wide["rmse"] > 0, 0.0)
 
 
-def mean_curves(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def mean_curves(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Returns power spectra and rank histograms, averaged over trajectories.
 
     Args:
-        frames: Rows of curves, of whole runs each (`lilas.records.scores.read_curves`).
+        tables: Rows of curves, of whole runs each (`lilas.records.metrics.read_curves`).
 
     Returns:
         Columns: KEYS, metric, field, lead_time, at, value. No rows where no file has curves.
     """
     place = ["metric", "field", "lead_time", "at"]
     parts = [pd.DataFrame(columns=[*KEYS, *place, "value"])]
-    for frame in frames:
-        rows = frame[frame["relative_to"] == "truth"]
+    for table in tables:
+        rows = table[table["relative_to"] == "truth"]
         for run, part in rows.groupby(KEYS, observed=True, sort=False):
             part = part.astype({"metric": str, "field": str})
             mean = part.groupby(place, sort=False)["value"].mean().reset_index()

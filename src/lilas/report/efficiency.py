@@ -17,7 +17,7 @@ from lilas.report.paired import (
 )
 from lilas.study.entries import AutoencoderEntry
 from lilas.study.methods import DIFFUSION
-from lilas.study.paths import split_run_name
+from lilas.study.paths import split_training_name
 
 PRECONDITIONED, PLAIN = ("psgd", "soap"), ("adam", "adamw")
 # What a training may set differently because its optimiser is another.
@@ -156,7 +156,7 @@ def _seconds_per_state(
     pixel = np.array([in_pixel_space(results.study, dataset, run[0]) for run in wide.index], bool)
     diffusion = np.array(
         [
-            results.study.resolve("emulators", split_run_name(run[1])[0], dataset).model.method
+            results.study.resolve("emulators", split_training_name(run[1])[0], dataset).model.method
             == DIFFUSION
             for run in wide.index
         ],

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from lilas.records.histories import read_history
-from lilas.records.scores import read_curves, read_scores
+from lilas.records.metrics import read_curves, read_metrics
 from lilas.records.stores import open_store
 from lilas.report import figures, panels, videos
 from lilas.report.curves import mean_curves, mean_metrics
@@ -37,7 +37,7 @@ def write_figures(
     """
     output.mkdir(parents=True, exist_ok=True)
 
-    means = mean_metrics(map(read_scores, metrics))
+    means = mean_metrics(map(read_metrics, metrics))
     shown = looks(means)
     drawn = _numbers(means, metrics, table, shown)
     if histories:

@@ -11,7 +11,7 @@ from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import percentile_interval, resamples
 from lilas.report.summary import EMULATORS
 from lilas.report.trajectories import in_order
-from lilas.study.paths import split_run_name
+from lilas.study.paths import split_training_name
 from lilas.study.study import Study
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested"
@@ -103,7 +103,7 @@ def emulator_rows(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame
 
 def in_pixel_space(study: Study, dataset: str, autoencoder: str) -> bool:
     """Whether an autoencoder is the identity."""
-    name, _ = split_run_name(autoencoder)
+    name, _ = split_training_name(autoencoder)
     return study.resolve("autoencoders", name, dataset).model.is_pixel_space
 
 

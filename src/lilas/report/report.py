@@ -21,8 +21,8 @@ from plotly.offline import get_plotlyjs
 import lilas
 from lilas.errors import broken
 from lilas.files import read_json
+from lilas.records.metrics import metrics_record
 from lilas.records.provenance import LIBRARIES, VERSIONS
-from lilas.records.scores import scores_record
 from lilas.report.answer import answer, estimate
 from lilas.report.looks import looks
 from lilas.report.viewer import Viewer, embed
@@ -148,7 +148,7 @@ def data_sizes(root: Path) -> pd.DataFrame:
     """Returns the files of data that statistics and evaluation read, with their sizes."""
     rows = []
     for path in sorted(root.glob("*/baselines.parquet")):
-        records = [scores_record(path)]
+        records = [metrics_record(path)]
         # Official autoencoders bring statistics of their own, of data that are not here.
         if (statistics := path.with_name("statistics.json")).is_file():
             records.insert(0, read_json(statistics, ("provenance",))["provenance"])

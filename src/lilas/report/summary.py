@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError
-from lilas.evaluation.physics import SCORES
+from lilas.evaluation.physics import EVERY_METRIC
 from lilas.evaluation.spectra import INNER_BANDS
 from lilas.evaluation.uncertainty import bootstrap_interval, sign_flip_test
 from lilas.report.trajectories import CELL
@@ -137,7 +137,7 @@ def _plain(cells: pd.DataFrame) -> list[str]:
 
 def _by_run(matrix: Matrix) -> Matrix:
     """Returns a matrix with the fields pooled, but those of metrics in the field's unit."""
-    apart = [name for name, metric in SCORES.items() if metric.units == "field"]
+    apart = [name for name, metric in EVERY_METRIC.items() if metric.units == "field"]
     field = matrix.cells["field"].where(matrix.cells["metric"].isin(apart), "")
     return Matrix(matrix.cells.assign(field=field), matrix.values).pool(CELL)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lilas.evaluation.physics import SCORES
+from lilas.evaluation.physics import EVERY_METRIC
 from lilas.files import atomic
-from lilas.records.scores import read_scores
+from lilas.records.metrics import read_metrics
 from lilas.report.published import paper_tables
 from lilas.report.summary import by_horizon, differences
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
@@ -52,7 +52,7 @@ def write_tables(
         published: The paper's names of the datasets that are its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    summary = by_trajectory(map(read_scores, metrics), horizons)
+    summary = by_trajectory(map(read_metrics, metrics), horizons)
 
     means = by_horizon(summary)
     _csv(folder / "horizons.csv", means)
@@ -65,7 +65,7 @@ def write_tables(
         folder / "differences.md", "\n".join([f"{PAIRED}\n", *_sections(pairs, difference_tables)])
     )
 
-    valid = valid_time_tables(valid_times(map(read_scores, metrics)))
+    valid = valid_time_tables(valid_times(map(read_metrics, metrics)))
     _all(folder / "valid_time", "Valid time (better: higher)", valid, "criterion")
     for name, (title, tables) in paper_tables(summary, sources, published).items():
         _all(folder / name, title, tables, "horizon")
@@ -78,7 +78,7 @@ def _sections(rows: pd.DataFrame, tables: Callable[..., list[Table]]) -> list[st
         markdown(
             metric
             + {"truth": "", "autoencoder": ", against the auto-encoded truth"}[relative_to]
-            + (BETTER[SCORES[metric].orientation] if metric in SCORES else ""),
+            + (BETTER[EVERY_METRIC[metric].orientation] if metric in EVERY_METRIC else ""),
             tables(rows, metric, relative_to),
         )
         for metric, relative_to in sorted(
@@ -88,7 +88,7 @@ def _sections(rows: pd.DataFrame, tables: Callable[..., list[Table]]) -> list[st
 
 
 def _rank(metric: str) -> int:
-    order = [*FIRST, *SCORES]
+    order = [*FIRST, *EVERY_METRIC]
     return order.index(metric) if metric in order else len(order)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from lilas.evaluation.physics import SCORES
+from lilas.evaluation.physics import EVERY_METRIC
 from lilas.report.summary import BOUNDS, by_horizon, label_runs
 from lilas.report.trajectories import VALID
 from lilas.report.typeset import Cell, Row, Table
@@ -51,7 +51,7 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
         "lower": lambda value: value,
         "higher": lambda value: -value,
         "one": lambda value: (value - 1).abs(),
-    }.get(SCORES[metric].orientation if metric in SCORES else "none")
+    }.get(EVERY_METRIC[metric].orientation if metric in EVERY_METRIC else "none")
     best = pd.Series(False, chosen.index)
     if far is not None:
         far = far(chosen["value"].where(~chosen["method"].isin(BOUNDS)))

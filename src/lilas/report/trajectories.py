@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError
-from lilas.records.scores import KEYS
+from lilas.records.metrics import KEYS
 
 # By metric: which of its values a forecast stops being valid at, and how that is written.
 VALID = {
@@ -19,14 +19,14 @@ _NAMES = ("dataset", "autoencoder", "emulator", "method", "sampler", "relative_t
 
 
 def by_trajectory(
-    frames: Iterable[pd.DataFrame], horizons: dict[str, list[tuple[int, int]]]
+    tables: Iterable[pd.DataFrame], horizons: dict[str, list[tuple[int, int]]]
 ) -> pd.DataFrame:
     """Returns the mean of each metric, field and trajectory over each horizon of its dataset.
 
     A horizon holds the lead times from its first to its last, both included.
 
     Args:
-        frames: Scores as `lilas.records.scores.read_scores` returns them, an evaluation each.
+        tables: Scores as `lilas.records.metrics.read_metrics` returns them, an evaluation each.
         horizons: By dataset, (first, last) in solver steps.
 
     Returns:
@@ -38,8 +38,8 @@ def by_trajectory(
             reaches beyond the rollout, or a metric lacks lead times of it or has them twice.
     """
     parts = []
-    for frame in frames:
-        for dataset, rows in frame.groupby("dataset", observed=True, sort=False):
+    for table in tables:
+        for dataset, rows in table.groupby("dataset", observed=True, sort=False):
             if dataset not in horizons:
                 raise LilasError(f"tables: {dataset} has no horizons, only {', '.join(horizons)}")
             step, end = _rollout(rows)
@@ -63,7 +63,7 @@ def in_order(horizons: Iterable[str]) -> list[str]:
     return sorted(horizons, key=lambda name: int(name.partition("-")[0]))
 
 
-def valid_times(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def valid_times(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Returns how long each forecast is valid: the last lead time before it is first not.
 
     A field is no longer valid when its VRMSE exceeds 0.5, by the other criterion when its
@@ -72,7 +72,7 @@ def valid_times(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     too short (censored).
 
     Args:
-        frames: As of `by_trajectory`.
+        tables: As of `by_trajectory`.
 
     Returns:
         Columns as of `by_trajectory`, metric "valid_time_vrmse" or "valid_time_correlation" and an
@@ -82,9 +82,9 @@ def valid_times(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         LilasError: there are no scores, or a metric lacks lead times or has them twice.
     """
     parts = []
-    for frame in frames:
-        step, end = _rollout(frame)
-        rows = frame[frame["relative_to"] == "truth"]
+    for table in tables:
+        step, end = _rollout(table)
+        rows = table[table["relative_to"] == "truth"]
         for metric, (lost, _) in VALID.items():
             values = rows[rows["metric"] == metric]
             if values.empty:
@@ -98,7 +98,7 @@ def valid_times(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Returns frames of one kind as one, names still categoricals.
+    """Returns tables of one kind as one, names still categoricals.
 
     Raises:
         LilasError: there are none.

@@ -18,7 +18,7 @@ _SYSTEM = {
 }
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
+def make_parser(description: str | None) -> argparse.ArgumentParser:
     """Returns a parser with the argument that every stage has: its slice of the configuration."""
     result = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -29,33 +29,33 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return result
 
 
-def add_paths(to: argparse.ArgumentParser, **paths: str) -> None:
-    """Adds required path arguments; a help text that starts with 'files' takes several."""
+def add_paths(parser: argparse.ArgumentParser, **paths: str) -> None:
+    """Adds required paths; a help text that starts with 'files' takes several."""
     for name, text in paths.items():
         many = "+" if text.startswith("files") else None
-        to.add_argument(f"--{name}", type=Path, nargs=many, required=True, help=text)
+        parser.add_argument(f"--{name}", type=Path, nargs=many, required=True, help=text)
 
 
-def add_device(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default)")
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default)")
 
 
-def add_training(to: argparse.ArgumentParser, **inputs: str) -> None:
-    """Adds the arguments of a training: its inputs, what it leaves, device and checkpoints."""
+def add_training(parser: argparse.ArgumentParser, **inputs: str) -> None:
+    """Adds what a training is told: its inputs, what it leaves, device and checkpoints."""
     add_paths(
-        to,
+        parser,
         **inputs,
         weights="weights of the last step",
         best="weights of the best validation",
         history="history.jsonl",
         checkpoint="checkpoint folder",
     )
-    add_device(to)
+    add_device(parser)
     text = "time between checkpoints (default 60); 0 saves one whenever it logs"
-    to.add_argument("--seconds", type=float, default=60.0, help=text)
+    parser.add_argument("--seconds", type=float, default=60.0, help=text)
 
 
-def run(main: Callable[[], None]) -> None:
+def execute(main: Callable[[], None]) -> None:
     """Runs a stage; a broken contract or a full disk ends it with one clear line."""
     try:
         plugins.check()

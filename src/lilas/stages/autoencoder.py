@@ -8,23 +8,23 @@ from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.devices import select_device
 from lilas.draws import Draws
-from lilas.models.build import build_autoencoder
+from lilas.models.build import make_autoencoder_for
 from lilas.records.provenance import provenance
 from lilas.seeds import derive
-from lilas.stages import add_training, parser, run
+from lilas.stages import add_training, execute, make_parser
+from lilas.training.job import make_windows, train, write_training
 from lilas.training.loop import Outcome
-from lilas.training.run import make_windows, train, write_training
 
 
 def main() -> None:
-    to = parser(__doc__)
+    parser = make_parser(__doc__)
     add_training(
-        to,
+        parser,
         statistics="statistics.json",
         train="files of the train split",
         valid="files of the valid split",
     )
-    args = to.parse_args()
+    args = parser.parse_args()
     config, device = args.config, select_device(args.device)
     entry = config.autoencoder
     train_files, valid_files = (
@@ -37,7 +37,7 @@ def main() -> None:
         config.implementations(),
     )
     torch.manual_seed(derive(config.seed))
-    model = build_autoencoder(entry, train_files[0]).to(device)
+    model = make_autoencoder_for(entry, train_files[0]).to(device)
     if entry.is_pixel_space:
         outcome = Outcome(model.state_dict(), model.state_dict(), [])
     else:
@@ -66,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -1,28 +1,28 @@
 """Stage `claims`: what this run says of the paper's six claims, as JSON."""
 
-from lilas.records.scores import read_scores
+from lilas.records.metrics import read_metrics
 from lilas.report.claims import check, write_claims
 from lilas.report.costs import costs, validation_losses
 from lilas.report.paired import Results
 from lilas.report.trajectories import by_trajectory
-from lilas.stages import add_paths, parser, run
+from lilas.stages import add_paths, execute, make_parser
 from lilas.study.read import read_study
 
 
 def main() -> None:
-    to = parser(__doc__)
+    parser = make_parser(__doc__)
     add_paths(
-        to,
+        parser,
         metrics="files of metrics",
         study="the study's YAML file",
         root="results folder of the study, for benchmarks, weights and histories",
         data="folder of the data, for the simulations' benchmarks",
         output="claims.json",
     )
-    args = to.parse_args()
+    args = parser.parse_args()
     study = read_study(args.study)
     results = Results(
-        summary=by_trajectory(map(read_scores, args.metrics), args.config.horizons),
+        summary=by_trajectory(map(read_metrics, args.metrics), args.config.horizons),
         costs=costs(study, args.root, args.data),
         losses=validation_losses(study, args.root),
         study=study,
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -7,20 +7,20 @@ from lilas.data.download import download
 from lilas.data.registry import well_urls
 from lilas.errors import LilasError
 from lilas.official.released import find_released
-from lilas.stages import run
+from lilas.stages import execute
 from lilas.systems.base import SPLITS
 
 
 def main() -> None:
-    to = argparse.ArgumentParser(description=__doc__)
-    what = to.add_mutually_exclusive_group(required=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", help="name in The Well's registry")
     what.add_argument("--run", help="name or id of a released model's run")
-    to.add_argument("--split", choices=SPLITS, help="of the dataset")
-    to.add_argument("--output", type=Path, required=True, help="where it goes, by its own name")
-    args = to.parse_args()
+    parser.add_argument("--split", choices=SPLITS, help="of the dataset")
+    parser.add_argument("--output", type=Path, required=True, help="where it goes, by its own name")
+    args = parser.parse_args()
     if (args.dataset is None) != (args.split is None):
-        to.error("--dataset and --split go together")
+        parser.error("--dataset and --split go together")
     if args.run:
         found, source = [find_released(args.run).url], f"the released model {args.run}"
     else:
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -4,24 +4,24 @@ import torch
 
 from lilas.devices import select_device
 from lilas.draws import Draws
-from lilas.models.build import build_emulator
+from lilas.models.build import make_emulator_for
 from lilas.models.latents import open_latents
 from lilas.models.masks import draw_masks
 from lilas.records.provenance import provenance
 from lilas.seeds import derive
-from lilas.stages import add_training, parser, run
-from lilas.training.run import make_windows, train, write_training
+from lilas.stages import add_training, execute, make_parser
+from lilas.training.job import make_windows, train, write_training
 
 
 def main() -> None:
-    to = parser(__doc__)
+    parser = make_parser(__doc__)
     add_training(
-        to,
+        parser,
         autoencoder="weights of the autoencoder",
         train="manifest of the train latents",
         valid="manifest of the valid latents",
     )
-    args = to.parse_args()
+    args = parser.parse_args()
     config, device = args.config, select_device(args.device)
     emulator, settings = config.emulator, config.emulator.train.model_dump()
     torch.set_num_threads(settings["threads"] or torch.get_num_threads())
@@ -42,7 +42,7 @@ def main() -> None:
         device=device,
     )
     torch.manual_seed(derive(config.seed))
-    objective = build_emulator(emulator, sources[0].shape, sources[0].labels.shape[1]).to(device)
+    objective = make_emulator_for(emulator, sources[0].shape, sources[0].labels.shape[1]).to(device)
     if settings["compile"]:
         objective.backbone.compile()
 
@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -1,7 +1,6 @@
 """Stage `evaluate`: scores rollouts, an autoencoder's reconstruction, or the baselines.
 
-Of rollouts it also decodes frames: a few states beside the truth, for people to look at. What is
-there already and current, metrics or frames, is kept.
+Of rollouts it also decodes frames, a few states to look at. What is there and current is kept.
 """
 
 from pathlib import Path
@@ -15,21 +14,21 @@ from lilas.evaluation.score import score_baselines, score_reconstruction, score_
 from lilas.models.build import load_autoencoder
 from lilas.models.latents import open_rollouts
 from lilas.models.rollout import evaluated_trajectories, rollout_steps
+from lilas.records.metrics import keep_metrics, write_metrics
 from lilas.records.provenance import provenance
-from lilas.records.scores import keep_scores, write_scores
-from lilas.stages import add_device, add_paths, parser, run
+from lilas.stages import add_device, add_paths, execute, make_parser
 
 
 def main() -> None:
-    to = parser(__doc__)
-    to.add_argument("what", choices=["rollouts", "reconstruction", "baselines"])
-    add_paths(to, statistics="statistics.json", test="files of the test split", output="parquet")
+    parser = make_parser(__doc__)
+    parser.add_argument("what", choices=["rollouts", "reconstruction", "baselines"])
+    add_paths(parser, statistics="statistics.json", test="files of the test split", output="file")
     for name in ("autoencoder", "rollouts"):
-        to.add_argument(f"--{name}", help=f"{name}, where they are evaluated")
-    to.add_argument("--store", type=Path, help="Zarr store of the frames of rollouts")
-    to.add_argument("--manifest", type=Path, help="its manifest")
-    add_device(to)
-    args = to.parse_args()
+        parser.add_argument(f"--{name}", help=f"{name}, where they are evaluated")
+    parser.add_argument("--store", type=Path, help="Zarr store of the frames of rollouts")
+    parser.add_argument("--manifest", type=Path, help="its manifest")
+    add_device(parser)
+    args = parser.parse_args()
     config, device = args.config, select_device(args.device)
     preprocessing = Preprocessing.read(args.statistics)
     pixels = Pixels(open_files(args.test, config.states.fields), preprocessing, {})
@@ -51,8 +50,8 @@ def main() -> None:
         dataset = open_rollouts(args.rollouts, args.autoencoder)
         scores = score_rollouts(dataset, pixels, autoencoder, physics, device)
     record = provenance("evaluate", config.without("figures").record(), inputs)
-    if not keep_scores(args.output, record):
-        write_scores(args.output, scores, names, record)
+    if not keep_metrics(args.output, record):
+        write_metrics(args.output, scores, names, record)
     if args.manifest:
         record["config"] = config.without("stride", "evaluation").record()
         write_frames(
@@ -67,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

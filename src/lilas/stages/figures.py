@@ -3,23 +3,25 @@
 from pathlib import Path
 
 from lilas.report.figure_files import write_figures
-from lilas.stages import add_paths, parser, run
+from lilas.stages import add_paths, execute, make_parser
 
 
 def main() -> None:
-    to = parser(__doc__)
+    parser = make_parser(__doc__)
     add_paths(
-        to,
+        parser,
         metrics="files of metrics",
         table="table by horizon, CSV",
         output="folder of the figures",
     )
-    to.add_argument("--histories", type=Path, nargs="*", default=[], help="histories of trainings")
-    to.add_argument("--frames", type=Path, nargs="*", default=[], help="manifests of frames")
-    args = to.parse_args()
+    parser.add_argument(
+        "--histories", type=Path, nargs="*", default=[], help="histories of trainings"
+    )
+    parser.add_argument("--frames", type=Path, nargs="*", default=[], help="manifests of frames")
+    args = parser.parse_args()
     settings = args.config.figures
     write_figures(args.output, args.metrics, args.table, args.histories, args.frames, settings)
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

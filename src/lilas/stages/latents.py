@@ -14,27 +14,27 @@ from lilas.models.latents import VARIABLE, begin_latents, encode_files, write_pi
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
-from lilas.stages import add_device, add_paths, parser, run
+from lilas.stages import add_device, add_paths, execute, make_parser
 from lilas.systems.base import SPLITS
 
 
 def main() -> None:
-    to = parser(__doc__)
-    to.add_argument("what", choices=["create", "write", "finish"])
+    parser = make_parser(__doc__)
+    parser.add_argument("what", choices=["create", "write", "finish"])
     add_paths(
-        to,
+        parser,
         statistics="statistics.json",
         weights="weights of the autoencoder",
         folder="folder of the stores and their manifests",
     )
     for split in SPLITS:
         text = f"files of the {split} split, in order"
-        to.add_argument(f"--{split}", type=Path, nargs="+", help=text)
+        parser.add_argument(f"--{split}", type=Path, nargs="+", help=text)
     text = "indices of the files to write; all of them by default"
-    to.add_argument("--parts", type=int, nargs="+", help=text)
-    to.add_argument("--done", help="marker to leave behind")
-    add_device(to)
-    args = to.parse_args()
+    parser.add_argument("--parts", type=int, nargs="+", help=text)
+    parser.add_argument("--done", help="marker to leave behind")
+    add_device(parser)
+    args = parser.parse_args()
     device = select_device(args.device)
     pixels = read_record(args.weights)["config"]["autoencoder"]["architecture"] == "identity"
     for split in [split for split in SPLITS if getattr(args, split)]:
@@ -66,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -11,7 +11,7 @@ from lilas.official.folders import OfficialRun, open_run, origin
 from lilas.official.models import load_run_autoencoder, load_run_emulator
 from lilas.records.provenance import provenance
 from lilas.records.weights import write_weights
-from lilas.stages import add_paths, parser, run
+from lilas.stages import add_paths, execute, make_parser
 from lilas.study.autoencoders import (
     AutoencoderSettings,
     IdentitySettings,
@@ -20,17 +20,17 @@ from lilas.study.autoencoders import (
 
 
 def main() -> None:
-    to = parser(__doc__)
-    to.add_argument("what", choices=["autoencoder", "emulator"])
+    parser = make_parser(__doc__)
+    parser.add_argument("what", choices=["autoencoder", "emulator"])
     add_paths(
-        to,
+        parser,
         run="files of the run: its zip, or its config.yaml and state.pth",
         test="files of the test split",
         weights="weights, ours",
     )
-    to.add_argument("--statistics", type=Path, help="statistics of an autoencoder, as trained")
-    to.add_argument("--autoencoder", type=Path, help="weights of an emulator's autoencoder")
-    args = to.parse_args()
+    parser.add_argument("--statistics", type=Path, help="statistics of an autoencoder, as trained")
+    parser.add_argument("--autoencoder", type=Path, help="weights of an emulator's autoencoder")
+    args = parser.parse_args()
     config = args.config
     source = args.run[0] if args.run[0].suffix == ".zip" else args.run[0].parent
     official = open_run(source)
@@ -67,4 +67,4 @@ def _autoencoder(
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from lilas.files import atomic
 from lilas.report.report import render
-from lilas.stages import add_paths, parser, run
+from lilas.stages import add_paths, execute, make_parser
 
 
 def main() -> None:
-    to = parser(__doc__)
+    parser = make_parser(__doc__)
     add_paths(
-        to,
+        parser,
         tables="folder of the tables",
         claims="claims.json",
         figures="folder of the figures",
@@ -20,8 +20,8 @@ def main() -> None:
         output="report.html",
     )
     text = "files: manifests of the frames; none where nothing was rolled out"
-    to.add_argument("--frames", type=Path, nargs="*", required=True, help=text)
-    args = to.parse_args()
+    parser.add_argument("--frames", type=Path, nargs="*", required=True, help=text)
+    args = parser.parse_args()
     page = render(
         args.tables, args.claims, args.figures, args.frames, args.study, args.root, args.data
     )
@@ -31,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -6,21 +6,21 @@ from lilas.models.latents import open_latents
 from lilas.models.rollout import VARIABLE, evaluated_trajectories, rollout_steps, write_rollouts
 from lilas.records import stores
 from lilas.records.provenance import provenance
-from lilas.stages import add_device, add_paths, parser, run
+from lilas.stages import add_device, add_paths, execute, make_parser
 
 
 def main() -> None:
-    to = parser(__doc__)
+    parser = make_parser(__doc__)
     add_paths(
-        to,
+        parser,
         autoencoder="weights of the autoencoder",
         emulator="weights of the emulator",
         latents="manifest of the test latents",
         store="Zarr store of the rollouts",
         manifest="its manifest",
     )
-    add_device(to)
-    args = to.parse_args()
+    add_device(parser)
+    args = parser.parse_args()
     config, device = args.config, select_device(args.device)
     evaluation, sampler = config.evaluation, config.sampler
     source = open_latents(args.latents, args.autoencoder)
@@ -50,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

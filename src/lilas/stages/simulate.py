@@ -3,14 +3,14 @@
 from lilas.data.well_writer import write_well
 from lilas.files import digest
 from lilas.plugins import load
-from lilas.stages import add_paths, parser, run
+from lilas.stages import add_paths, execute, make_parser
 
 
 def main() -> None:
-    to = parser(__doc__)
-    to.add_argument("--part", required=True, help="name of the part")
-    add_paths(to, train="file of the train split", valid="valid split", test="test split")
-    args = to.parse_args()
+    parser = make_parser(__doc__)
+    parser.add_argument("--part", required=True, help="name of the part")
+    add_paths(parser, train="file of the train split", valid="valid split", test="test split")
+    args = parser.parse_args()
     source = args.config.source
     simulation = {"simulation": digest(source.model_dump(mode="json"))}
     for split, trajectories in load(source.implementation)(source, args.part).items():
@@ -27,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -4,13 +4,13 @@ from lilas.data.statistics import compute_statistics
 from lilas.data.well import open_files
 from lilas.files import write_json
 from lilas.records.provenance import provenance
-from lilas.stages import add_paths, parser, run
+from lilas.stages import add_paths, execute, make_parser
 
 
 def main() -> None:
-    to = parser(__doc__)
-    add_paths(to, train="files of the train split", output="statistics.json")
-    args = to.parse_args()
+    parser = make_parser(__doc__)
+    add_paths(parser, train="files of the train split", output="statistics.json")
+    args = parser.parse_args()
     states = args.config.states
     files = open_files(args.train, states.fields)
     statistics = compute_statistics(files, states.model_dump()["transform"])
@@ -19,4 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

@@ -1,13 +1,13 @@
 """Stage `tables`: means by horizon with intervals, paired differences, and the paper's tables."""
 
 from lilas.report.table_files import write_tables
-from lilas.stages import add_paths, parser, run
+from lilas.stages import add_paths, execute, make_parser
 
 
 def main() -> None:
-    to = parser(__doc__)
-    add_paths(to, metrics="files of metrics", output="folder of the tables")
-    args = to.parse_args()
+    parser = make_parser(__doc__)
+    add_paths(parser, metrics="files of metrics", output="folder of the tables")
+    args = parser.parse_args()
     config = args.config
     first = write_tables(
         args.output, args.metrics, config.horizons, config.sources, config.published
@@ -16,4 +16,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    execute(main)

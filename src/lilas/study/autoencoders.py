@@ -79,7 +79,7 @@ class DCAESettings(TrainedAutoencoder):
     periodic: list[str] = Field(default=[], description="Axes padded periodically; others zero.")
     checkpointing: bool = Field(default=False, description="Trade compute for memory.")
 
-    implementation: ClassVar = "lilas.models.build:build_dcae"
+    implementation: ClassVar = "lilas.models.build:from_dcae"
 
     @model_validator(mode="after")
     def _levels(self) -> "DCAESettings":
@@ -113,7 +113,7 @@ class ViTSettings(TrainedAutoencoder):
     transformer: TokenSettings = Field(description="Both transformers.")
     patch_size: Positive = Field(default=1, description="Pixels per token along each axis.")
 
-    implementation: ClassVar = "lilas.models.build:build_vit"
+    implementation: ClassVar = "lilas.models.build:from_vit"
 
     @property
     def factor(self) -> int:
@@ -126,7 +126,7 @@ class IdentitySettings(AutoencoderSettings):
 
     architecture: Literal["identity"] = Field(description="No network.")
 
-    implementation: ClassVar = "lilas.models.build:build_identity"
+    implementation: ClassVar = "lilas.models.build:from_identity"
 
     @property
     def factor(self) -> int:

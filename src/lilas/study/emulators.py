@@ -93,7 +93,7 @@ class DiffusionSettings(EmulatorSettings):
     method: Literal["diffusion"] = Field(description="What it learns.")
     diffusion: NoiseSettings = Field(default=NoiseSettings(), description="Noise.")
 
-    implementation: ClassVar = "lilas.models.build:build_diffusion"
+    implementation: ClassVar = "lilas.models.build:from_diffusion"
     predicts: ClassVar = "denoiser"
     probabilistic: ClassVar = True
     published: ClassVar = "diffusion"
@@ -105,7 +105,7 @@ class SolverSettings(EmulatorSettings):
     method: Literal["solver"] = Field(description="What it learns.")
     loss: Literal["mse", "mae", "vmse", "vrmse"] = Field(default="mse", description="Loss.")
 
-    implementation: ClassVar = "lilas.models.build:build_solver"
+    implementation: ClassVar = "lilas.models.build:from_solver"
     predicts: ClassVar = "state"
     probabilistic: ClassVar = False
     published: ClassVar = "neural_solver"

@@ -65,12 +65,12 @@ def benchmark(*names: str) -> str:
     return "/".join(("benchmarks", *names)) + ".tsv"
 
 
-def run_name(name: str, seed: int) -> str:
+def training_name(name: str, seed: int) -> str:
     """Returns the folder name of a training: its entry's name and its seed."""
     return f"{name}-s{seed}"
 
 
-def split_run_name(run: str) -> tuple[str, int]:
+def split_training_name(run: str) -> tuple[str, int]:
     """Returns the (name, seed) of a training's folder name."""
     name, _, seed = run.rpartition("-s")
     return name, int(seed)
@@ -81,8 +81,8 @@ def rollouts(study: Study) -> list[dict[str, str]]:
     return [
         {
             "dataset": dataset,
-            "autoencoder": run_name(autoencoder, a),
-            "emulator": run_name(emulator, e),
+            "autoencoder": training_name(autoencoder, a),
+            "emulator": training_name(emulator, e),
             "sampler": sampler,
         }
         for dataset in study.datasets

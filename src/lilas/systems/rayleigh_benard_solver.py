@@ -35,7 +35,7 @@ BLOCK = 8
 
 
 @dataclass(frozen=True)
-class Flow:
+class Solution:
     """Trajectories in free-fall units, float64.
 
     Attributes:
@@ -300,7 +300,7 @@ def simulate(
     trajectories: int,
     seed: int,
     progress: Callable[[int], object] | None = None,
-) -> Flow:
+) -> Solution:
     """Returns trajectories that start from fluid at rest and disturbed conduction.
 
     The initial buoyancy is 1 - y + 0.3 y (1 - y) ε, with ε standard normal at each grid point, of
@@ -357,7 +357,7 @@ def simulate(
             pressure[block, state] = solver.pressure()
         if progress is not None:
             progress(1)
-    return Flow(buoyancy, pressure, velocity, start + interval * np.arange(steps))
+    return Solution(buoyancy, pressure, velocity, start + interval * np.arange(steps))
 
 
 def _multiple(name: str, duration: float, time_step: float, least: int) -> int:

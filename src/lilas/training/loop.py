@@ -55,7 +55,7 @@ def fit(
     settings: dict[str, Any],
     seed: int,
     folder: Path,
-    fingerprint: str,
+    making: str,
     name: str,
     checkpoint_seconds: float = 60.0,
 ) -> Outcome:
@@ -72,7 +72,7 @@ def fit(
         settings: The keys of `lilas.study.training.Train`.
         seed: Seed of everything random in the training but the windows, which have their own.
         folder: Checkpoint folder; a lock in it keeps a second trainer out.
-        fingerprint: What is being trained. A checkpoint of something else is set aside.
+        making: What is being trained. A checkpoint of something else is set aside.
         name: Shown beside the progress bar.
         checkpoint_seconds: Time between checkpoints; 0 saves one whenever it logs.
 
@@ -80,20 +80,20 @@ def fit(
         LilasError: another process trains in this folder, or gradients stay non-finite.
     """
     with locked(folder):
-        run = _Run(model, settings, folder, fingerprint)
+        run = _Training(model, settings, folder, making)
         run.resume()
         _loop(run, loss, train, valid, seed, name, checkpoint_seconds)
         return Outcome(run.weights(), run.best, run.history)
 
 
-class _Run:
+class _Training:
     """The state of a training: everything that a checkpoint holds."""
 
     def __init__(
-        self, model: nn.Module, settings: dict[str, Any], folder: Path, fingerprint: str
+        self, model: nn.Module, settings: dict[str, Any], folder: Path, making: str
     ) -> None:
         self.model, self.settings = model, settings
-        self.path, self.fingerprint = folder / "checkpoint.pt", fingerprint
+        self.path, self.making = folder / "checkpoint.pt", making
         self.optimizer = make_optimizer(model.parameters(), settings)
         self.average = (
             {key: value.detach().clone() for key, value in model.state_dict().items()}
@@ -124,7 +124,7 @@ class _Run:
         with atomic(self.path) as part:
             torch.save(
                 {
-                    "fingerprint": self.fingerprint,
+                    "making": self.making,
                     "model": self.model.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
                     "average": self.average,
@@ -147,7 +147,7 @@ class _Run:
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             action = "Delete it to start this training anew."
             raise broken(self.path, "a checkpoint", f"a damaged file ({error})", action) from None
-        if state["fingerprint"] != self.fingerprint:
+        if state["making"] != self.making:
             os.replace(self.path, self.path.with_suffix(".of-another-configuration.pt"))
             return
         self.model.load_state_dict(state["model"])
@@ -174,7 +174,7 @@ def _restore_precision(loaded: Any, saved: Any) -> None:
 
 
 def _loop(
-    run: _Run,
+    run: _Training,
     loss: Loss,
     train: Windows,
     valid: Windows,
@@ -213,7 +213,7 @@ def _loop(
     run.save()
 
 
-def _train_step(run: _Run, loss: Loss, train: Windows, seed: int) -> tuple[Tensor, Tensor]:
+def _train_step(run: _Training, loss: Loss, train: Windows, seed: int) -> tuple[Tensor, Tensor]:
     """Takes one step; returns the loss and the gradient norm. Counts steps that it skips."""
     settings = run.settings
     random = derive(seed, run.step, _TRAIN)
@@ -245,7 +245,7 @@ def _train_step(run: _Run, loss: Loss, train: Windows, seed: int) -> tuple[Tenso
     return value.detach(), norm
 
 
-def _entry(run: _Run, losses: list[Tensor], norm: Tensor) -> Entry:
+def _entry(run: _Training, losses: list[Tensor], norm: Tensor) -> Entry:
     finite = [value for value in torch.stack(losses).tolist() if math.isfinite(value)]
     return {
         "step": run.step,
@@ -258,7 +258,7 @@ def _entry(run: _Run, losses: list[Tensor], norm: Tensor) -> Entry:
 
 
 @torch.no_grad()
-def _validate(run: _Run, loss: Loss, valid: Windows, seed: int) -> float:
+def _validate(run: _Training, loss: Loss, valid: Windows, seed: int) -> float:
     """Returns the mean loss over the validation batches, always the same ones."""
     current = {key: value.clone() for key, value in run.model.state_dict().items()}
     weights = run.weights()

@@ -55,30 +55,30 @@ _ACTION = "Delete it and run again."
 GROUP = 100_000
 
 
-def write_scores(
-    path: Path, frames: Iterable[pd.DataFrame], names: dict[str, Any], record: dict[str, Any]
+def write_metrics(
+    path: Path, tables: Iterable[pd.DataFrame], names: dict[str, Any], record: dict[str, Any]
 ) -> None:
-    """Writes metrics as Parquet, frame by frame as they come.
+    """Writes metrics as Parquet, table by table as they come.
 
     Args:
         path: The file.
-        frames: Rows, some of one trajectory each; a missing `at` is empty.
+        tables: Rows, some of one trajectory each; a missing `at` is empty.
         names: Columns that are the same in every row.
         record: Provenance, kept in the file's metadata.
     """
     schema = SCHEMA.with_metadata({"lilas": as_json(record)})
     with atomic(path) as part, pq.ParquetWriter(part, schema) as writer:
-        for group in _grouped(frames):
+        for group in _grouped(tables):
             whole = group.assign(**{k: v for k, v in names.items() if k not in group})
             if "at" not in whole:
                 whole["at"] = np.nan
             writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], schema, safe=True))
 
 
-def keep_scores(path: Path, record: dict[str, Any]) -> bool:
+def keep_metrics(path: Path, record: dict[str, Any]) -> bool:
     """Whether metrics that this very code made of these inputs are there; as new if they are."""
     try:
-        made = scores_record(path)
+        made = metrics_record(path)
     except (pa.ArrowInvalid, FileNotFoundError):
         return False
     if making(made) != making(record) or made["code"] != record["code"]:
@@ -87,11 +87,11 @@ def keep_scores(path: Path, record: dict[str, Any]) -> bool:
     return True
 
 
-def _grouped(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Yields the frames joined to about GROUP rows: many small row groups read slowly."""
+def _grouped(tables: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yields the tables joined to about GROUP rows: many small row groups read slowly."""
     waiting: list[pd.DataFrame] = []
-    for frame in frames:
-        waiting.append(frame)
+    for table in tables:
+        waiting.append(table)
         if sum(map(len, waiting)) >= GROUP:
             yield pd.concat(waiting, ignore_index=True)
             waiting = []
@@ -99,7 +99,7 @@ def _grouped(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield pd.concat(waiting, ignore_index=True)
 
 
-def read_scores(path: Path) -> pd.DataFrame:
+def read_metrics(path: Path) -> pd.DataFrame:
     """Returns the scalar metrics of a file, a row each, without the column `at`.
 
     Raises:
@@ -109,7 +109,7 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 
 def read_curves(path: Path) -> pd.DataFrame:
-    """Returns the curves of a file, a row per place `at` along them; errors as `read_scores`."""
+    """Returns the curves of a file, a row per place `at` along them; errors as `read_metrics`."""
     return _read(path, curves=True)
 
 
@@ -119,15 +119,15 @@ def _read(path: Path, *, curves: bool) -> pd.DataFrame:
         if not schema.equals(SCHEMA):
             raise broken(path, ", ".join(SCHEMA.names), ", ".join(schema.names), _ACTION)
         condition = pc.field("at").is_valid()
-        frame = pq.read_table(path, filters=condition if curves else ~condition).to_pandas()
+        table = pq.read_table(path, filters=condition if curves else ~condition).to_pandas()
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise broken(path, "a metrics file", f"{error}", _ACTION) from None
-    if not np.isfinite(frame["value"]).all():
+    if not np.isfinite(table["value"]).all():
         raise broken(path, "finite values", "others", _ACTION)
-    return frame
+    return table
 
 
-def scores_record(path: Path) -> dict[str, Any]:
+def metrics_record(path: Path) -> dict[str, Any]:
     """Returns the provenance that a metrics file carries.
 
     Raises:

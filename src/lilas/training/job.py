@@ -80,7 +80,7 @@ def train(
         settings=settings,
         seed=derive(seed, 2),
         folder=files.checkpoint,
-        fingerprint=digest(making(record)),
+        making=digest(making(record)),
         name="/".join(files.weights.parts[-3:-1]),
         checkpoint_seconds=files.seconds,
     )
