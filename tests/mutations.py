@@ -63,7 +63,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the solver's loss is pooled over time",
-        "objectives.py",
+        "methods.py",
         "self.measure(y.transpose(1, 2).flatten(0, 1), x.transpose(1, 2).flatten(0, 1))",
         "self.measure(y, x)",
         "test_options.py::test_a_solvers_loss_takes_each_state_for_a_sample",
@@ -127,8 +127,8 @@ MUTATIONS = [
     Mutation(
         "the stride is ignored in windows",
         "windows.py",
-        "torch.arange(length) * stride",
-        "torch.arange(length)",
+        "np.arange(length) * stride",
+        "np.arange(length)",
         "test_windows.py::test_a_window_is_a_piece_of_its_trajectory",
     ),
     Mutation(
@@ -182,7 +182,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a horizon loses its last lead time",
-        "summary.py",
+        "trajectories.py",
         ".between(first, last)",
         ".between(first, last - 1)",
         "test_tables.py::test_trajectories_fields_and_lead_times_weigh_equally",
