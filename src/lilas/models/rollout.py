@@ -2,22 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
-import zarr
-from torch import Tensor, nn
+from torch import Tensor
 
-from lilas.draws import Draws
 from lilas.errors import LilasError
-from lilas.progress import progress
-from lilas.records import stores
-from lilas.seeds import derive
-
-VARIABLE = "latent"
 
 
 @dataclass(frozen=True)
@@ -110,99 +101,3 @@ def rollout_steps(start: int, context: int, stride: int, last: int) -> slice:
     first = max(0, start - (context - 1) * stride)
     states = context + last // stride
     return slice(first, first + (states - 1) * stride + 1, stride)
-
-
-def write_rollouts(
-    store: Path,
-    source: Any,
-    objective: nn.Module,
-    *,
-    rows: list[int],
-    steps: slice,
-    window: int,
-    stride: int,
-    sampler: Any,
-    record: dict[str, Any],
-    device: torch.device,
-) -> None:
-    """Rolls ensembles out from trajectories into a partial store; what is there already is kept.
-
-    Args:
-        store: The final path of the store.
-        source: The latents, as `lilas.models.latents.open_latents` gives them.
-        objective: The emulator, on `device`.
-        rows: The trajectories.
-        steps: The steps of a rollout in its trajectory, context included.
-        window: States in a window.
-        stride: Solver steps between the states of a window.
-        sampler: A `lilas.study.entries.SamplerEntry`.
-        record: Provenance.
-        device: Where to sample.
-    """
-    if not stores.is_begun(store, VARIABLE, record):
-        _create(store, source, rows, steps, sampler, stride, record)
-    array = zarr.open_array(stores.partial(store), path=VARIABLE, mode="r+")
-    together = max(1, sampler.batch_size // sampler.members)
-    name = "/".join(store.parts[-4:-1])
-    with progress(total=len(rows), desc=name, unit="trajectory") as bar:
-        for first in range(0, len(rows), together):
-            block = slice(first, min(first + together, len(rows)))
-            # What an earlier, killed run finished is kept.
-            if not np.isnan(array[block, -1, -1]).any():
-                bar.update(block.stop - block.start)
-                continue
-            states = np.stack([source.read(row)[steps] for row in rows[block]])
-            context = torch.from_numpy(states[:, : sampler.context]).transpose(1, 2)
-            context = context.repeat_interleave(sampler.members, 0).to(device)
-            label = torch.from_numpy(source.labels[rows[block]]).to(device)
-            label = label.repeat_interleave(sampler.members, 0)
-            names = [(row, member) for row in rows[block] for member in range(sampler.members)]
-            draws = Draws(derive(sampler.seed), names)
-            generated = rollout(
-                objective.stepper(label, sampler, draws),
-                context,
-                states=states.shape[1],
-                window=window,
-                overlap=sampler.overlap,
-                crop=sampler.crop,
-            )
-            generated = generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
-            array[block] = generated.float().cpu().numpy()
-            bar.update(block.stop - block.start)
-
-
-def _create(
-    store: Path,
-    source: Any,
-    rows: list[int],
-    steps: slice,
-    sampler: Any,
-    stride: int,
-    record: dict[str, Any],
-) -> None:
-    index = np.arange(steps.start, steps.stop, steps.step)
-    leads = (np.arange(len(index)) - (sampler.context - 1)) * stride
-    sizes = {"trajectory": len(rows), "member": sampler.members, "time": len(index)}
-    sizes |= {"channel": source.shape[0]}
-    sizes |= dict(zip(("x", "y", "z"), source.shape[1:], strict=False))
-    names, indices = zip(*map(source.origin, rows), strict=True)
-    stores.create(
-        store,
-        variable=VARIABLE,
-        sizes=sizes,
-        chunk={"trajectory": 1},
-        shard={"trajectory": 1},
-        dataset=xr.Dataset(
-            coords={
-                "trajectory": np.asarray(rows),
-                "member": np.arange(sampler.members),
-                "time": ("time", source.time[index], {"units": source.time_units}),
-                "step": ("time", index),
-                "lead_time": ("time", leads, {"units": "solver steps"}),
-                "file": ("trajectory", stores.text(names)),
-                "index_in_file": ("trajectory", np.array(indices)),
-            },
-            attrs={"context": sampler.context, "stride": stride},
-        ),
-        record=record,
-    )

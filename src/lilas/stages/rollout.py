@@ -3,7 +3,8 @@
 from lilas.devices import select_device
 from lilas.models.build import load_emulator
 from lilas.models.latents import open_latents
-from lilas.models.rollout import VARIABLE, evaluated_trajectories, rollout_steps, write_rollouts
+from lilas.models.rollout import evaluated_trajectories, rollout_steps
+from lilas.models.rollout_store import VARIABLE, write_rollouts
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.stages import add_device, add_paths, execute, make_parser
