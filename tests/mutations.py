@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "config.yaml", "pyproject.toml", "workflow", "src", "tests", "docs")
+PARTS = ("pyproject.toml", "src", "tests")
 
 
 class Mutation(NamedTuple):
