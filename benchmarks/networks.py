@@ -195,7 +195,13 @@ def peak(*arguments: str) -> float:
 
 
 def measure(
-    name: str, size: str, dropout: float, device: torch.device, repeats: int, compiles: bool
+    name: str,
+    size: str,
+    tasks: list[str],
+    dropout: float,
+    device: torch.device,
+    repeats: int,
+    compiles: bool,
 ) -> None:
     """Prints the rows of a network."""
     torch.manual_seed(0)
@@ -208,7 +214,7 @@ def measure(
         error = ((ours.eval()(*inputs) - expected).abs().max() / expected.abs().max()).item()
     if error > 1e-5:
         raise SystemExit(f"{name}: LILAS and the plain twin differ by {error:.1e}")
-    for task in TASKS[name]:
+    for task in tasks:
         calls: dict[Variant, Call] = {}
         for whose, network in (("plain", plain), ("LILAS", ours)):
             # A copy for each: optimisers change the weights.
@@ -239,6 +245,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=TRANSFORMERS, default="demo")
     parser.add_argument("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
+    tasks = TASKS["transformer"]
+    parser.add_argument("--tasks", choices=tasks, nargs="+", default=tasks)
     parser.add_argument("--dropout", type=float, help="instead of the study's")
     parser.add_argument("--eager", action="store_true", help="compile nothing")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
@@ -258,7 +266,8 @@ def main() -> None:
         dropout = args.dropout
         if dropout is None:
             dropout = DROPOUT.get((name, args.size), 0.05)
-        measure(name, args.size, dropout, device, args.repeats, not args.eager)
+        tasks = [task for task in TASKS[name] if task in args.tasks]
+        measure(name, args.size, tasks, dropout, device, args.repeats, not args.eager)
     for name in args.networks:
         peaks = [peak(name, args.size, kind, str(device)) for kind in ("plain", "LILAS")]
         print(f"\n{name}, {STEP}, eager: peak {peaks[0]:.0f} MB plainly, {peaks[1]:.0f} by LILAS")
