@@ -23,7 +23,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     config, device = args.config, select_device(args.device)
-    emulator, settings = config.emulator, config.emulator.train.model_dump()
+    entry, settings = config.emulator, config.emulator.train.model_dump()
     torch.set_num_threads(settings["threads"] or torch.get_num_threads())
     sources = [open_latents(path, args.autoencoder) for path in (args.train, args.valid)]
     record = provenance(
@@ -35,29 +35,29 @@ def main() -> None:
     windows = make_windows(
         sources,
         sources[0].augmentation(config.augment.model_dump()),
-        length=emulator.window,
+        length=entry.window,
         stride=config.stride,
         settings=settings,
         seed=config.seed,
         device=device,
     )
     torch.manual_seed(derive(config.seed))
-    objective = make_emulator_for(emulator, sources[0].shape, sources[0].labels.shape[1]).to(device)
+    emulator = make_emulator_for(entry, sources[0].shape, sources[0].labels.shape[1]).to(device)
     if settings["compile"]:
-        objective.backbone.compile()
+        emulator.backbone.compile()
 
     def loss(states: torch.Tensor, label: torch.Tensor, draws: Draws) -> torch.Tensor:
         mask = draw_masks(
             draws,
-            emulator.window,
-            rate=emulator.context_rate,
-            at_least=emulator.context_at_least,
-            forward=emulator.context_forward,
+            entry.window,
+            rate=entry.context_rate,
+            at_least=entry.context_at_least,
+            forward=entry.context_forward,
         )
-        return objective.loss(states, label, mask.to(device), draws)
+        return emulator.loss(states, label, mask.to(device), draws)
 
     outcome = train(
-        objective, loss, windows, settings=settings, seed=config.seed, record=record, files=args
+        emulator, loss, windows, settings=settings, seed=config.seed, record=record, files=args
     )
     write_training(args, outcome, record)
 

@@ -26,7 +26,7 @@ def main() -> None:
     evaluation, sampler = config.evaluation, config.sampler
     source = open_latents(args.latents, args.autoencoder)
     features = source.labels.shape[1]
-    objective, emulator = load_emulator(args.emulator, source.shape, features, device)
+    emulator, settings = load_emulator(args.emulator, source.shape, features, device)
     record = provenance(
         "rollout",
         config.record(),
@@ -38,10 +38,10 @@ def main() -> None:
         write_rollouts(
             args.store,
             source,
-            objective,
+            emulator,
             rows=evaluated_trajectories(evaluation.model_dump(), source.trajectories),
             steps=rollout_steps(evaluation.start, sampler.context, config.stride, evaluation.last),
-            window=emulator.window,
+            window=settings.window,
             stride=config.stride,
             sampler=sampler,
             record=record,
