@@ -10,11 +10,13 @@ from torch import nn
 
 from lilas.draws import Draws
 from lilas.models.methods import Backbone, Diffusion
+from lilas.models.rollout import Window
 from lilas.nn import vit
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.layers import Conv
 from lilas.nn.vit import Transformer
 from lilas.official.parity import relative_error
+from lilas.study.entries import SamplerEntry
 from plain import PlainBackbone, PlainDecoder, PlainEncoder, PlainTransformer
 
 TRANSFORMER = {"channels": 24, "blocks": 2, "heads": 2}
@@ -160,6 +162,20 @@ def test_a_compiled_method_is_the_method():
         found.append([loss.detach(), *(p.grad for p in method.parameters())])
     for a, b in zip(*found, strict=True):
         assert relative_error(a, b) < 1e-4
+
+
+def test_compiled_sampling_is_sampling():
+    """As a rollout compiles it: the backbone alone, sixteen steps around it."""
+    x, label, mask = draw(2, 2, 3, 4, 6), draw(2, 3), torch.arange(3).expand(2, 3) < 1
+    method = Diffusion(drawn(backbone(2, 3, 2, True, **TRANSFORMER, embedding=8)))
+    sampler, found = SamplerEntry(algorithm="ab", steps=16), []
+    for compiles in (False, True):
+        torch.compiler.reset()
+        if compiles:
+            method.backbone.compile(fullgraph=True, backend="aot_eager")
+        step = method.stepper(label, sampler, Draws(0, range(2)))
+        found.append(step(Window(x, mask, 0)))
+    assert relative_error(*found) < 1e-4
 
 
 @pytest.mark.parametrize("points", [2, 16])

@@ -48,6 +48,8 @@ def write_rollouts(
     if not stores.is_begun(store, VARIABLE, record):
         _create(store, source, rows, steps, sampler, stride, record)
     array = zarr.open_array(stores.partial(store), path=VARIABLE, mode="r+")
+    if sampler.compile:
+        emulator.backbone.compile()
     together = max(1, sampler.batch_size // sampler.members)
     name = "/".join(store.parts[-4:-1])
     with progress(total=len(rows), desc=name, unit="trajectory") as bar:

@@ -15,7 +15,8 @@ class EmulatorSettings(Model):
     """What an emulator of any method has.
 
     A method's implementation takes the settings and a `lilas.models.methods.Backbone`, and returns
-    a module with `loss(x, label, mask, draws)` and `stepper(label, sampler, draws)`.
+    a module with that `backbone`, a `loss(x, label, mask, draws)` and a
+    `stepper(label, sampler, draws)`.
     """
 
     method: str = Field(description="What it learns.")

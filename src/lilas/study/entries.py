@@ -112,6 +112,10 @@ class SamplerEntry(Entry):
     members: Positive = Field(default=1, description="Ensemble members.")
     seed: int = Field(default=0, ge=0, description="Seed of the noise.")
     batch_size: Positive = Field(default=64, description="Windows generated at once.")
+    compile: bool = Field(
+        default=False,
+        description="Compile the network with torch.compile; pays where sampling takes minutes.",
+    )
     guidance: Guidance | None = Field(default=None, description="Wrapper of the denoiser.")
     algorithm: Algorithm = Field(description="How a window is generated.")
 
