@@ -12,9 +12,9 @@ demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
 	@$(BIN)/lilas show results/demo
 
-# Tests start in the order that tests/conftest.py puts them in, those of a group on one worker.
+# Tests start in the order that tests/conftest.py puts them in.
 test: install
-	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
 mutations: install
 	$(BIN)/python tests/mutations.py

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,15 +121,21 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return result
 
 
-# What is expensive and one worker's own: tests that share it run on the same worker.
-SHARED = ("artifacts", "official_pipeline", "page", "split")
+# Files whose tests share what is expensive to make: each runs on one worker.
+SHARED = ("test_inspect.py", "test_official.py", "test_official_caches.py", "test_report.py")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Groups the tests that share what is expensive."""
-    for name in SHARED:
-        if name in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}.{name}"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands out tests one by one, in order, but those of SHARED by the file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return path if path.endswith(SHARED) else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
