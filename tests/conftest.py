@@ -122,7 +122,10 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 
 # Files whose tests share what is expensive to make: each runs on one worker.
-SHARED = ("test_inspect.py", "test_official.py", "test_official_caches.py", "test_report.py")
+SHARED = (
+    *("test_inspect.py", "test_official.py", "test_official_caches.py", "test_plugins.py"),
+    "test_report.py",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
