@@ -163,3 +163,7 @@ class OfficialAutoencoder(AutoencoderSettings):
     def is_pixel_space(self) -> bool:
         """Whether every latent is its state."""
         return self.architecture == "identity"
+
+
+# Those of LILAS; plug-ins add theirs.
+OURS = (DCAESettings, ViTSettings, IdentitySettings)

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from lilas import systems
 from lilas.settings import Model, Positive, choice, extended, refuse_unknown
 from lilas.systems.base import System
-from lilas.systems.rayleigh_benard import RayleighBenard
 
 
 class Well(Model):
@@ -39,7 +39,7 @@ class Transform(Model):
     offset: float = Field(ge=0, description="Added to the field before the logarithm.")
 
 
-SYSTEMS = extended("lilas.systems", System, (RayleighBenard,), "system")
+SYSTEMS = extended("lilas.systems", System, systems.OURS, "system")
 Source = choice({"simulate": choice(SYSTEMS, "system"), "well": Well, "path": Folder}, "kind")
 
 

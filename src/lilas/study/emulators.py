@@ -122,3 +122,7 @@ class OfficialEmulator(Model):
     )
     method: Literal["diffusion", "solver"] = Field(description="What it has learned.")
     window: Window = Field(default=5, description="States in a window.")
+
+
+# The methods of LILAS; plug-ins add theirs.
+OURS = (DiffusionSettings, SolverSettings)

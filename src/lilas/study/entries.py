@@ -5,36 +5,20 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter, model_validator
 
 from lilas.settings import Entry, Name, Positive, choice, extended
-from lilas.study.autoencoders import (
-    AutoencoderSettings,
-    DCAESettings,
-    IdentitySettings,
-    OfficialAutoencoder,
-    ViTSettings,
-)
-from lilas.study.emulators import (
-    DiffusionSettings,
-    EmulatorSettings,
-    OfficialEmulator,
-    SolverSettings,
-)
-from lilas.study.samplers import ALGORITHMS, AlgorithmSettings, GuidanceSettings
+from lilas.study import autoencoders, emulators, samplers
+from lilas.study.autoencoders import AutoencoderSettings, OfficialAutoencoder
+from lilas.study.emulators import EmulatorSettings, OfficialEmulator
+from lilas.study.samplers import AlgorithmSettings, GuidanceSettings
 
 AUTOENCODERS = extended(
-    "lilas.autoencoders",
-    AutoencoderSettings,
-    (DCAESettings, ViTSettings, IdentitySettings),
-    "architecture",
+    "lilas.autoencoders", AutoencoderSettings, autoencoders.OURS, "architecture"
 )
-EMULATORS = extended(
-    "lilas.methods", EmulatorSettings, (DiffusionSettings, SolverSettings), "method"
-)
+EMULATORS = extended("lilas.methods", EmulatorSettings, emulators.OURS, "method")
+ALGORITHMS = extended("lilas.algorithms", AlgorithmSettings, samplers.OURS, "algorithm")
 
 Autoencoder = choice([OfficialAutoencoder, *AUTOENCODERS], "official", "architecture")
 Emulator = choice([OfficialEmulator, *EMULATORS], "official", "method")
-Algorithm = choice(
-    extended("lilas.algorithms", AlgorithmSettings, ALGORITHMS, "algorithm"), "algorithm"
-)
+Algorithm = choice(ALGORITHMS, "algorithm")
 Guidance = choice(extended("lilas.guidance", GuidanceSettings, (), "kind"), "kind")
 
 

@@ -87,7 +87,8 @@ class GuidanceSettings(Model):
     implementation: ClassVar[str]
 
 
-ALGORITHMS = (
+# The algorithms of LILAS; plug-ins add theirs.
+OURS = (
     ABSettings,
     EABSettings,
     DDIMSettings,

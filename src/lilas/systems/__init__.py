@@ -1,0 +1,6 @@
+"""Systems that LILAS simulates: settings of each, and its simulator beside them."""
+
+from lilas.systems.rayleigh_benard import RayleighBenard
+
+# Those of LILAS; plug-ins add theirs.
+OURS = (RayleighBenard,)
