@@ -109,7 +109,7 @@ def test_rules_hold_no_numerics_and_call_one_stage_each(path):
         name = rule.split(":")[0]
         if "shell:" not in rule:
             continue
-        calls = re.findall(r'RUN \+ "(\w+)', rule)
+        calls = re.findall(r'STAGE \+ "(\w+)', rule)
         assert len(calls) == 1, name
         assert (PACKAGE / "stages" / f"{calls[0]}.py").is_file()
         for directive in ("message:", "log:", "benchmark:", "conda:", "params:"):

@@ -171,7 +171,7 @@ def test_blocks_have_the_bits_of_a_gather(shape: tuple[int, ...], time: bool) ->
         p for p in permutations(range(spatial)) if all(shape[p[i]] == shape[i] for i in p)
     )
     group = Symmetries(shape, tuple(range(spatial)), tuple(range(spatial)), orders)
-    drawn = _draw_batch(group, count, torch.Generator().manual_seed(4))
+    drawn = _draw_batch(group, Draws(4, range(count)))
     x = torch.stack([states(spatial, shape, seed) for seed in range(count)]).transpose(1, 2)
     x = x if time else x[:, :, 0]
     before, fields, seen = x.clone(), channels(spatial), preprocessing(spatial)

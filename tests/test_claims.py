@@ -507,8 +507,8 @@ def test_costs(tmp_path):
     root, data = tmp_path / "root", tmp_path / "data"
     source = of.datasets["convection"].source
     benchmarks = data / source.folder / "rayleigh_benard" / "benchmarks"
-    benchmark(benchmarks / "simulate_2e4.tsv", 30.0)
-    benchmark(benchmarks / "simulate_5e4.tsv", 34.0)
+    benchmark(benchmarks / "simulate_Rayleigh_2e4.tsv", 30.0)
+    benchmark(benchmarks / "simulate_Rayleigh_5e4.tsv", 34.0)
     latent = "convection/c16-s0/diffusion-s0"
     benchmark(root / "benchmarks" / f"{latent}/emulator.tsv", 11.0)
     benchmark(root / "benchmarks" / f"{latent}/ab4/rollout.tsv", 12.0)
@@ -535,7 +535,7 @@ def test_costs(tmp_path):
     }
     speed = verdict(5, of, [run("solver-s0")], list(table.itertuples(index=False)))
     assert "convection: seconds per state, latent diffusion: 0.188 (not decoded)" in speed.evidence
-    (benchmarks / "simulate_5e4.tsv").write_text("t\n1\n")
+    (benchmarks / "simulate_Rayleigh_5e4.tsv").write_text("t\n1\n")
     with pytest.raises(LilasError, match="seconds in column s"):
         costs(of, root, data)
 

@@ -143,7 +143,7 @@ def make_artifacts() -> None:
     rollouts = folder / "solver-s0" / "direct"
     stage(
         "rollout",
-        config={"stride": 1, "evaluation": EVALUATION, "sampler": {"method": "direct"}},
+        config={"stride": 1, "evaluation": EVALUATION, "sampler": {"algorithm": "direct"}},
         autoencoder=weights,
         emulator=folder / "solver-s0" / "weights.safetensors",
         latents=latents / "test.json",

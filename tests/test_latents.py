@@ -43,7 +43,7 @@ def split(tmp_path):
     write_json(tmp_path / "statistics.json", compute_statistics(files, {}))
     torch.manual_seed(0)
     layers = torch.nn.Conv2d(1, 2, 2, stride=2), torch.nn.ConvTranspose2d(2, 1, 2, stride=2)
-    sizes = {"pixel_channels": 1, "latent_channels": 2, "factor": 2, "dimensions": 2}
+    sizes = {"pixel_channels": 1, "latent_channels": 2, "factor": 2, "spatial": 2}
     model = Autoencoder(*layers, **sizes).eval()
     seen: list[int] = []
     model.encoder.register_forward_hook(lambda *_: seen.append(1))

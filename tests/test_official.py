@@ -423,8 +423,8 @@ emulators:
     autoencoders: [f4c4]
     samplers: [direct]
 samplers:
-  ab16: {{method: ab, order: 3, steps: 16, members: 2}}
-  direct: {{method: direct}}
+  ab16: {{algorithm: ab, order: 3, steps: 16, members: 2}}
+  direct: {{algorithm: direct}}
 """
 
 

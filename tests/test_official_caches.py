@@ -116,15 +116,14 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
         "states": STATES,
         "label": {"Rayleigh": "log"},
         "augment": {"flip": ["x", "y"], "roll": ["x"], "copies": COPIES},
-        "names": {"dataset": "flow", "split": "train"},
+        "names": {"dataset": "flow"},
     }
-    common = {"files": files, "statistics": statistics, "weights": weights}
-    common |= {"store": manifest.with_suffix(".zarr"), "config": task}
-    done = {"done": folder / "done", "device": "cpu"}
-    stage("latents", "create", **common, **done)
+    common = {"train": files, "statistics": statistics, "weights": weights}
+    common |= {"folder": manifest.parent, "config": task, "device": "cpu"}
+    stage("latents", "create", **common, done=folder / "done")
     for part in range(len(files)):
-        stage("latents", "write", part=part, **common, **done)
-    stage("latents", "finish", manifest=manifest, **common)
+        stage("latents", "write", **common, parts=part, done=folder / "done")
+    stage("latents", "finish", **common)
     return Split(
         folder, files, weights, manifest, export_latents(manifest, weights, folder / "run")
     )

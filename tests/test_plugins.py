@@ -260,7 +260,7 @@ def test_tables_figures_and_claims_know_a_plugin(run):
     claims = json.loads((run.results / "claims.json").read_text())["claims"]
     assert len(claims) == 6
     report = (run.results / "report.html").read_text()
-    assert "drift (leap)" in report
+    assert "drift (mean, leap)" in report
     assert "the best drift" in report
 
 

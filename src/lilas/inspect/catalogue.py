@@ -194,7 +194,7 @@ ARTIFACTS = (
         "PyTorch",
         "Everything from which a training resumes to the bit. No job depends on it.",
         (
-            Variable("fingerprint", (), "string", "", "Hash of configuration and inputs."),
+            Variable("making", (), "string", "", "Hash of configuration and inputs."),
             Variable("model", (), "mapping", "1", "Parameters by name."),
             Variable("optimizer", (), "mapping", "", "State of the optimiser."),
             Variable("average", (), "mapping", "1", "Average of the parameters, or null."),

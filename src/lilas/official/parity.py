@@ -25,7 +25,7 @@ from lilas.evaluation.spectra import BANDS, cross_spectrum, power_spectrum
 from lilas.models.diffusion import Inpainting
 from lilas.models.losses import LOSSES, similarity
 from lilas.models.masks import draw_masks
-from lilas.models.rollout import rollout
+from lilas.models.rollout import Window, rollout
 from lilas.models.sampling import make_sampler
 from lilas.official.entries import preprocessing_statistics
 from lilas.official.folders import CONFIG, STATE, OfficialRun, open_run
@@ -151,7 +151,7 @@ def _solver(run: OfficialRun, model: torch.nn.Module, e: Arrays) -> Quantities:
     x, window = e["x"][None], run.config["trajectory"]["length"]
     step = model.stepper(e["label"].view(1, -1), None)
     first = _known(x[:, :, :window], 1)
-    yield "step_ctx1", step(x[:, :, :window] * first, first.flatten()[None]), SINGLE
+    yield "step_ctx1", step(Window(x[:, :, :window] * first, first.flatten()[None], 0)), SINGLE
     for name in [name for name in e if name.startswith("rollout_")]:
         options = {key: int(value) for key, value in _numbers(name.split("_")[1:])}
         context = options.pop("ctx")

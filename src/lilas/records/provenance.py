@@ -151,7 +151,7 @@ def _fingerprint(modules: Sequence[str]) -> str:
 
 def _file(module: str) -> Path:
     package, *rest = module.split(".")
-    if package != PACKAGE.name:
+    if package != lilas.__name__:
         # Found, not imported: a plug-in's code may need what a plan has no time for.
         spec = find_spec(package)
         if spec is None or not spec.origin:
@@ -170,7 +170,7 @@ def _reachable(module: str, packages: Collection[str] | None = None) -> set[str]
         module: Where to begin.
         packages: Those to follow imports into; None is LILAS and the module's own.
     """
-    packages = packages or {PACKAGE.name, module.split(".")[0]}
+    packages = packages or {lilas.__name__, module.split(".")[0]}
     found: set[str] = set()
     waiting = [module]
     while waiting:

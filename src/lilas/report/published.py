@@ -22,7 +22,7 @@ from lilas.report.typeset import Cell, Row, Table
 from lilas.study.methods import METHODS, named
 
 # What the paper's tables have rows of, in this order.
-ROWS = named("baseline", "bound", "emulator")
+ROWS = (*named("baseline"), *named("bound"), *named("emulator"))
 
 # The paper's names of its horizons, and what they hold in the official code 1.1.0: lead times from
 # the first to below the second ([1, 20), [20, 60), ...), and the last goes on to the rollout's end,
