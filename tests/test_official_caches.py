@@ -192,8 +192,8 @@ def test_pixels_are_neither_exported_nor_imported(split, tmp_path):
     statistics = split.folder / "statistics.json"
     made = {"states": STATES, "autoencoder": {"architecture": "identity"}}
     write_weights(weights, {}, provenance("autoencoder", made, {}))
-    paths = {"files": split.files, "statistics": statistics, "weights": weights}
-    paths |= {"store": tmp_path / "train.zarr", "manifest": manifest}
+    paths = {"train": split.files, "statistics": statistics, "weights": weights}
+    paths |= {"folder": tmp_path, "device": "cpu"}
     stage("latents", "finish", config={"states": STATES, "label": {}, "augment": {}}, **paths)
     with pytest.raises(LilasError, match="expected a store of latents, found pixel space"):
         export_latents(manifest, weights, tmp_path / "run")
