@@ -29,14 +29,14 @@ MUTATIONS = [
     Mutation(
         "the best weights are never kept",
         "loop.py",
-        "run.best_loss, run.best = mean, weights",
-        "run.best_loss = mean",
+        "training.best_loss, training.best = mean, weights",
+        "training.best_loss = mean",
         "test_training.py::test_the_best_weights_are_those_of_the_lowest_validation",
     ),
     Mutation(
         "the last weights are validated, not the average",
         "loop.py",
-        "run.model.load_state_dict(weights)",
+        "training.model.load_state_dict(weights)",
         "pass",
         "test_training.py::test_the_average_is_what_is_validated",
     ),

@@ -114,7 +114,7 @@ def test_metrics_files_round_trip_and_refuse_others(tmp_path, pixels):
     assert len(table) == sum(len(frame) for frame in frames)
     assert table["value"].sum() == pytest.approx(sum(f["value"].sum() for f in frames))
     assert metrics.read_curves(path)["at"].tolist() == [0.1, 0.2, 0.3]
-    assert metrics.metrics_record(path) == {"stage": "evaluate"}
+    assert metrics.metrics_record(path)["stage"] == "evaluate"
     table.rename(columns={"value": "score"}).to_parquet(path)
     with pytest.raises(LilasError, match="value"):
         metrics.read_metrics(path)

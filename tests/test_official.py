@@ -227,7 +227,9 @@ def test_what_the_official_code_lacks_is_not_saved(values, message, tmp_path):
     values = values if values.get("architecture") == "identity" else MODELS[0] | values
     if values["architecture"] == "vit":
         values = {k: values[k] for k in ("architecture", "latent_channels", "transformer")}
-        values["transformer"] = {k: v for k, v in TRANSFORMER.items() if k != "patch_size"}
+        values["transformer"] = {
+            k: v for k, v in TRANSFORMER.items() if k not in ("patch_size", "embedding")
+        }
         values["patch_size"] = 4
     weights, *_ = written(values, tmp_path)
     with pytest.raises(LilasError, match=message):
@@ -453,7 +455,7 @@ def test_nothing_is_trained(official_pipeline):
     trained = {"autoencoder", "emulator", "statistics", "fetch"}
     assert not trained & set(jobs)
     assert (jobs["official_autoencoder"], jobs["official_emulator"]) == (1, 2)
-    assert jobs["latents"] == 1
+    assert jobs["latents_test"] == 1
 
 
 @pytest.mark.slow

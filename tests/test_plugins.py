@@ -174,7 +174,12 @@ seven = toy.metric:SEVEN
 """
 
 
-def write_package(folder: Path, entry_points: str = ENTRY_POINTS, settings: str = SETTINGS) -> None:
+def write_package(
+    folder: Path,
+    entry_points: str = ENTRY_POINTS,
+    settings: str = SETTINGS,
+    metric: str = METRIC,
+) -> None:
     """Writes a package as an installer would leave it: code, and metadata with entry points."""
     package, metadata = folder / "toy", folder / "toy-1.0.dist-info"
     for part in (package, metadata):
@@ -182,7 +187,7 @@ def write_package(folder: Path, entry_points: str = ENTRY_POINTS, settings: str 
     (package / "__init__.py").write_text("")
     (package / "settings.py").write_text(settings)
     (package / "computed.py").write_text(COMPUTED)
-    (package / "metric.py").write_text(METRIC)
+    (package / "metric.py").write_text(metric)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(entry_points)
 
@@ -284,6 +289,21 @@ def test_an_edited_plugin_metric_evaluates_again_and_nothing_else(run):
 
 
 @pytest.mark.slow
+def test_an_edited_plugin_metric_reaches_the_tables_of_rollouts(run, tmp_path):
+    """Metrics of rollouts are kept while they are current, which these no longer are."""
+    twin = run.copy(tmp_path / "twin")
+    path = f"{twin.folder / 'src'}:{twin.folder / 'packages'}"
+    twin.environment = twin.environment | {"PYTHONPATH": path}
+    metric = twin.folder / "packages/toy/metric.py"
+    metric.write_text(metric.read_text().replace("7 + 0", "8 + 0"))
+    twin.run()
+    horizons = pd.read_csv(twin.results / "tables/horizons.csv", keep_default_na=False)
+    seven = horizons[horizons["metric"] == "seven"]
+    assert (seven["value"] == 8).all()
+    assert "drift-s0" in set(seven["emulator"])
+
+
+@pytest.mark.slow
 def test_the_code_of_a_plugin_is_in_the_fingerprint_of_what_it_made(run):
     weights = run.results / "convection/mean-s0/drift-s0/weights.safetensors"
     computed = run.folder / "packages/toy/computed.py"
@@ -345,7 +365,7 @@ def test_a_study_reads_plugins_without_torch(pipeline):
         ),
         (
             {"entry_points": "[lilas.methods]\nother = toy.settings:Drift\n"},
-            ["plug-in 'other' of lilas.methods", "its method is 'drift'"],
+            ["plug-in 'other' of lilas.methods", 'must be Literal["other"]'],
         ),
         (
             {"entry_points": "[lilas.systems]\nwaves = toy.settings:Mean\n"},
@@ -360,6 +380,37 @@ def test_a_study_reads_plugins_without_torch(pipeline):
             ["plug-in", "RuntimeError: it is broken", "Mend or uninstall it. (and 4 more)"],
         ),
         (
+            {"entry_points": "[lilas.methods]\npersistence = toy.settings:Drift\n"},
+            ["plug-in 'persistence' of lilas.methods", "'persistence' is taken"],
+        ),
+        (
+            {"settings": SETTINGS.replace('Field(description="Change.")', 'Field("drift")')},
+            ["plug-in 'drift' of lilas.methods", "without a default"],
+        ),
+        (
+            {"settings": SETTINGS.replace('    predicts: ClassVar = "denoiser"\n', "")},
+            ["plug-in 'drift' of lilas.methods", "it does not say its predicts"],
+        ),
+        (
+            {
+                "settings": SETTINGS.replace("toy.computed:leap", "").replace(
+                    'implementation: ClassVar = ""', "seed: int = 3"
+                )
+            },
+            ["plug-in 'leap' of lilas.algorithms", "it does not say its implementation"],
+        ),
+        (
+            {"settings": SETTINGS.replace("factor: float", "overlap: float")},
+            ["plug-in 'leap' of lilas.algorithms", "its setting 'overlap' is SamplerEntry's"],
+        ),
+        (
+            {
+                "entry_points": "[lilas.metrics]\nnusselt = toy.metric:SEVEN\n",
+                "metric": METRIC.replace('"seven"', '"nusselt"'),
+            },
+            ["plug-in 'nusselt' of lilas.metrics", "taken by a law"],
+        ),
+        (
             {"entry_points": "[lilas.metrics]\nvrmse = toy.metric:SEVEN\n"},
             ["plug-in 'vrmse' of lilas.metrics", "'vrmse' is taken"],
         ),
@@ -368,7 +419,10 @@ def test_a_study_reads_plugins_without_torch(pipeline):
             ["plug-in 'eight' of lilas.metrics", "no Metric of the name 'eight'"],
         ),
     ],
-    ids=["taken", "renamed", "foreign", "missing", "broken", "taken-metric", "renamed-metric"],
+    ids=[
+        *("taken", "renamed", "foreign", "missing", "broken", "baseline", "default", "silent"),
+        *("idle", "shared", "law", "taken-metric", "renamed-metric"),
+    ],
 )
 def test_plugins_that_cannot_be_used_are_refused_in_one_line(pipeline, written, words):
     with_package(pipeline, **written)

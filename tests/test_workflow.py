@@ -124,8 +124,7 @@ def test_test_files_in_another_order_are_refused(miniature, tmp_path):
         line += ["--config", json.dumps(config), "--statistics", str(dataset / "statistics.json")]
         line += ["--autoencoder", str(weights), "--rollouts", str(rollouts)]
         line += ["--output", str(tmp_path / "metrics.parquet")]
-        line += ["--store", str(tmp_path / "frames.zarr")]
-        line += ["--manifest", str(tmp_path / "frames.json")]
+        line += ["--frames", str(tmp_path / "frames.json")]
         done = subprocess.run(
             line, env=miniature.environment, capture_output=True, text=True, check=False
         )

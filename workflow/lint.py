@@ -8,16 +8,13 @@ import sys
 FALSE_ALARMS = {
     r"Path composition with '\+' in line \d+": "a command, begun by STAGE and ended by LOG; in "
     "targets and report, a rule's own pattern of paths and the name of a file",
-    r'Absolute path "/[{}\w]+\.\w+" in line \d+': "the end of a relative path, which begins with "
-    "a rule's own pattern",
-    r'Absolute path "/"\.join\(.*" in line \d+': "a join of the parts of a relative path",
     r"Mixed rules and functions in same snakefile\.": "a function of one file's rules lies beside "
     "them; what files share is in common.smk",
     r"Environment variable PATH used but .* in line \d+\.": "set for the jobs, not asked of a user",
     r"Shell command directly uses variable CONFIG from .*": "the device and the time between "
     "checkpoints decide no result; as parameters, they would make every result again",
-    r"Param root is a prefix of input or output file but hardcoded": "what the report tells of is "
-    "all that lies there",
+    r"Param (root|folder) is a prefix of input or output file but hardcoded": "what the report tells "
+    "of is all that lies there; latents of all splits lie in one folder",
 }
 
 

@@ -14,9 +14,9 @@ class Draws:
     on the samples beside it: a batch may be cut into pieces and dealt to devices as one likes.
 
     A generator per sample would be seeded and launched sample by sample. Here number j of sample i
-    is a hash, mix(mix(seed + h(i)) + h(j)), of a whole batch at once and on the device that wants
-    it: h(n) = mix((n + 1) G), and G and mix are SplitMix64's (Steele, Lea and Flood 2014). The
-    integers are the same on every device, normal numbers to rounding.
+    is a hash, mix(mix(mix(seed) + h(i)) + h(j)), of a whole batch at once and on the device that
+    wants it: h(n) = mix((n + 1) G), and G and mix are SplitMix64's (Steele, Lea and Flood, 2014).
+    The integers are the same on every device, normal numbers to rounding.
 
     Args:
         seed: Seed of the stream, from `derive`.

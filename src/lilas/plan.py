@@ -196,7 +196,7 @@ def check_metrics() -> None:
     """
     if plugins.points("lilas.metrics"):
         # Torch takes seconds to import; without such plug-ins a plan does not wait for it.
-        import lilas.evaluation.metrics  # noqa: F401
+        import lilas.evaluation.physics  # noqa: F401
 
         plugins.check()
 

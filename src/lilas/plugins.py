@@ -59,6 +59,11 @@ def found(group: str, taken: tuple[str, ...]) -> dict[str, Any]:
     return entries
 
 
+def found_names(group: str) -> set[str]:
+    """Returns the names of a group's entry points."""
+    return {point.name for point in points(group)}
+
+
 def problem(group: str, name: str, text: str) -> None:
     """Notes what is wrong with an entry, for `check`."""
     value = next(point.value for point in points(group) if point.name == name)

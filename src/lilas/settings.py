@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -110,12 +111,21 @@ def choice(
 
     parts = [Annotated[model, Tag(name)] for name, model in tags.items()]
     if len(parts) < 2:
-        return parts[0] if parts else type(None)
+        return parts[0] if parts else Annotated[None, BeforeValidator(_nothing)]
     return Annotated[Union[tuple(parts)], Discriminator(find), Choice(keys, tags)]  # noqa: UP007
 
 
+def _nothing(value: Any) -> Any:
+    if value is not None:
+        raise ValueError("LILAS has none of its own, and no plug-in that adds one is installed")
+
+
 def extended(
-    group: str, base: type[Model], builtin: Sequence[type[Model]], key: str
+    group: str,
+    base: type[Model],
+    builtin: Sequence[type[Model]],
+    key: str,
+    reserved: Sequence[str] = (),
 ) -> tuple[type[Model], ...]:
     """Returns models of LILAS, and those that plug-ins add, whose name is the value of `key`.
 
@@ -124,21 +134,37 @@ def extended(
         base: What each of them must be derived from.
         builtin: The models of LILAS.
         key: Of every model, with a single value.
+        reserved: Names that LILAS has for something else.
     """
-    names = tuple(tag(model, [key]) for model in builtin)
+    names = (*(tag(model, [key]) for model in builtin), *reserved)
     kept = list(builtin)
     for name, model in plugins.found(group, names).items():
-        if not (isinstance(model, type) and issubclass(model, base)):
-            wrong = f"it is no class derived from {base.__module__}.{base.__name__}"
-        elif tag(model, [key]) != name:
-            wrong = f"its {key} is {tag(model, [key])!r}, and must be the entry's name"
-        elif not hasattr(model, "implementation"):
-            wrong = "it names no implementation"
-        else:
+        if (wrong := _wrong(model, base, key, name)) is None:
             kept.append(model)
-            continue
-        plugins.problem(group, name, wrong)
+        else:
+            plugins.problem(group, name, wrong)
     return tuple(kept)
+
+
+def _wrong(model: Any, base: type[Model], key: str, name: str) -> str | None:
+    """Returns what is wrong with a plug-in's model, None where nothing is."""
+    if not (isinstance(model, type) and issubclass(model, base)):
+        return f"it is no class derived from {base.__module__}.{base.__name__}"
+    field = model.model_fields[key]
+    if get_args(field.annotation) != (name,) or not field.is_required():
+        return f'its {key} must be Literal["{name}"], the entry\'s name, without a default'
+    # Pydantic knows only the class variables that are declared.
+    if missing := sorted(n for n in base.__class_vars__ if not hasattr(model, n)):
+        return f"it does not say its {missing[0]}"
+    return None
+
+
+def refuse_shared(group: str, entry: type[Entry], models: Sequence[type[Model]], key: str) -> None:
+    """Notes plug-ins whose settings have a name that the entries they stand in have too."""
+    for model in models:
+        shared = sorted((set(model.model_fields) & set(entry.model_fields)) - {key})
+        if shared and (name := tag(model, [key])) in plugins.found_names(group):
+            plugins.problem(group, name, f"its setting {shared[0]!r} is {entry.__name__}'s. Rename")
 
 
 # --- Errors in one line -----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 # Autoencoders. The checkpoint folder is no output, so that a killed training resumes.
 AUTOENCODER = f"{ROOT}/{paths.AUTOENCODER}"
-TARGETS["autoencoder"] = [chosen("autoencoder", run) for run in RUNS]
+TARGETS["autoencoder"] = [chosen("autoencoder", run) for run in TRAININGS]
 
 
 rule autoencoder:

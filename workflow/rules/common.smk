@@ -51,7 +51,7 @@ onstart:
 
 
 # The trainings of autoencoders, pixel space among them.
-RUNS = [
+TRAININGS = [
     {"dataset": name, "autoencoder": paths.training_name(*run)}
     for name in STUDY.datasets
     for run in STUDY.trainings("autoencoders", name)
@@ -119,8 +119,8 @@ def task(**parts):
 
 def resolved(kind, wildcards):
     """The entry of a job's autoencoder or emulator, as its dataset has it."""
-    run, _ = paths.split_training_name(wildcards[kind])
-    return STUDY.resolve(f"{kind}s", run, wildcards["dataset"])
+    name, _ = paths.split_training_name(wildcards[kind])
+    return STUDY.resolve(f"{kind}s", name, wildcards["dataset"])
 
 
 def trained(kind, runs):
@@ -134,8 +134,7 @@ def seed(kind, wildcards):
 
 def chosen(kind, wildcards):
     """The weights that the stages after a training use: the last, or the best validated."""
-    run, _ = paths.split_training_name(wildcards[kind])
-    which = STUDY.resolve(f"{kind}s", run, wildcards["dataset"]).weights
+    which = resolved(kind, wildcards).weights
     folder = {"autoencoder": paths.AUTOENCODER, "emulator": paths.EMULATOR}[kind]
     name = paths.WEIGHTS if which == "last" else paths.BEST
     return f"{ROOT}/{folder}/{name}".format(**wildcards)
@@ -155,7 +154,9 @@ def statistics(wildcards):
 
 def climate(wildcards):
     """The statistics of a dataset: with no model to train, those of its first official one."""
-    runs = [paths.training_name(*run) for run in STUDY.trainings("autoencoders", wildcards["dataset"])]
+    runs = [
+        paths.training_name(*run) for run in STUDY.trainings("autoencoders", wildcards["dataset"])
+    ]
     found = [statistics(dict(wildcards) | {"autoencoder": run}) for run in runs]
     own = f"{ROOT}/{paths.STATISTICS}".format(**wildcards)
     return own if own in found else found[0]

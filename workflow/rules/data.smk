@@ -5,9 +5,7 @@ SIMULATIONS = {
 WELLS = {d.source.name for d in STUDY.datasets.values() if d.source.kind == "well"}
 SIMULATION = f"{CONFIG.data}/{paths.SIMULATION}/"
 WELL = f"{CONFIG.data}/{paths.WELL}/"
-TARGETS["data"] = [
-    file for name in FILES for split in needed(name).values() for file in split
-]
+TARGETS["data"] = [file for name in FILES for split in needed(name).values() for file in split]
 
 
 def simulated(split):

@@ -4,7 +4,7 @@
 METRICS_CODE = metrics_fingerprint()
 METRICS = (
     every(paths.BASELINES, [{"dataset": name} for name in STUDY.datasets])
-    + every(paths.RECONSTRUCTION, RUNS)
+    + every(paths.RECONSTRUCTION, TRAININGS)
     + every(paths.METRICS, ROLLOUTS)
 )
 TARGETS["evaluate"] = METRICS
@@ -95,11 +95,10 @@ rule evaluate:
         config=partial(evaluation_task, figures={"trajectories": STUDY.figures.trajectories}),
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
-        store=f"{ROOT}/{paths.store(paths.FRAMES)}",
     resources:
         gpu=1,
     shell:
         STAGE + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output.metrics:q} --store {params.store:q} "
-        "--manifest {output.frames:q} --device {CONFIG.device:q}" + LOG
+        "--test {input.test:q} --output {output.metrics:q} "
+        "--frames {output.frames:q} --device {CONFIG.device:q}" + LOG

@@ -7,7 +7,7 @@ PARTS = {name: plan.parts(STUDY.datasets[name], needed(name), JOB_BYTES) for nam
 WHOLE = [name for name in FILES if splits(name) == SPLITS]
 TESTED = [name for name in FILES if name not in WHOLE]
 TARGETS["latents"] = [
-    manifest(split).format(**run) for run in RUNS for split in splits(run["dataset"])
+    manifest(split).format(**run) for run in TRAININGS for split in splits(run["dataset"])
 ]
 
 
@@ -29,9 +29,7 @@ def parts(wildcards):
 
 
 def split_arguments(wildcards, input):
-    return " ".join(
-        f"--{split} {shlex.join(input[split])}" for split in needed(wildcards.dataset)
-    )
+    return " ".join(f"--{split} {shlex.join(input[split])}" for split in needed(wildcards.dataset))
 
 
 rule latents_create:

@@ -1,7 +1,7 @@
 # Tables, verdicts on the claims, figures, and the report that holds all of it.
-HISTORIES = every(paths.AUTOENCODER + "/" + paths.HISTORY, trained("autoencoder", RUNS)) + sorted(
-    set(every(paths.EMULATOR + "/" + paths.HISTORY, trained("emulator", ROLLOUTS)))
-)
+HISTORIES = every(
+    f"{paths.AUTOENCODER}/{paths.HISTORY}", trained("autoencoder", TRAININGS)
+) + sorted(set(every(f"{paths.EMULATOR}/{paths.HISTORY}", trained("emulator", ROLLOUTS))))
 FRAMES = every(paths.FRAMES, ROLLOUTS)
 HORIZONS = {name: entry.evaluation.horizons for name, entry in STUDY.datasets.items()}
 
@@ -73,9 +73,10 @@ rule figures:
     params:
         config=task(figures=STUDY.figures),
         version=VERSIONS["figures"],
+        table=f"{ROOT}/{paths.HORIZONS}.csv",
     shell:
         STAGE + "figures --config {params.config:q} --metrics {input.metrics:q} "
-        "--table {ROOT:q}/{paths.HORIZONS}.csv --histories {input.histories:q} "
+        "--table {params.table:q} --histories {input.histories:q} "
         "--frames {input.frames:q} --output {output:q}" + LOG
 
 

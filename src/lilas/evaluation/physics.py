@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lilas import plugins
 from lilas.data.well import BOUNDARIES, WellFile
 from lilas.errors import LilasError
 from lilas.evaluation.metric import Metric
@@ -245,3 +246,7 @@ LAWS: dict[str, tuple[Metric, ...]] = {
 RESIDUALS = ("divergence", "energy_residual", "negative")
 # Every score of a metrics file by name.
 EVERY_METRIC = METRICS | {law.name: law for laws in LAWS.values() for law in laws}
+for _name in plugins.found_names("lilas.metrics") & {
+    law.name for one in LAWS.values() for law in one
+}:
+    plugins.problem("lilas.metrics", _name, f"{_name!r} is taken by a law. Rename the entry")

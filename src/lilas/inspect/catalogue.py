@@ -393,7 +393,10 @@ ARTIFACTS = (
             ),
             Variable("value", _ROW, "float64", "the metric's", "Its value, always finite."),
         ),
-        {"lilas": PROVENANCE},
+        {
+            "lilas": PROVENANCE + "; and metrics, the fingerprint of their code",
+            "seconds": "time that decoding and scoring took",
+        },
     ),
     Artifact(
         "Tables",

@@ -63,7 +63,7 @@ class Latents:
                 self.dataset.encoding["source"],
                 "finite latents",
                 f"others in row {row}",
-                "Delete its manifest and run again.",
+                "Delete it and its manifest and run again.",
             )
         return states
 

@@ -5,6 +5,7 @@ spectra, have a row per place along the curve, in `at`; the others leave it empt
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from lilas.errors import broken
 from lilas.files import atomic
-from lilas.records.provenance import as_json, making
+from lilas.records.provenance import as_json, making, metrics_fingerprint
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -64,8 +65,10 @@ def write_metrics(
         path: The file.
         tables: Rows, some of one trajectory each; a missing `at` is empty.
         names: Columns that are the same in every row.
-        record: Provenance, kept in the file's metadata.
+        record: Provenance, kept in the file's metadata, beside the seconds that it took.
     """
+    begun = time.monotonic()
+    record = record | {"metrics": metrics_fingerprint()}
     schema = SCHEMA.with_metadata({"lilas": as_json(record)})
     with atomic(path) as part, pq.ParquetWriter(part, schema) as writer:
         for group in _grouped(tables):
@@ -73,6 +76,7 @@ def write_metrics(
             if "at" not in whole:
                 whole["at"] = np.nan
             writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], schema, safe=True))
+        writer.add_key_value_metadata({"seconds": f"{time.monotonic() - begun:.3f}"})
 
 
 def keep_metrics(path: Path, record: dict[str, Any]) -> bool:
@@ -81,7 +85,8 @@ def keep_metrics(path: Path, record: dict[str, Any]) -> bool:
         made = metrics_record(path)
     except (pa.ArrowInvalid, FileNotFoundError):
         return False
-    if making(made) != making(record) or made["code"] != record["code"]:
+    code = record["code"], metrics_fingerprint()
+    if making(made) != making(record) or (made["code"], made["metrics"]) != code:
         return False
     path.touch()
     return True
@@ -138,3 +143,10 @@ def metrics_record(path: Path) -> dict[str, Any]:
         action = "Give the path of one that LILAS wrote."
         raise broken(path, "metrics with the record of their making", "none", action)
     return json.loads(metadata[b"lilas"])
+
+
+def metrics_seconds(path: Path) -> float | None:
+    """Returns how long decoding and scoring took; None where there is no such file."""
+    if not path.is_file():
+        return None
+    return float(pq.read_metadata(path).metadata[b"seconds"])

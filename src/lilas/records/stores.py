@@ -78,9 +78,12 @@ def is_begun(store: str | Path, variable: str, record: dict[str, Any]) -> bool:
     return (built / variable / "zarr.json").is_file() and same_making(built, record)
 
 
-def is_named(store: str | Path, record: dict[str, Any]) -> bool:
+def is_named(store: str | Path, variable: str, record: dict[str, Any]) -> bool:
     """Whether the store is whole and has its name: a run was killed before its manifest."""
-    return Path(store).is_dir() and not partial(store).is_dir() and same_making(store, record)
+    if not Path(store).is_dir() or partial(store).is_dir() or not same_making(store, record):
+        return False
+    array = zarr.open_group(store, mode="r")[variable]
+    return array.nchunks_initialized == array.nchunks
 
 
 def finish(store: str | Path, variable: str, manifest: str | Path, record: dict[str, Any]) -> None:
@@ -136,7 +139,7 @@ def open_store(manifest: str | Path, *variables: str) -> xr.Dataset:
     manifest = Path(manifest)
     entry = read_json(manifest, ("kind", "store", "provenance"))
     path = manifest.with_name(entry["store"])
-    action = f"Delete {manifest} and run again."
+    action = f"Delete {path} and {manifest}, and run again."
     if not path.is_dir():
         raise broken(path, "a Zarr store", "nothing", action)
     dataset = xr.open_zarr(path)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lilas.errors import broken
 from lilas.records.histories import read_history
+from lilas.records.metrics import metrics_seconds
 from lilas.records.stores import open_store
 from lilas.records.weights import read_shapes
 from lilas.study import paths
@@ -59,7 +60,7 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
         emulators.add(run[:3])
         add("rollout", run, "seconds", _benchmark(root, *run, "rollout"))
         add("rollout", run, "states", _generated(root.joinpath(*run)))
-        add("evaluation", run, "seconds", _benchmark(root, *run, "evaluate"))
+        add("evaluation", run, "seconds", metrics_seconds(root / paths.METRICS.format(**rollout)))
     for run in sorted(emulators):
         add("emulator", run, "seconds", _benchmark(root, *run, "emulator"))
         add("emulator", run, "parameters", _parameters(root.joinpath(*run)))

@@ -1,6 +1,6 @@
-"""Stage `evaluate`: scores rollouts, an autoencoder's reconstruction, or the baselines.
+"""Stage `evaluate`: scores rollouts, a reconstruction, or the baselines; what is current is kept.
 
-Of rollouts it also decodes frames, a few states to look at. What is there and current is kept.
+Of rollouts it also decodes frames, a few states to look at.
 """
 
 from pathlib import Path
@@ -16,6 +16,7 @@ from lilas.models.latents import open_rollouts
 from lilas.models.rollout import evaluated_trajectories, rollout_steps
 from lilas.records.metrics import keep_metrics, write_metrics
 from lilas.records.provenance import provenance
+from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, execute, make_parser
 
 
@@ -23,10 +24,9 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("what", choices=["rollouts", "reconstruction", "baselines"])
     add_paths(parser, statistics="statistics.json", test="files of the test split", output="file")
-    for name in ("autoencoder", "rollouts"):
-        parser.add_argument(f"--{name}", help=f"{name}, where they are evaluated")
-    parser.add_argument("--store", type=Path, help="Zarr store of the frames of rollouts")
-    parser.add_argument("--manifest", type=Path, help="its manifest")
+    parser.add_argument("--autoencoder", type=Path, help="its weights, but for baselines")
+    parser.add_argument("--rollouts", type=Path, help="their manifest")
+    parser.add_argument("--frames", type=Path, help="manifest of frames of rollouts")
     add_device(parser)
     args = parser.parse_args()
     config, device = args.config, select_device(args.device)
@@ -36,9 +36,10 @@ def main() -> None:
     steps = rollout_steps(config.evaluation.start, 1, config.stride, config.evaluation.last)
     inputs = {"statistics": args.statistics, "test": args.test}
     names = {"autoencoder": "", "compression": 1.0, "sampler": ""} | config.names
-    physics = config.evaluation.physics
+    physics, implementations = config.evaluation.physics, []
     if args.what != "baselines":
         inputs["autoencoder"] = args.autoencoder
+        implementations = read_record(args.autoencoder)["implementations"]
         autoencoder = load_autoencoder(args.autoencoder, pixels.files[0], device)
         names["compression"] = autoencoder.compression
     if args.what == "baselines":
@@ -49,13 +50,13 @@ def main() -> None:
         inputs["rollouts"] = args.rollouts
         dataset = open_rollouts(args.rollouts, args.autoencoder)
         scores = score_rollouts(dataset, pixels, autoencoder, physics, device)
-    record = provenance("evaluate", config.without("figures").record(), inputs)
+    record = provenance("evaluate", config.without("figures").record(), inputs, implementations)
     if not keep_metrics(args.output, record):
         write_metrics(args.output, scores, names, record)
-    if args.manifest:
+    if args.frames:
         record["config"] = config.without("stride", "evaluation").record()
         write_frames(
-            *(args.store, args.manifest, dataset),
+            *(args.frames.with_suffix(".zarr"), args.frames, dataset),
             names=config.names,
             record=record,
             pixels=pixels,

@@ -36,16 +36,17 @@ def main() -> None:
     add_device(parser)
     args = parser.parse_args()
     device = select_device(args.device)
-    pixels = read_record(args.weights)["config"]["autoencoder"]["architecture"] == "identity"
+    weights = read_record(args.weights)
+    pixels = weights["config"]["autoencoder"]["architecture"] == "identity"
     for split in [split for split in SPLITS if getattr(args, split)]:
         config, names = args.config.of_split(split), getattr(args, split)
         store, manifest = args.folder / f"{split}.zarr", args.folder / f"{split}.json"
         inputs = {"autoencoder": args.weights, "statistics": args.statistics, "files": names}
-        record = provenance("latents", config.record(), inputs)
+        record = provenance("latents", config.record(), inputs, weights["implementations"])
         if pixels:
             write_pixel_manifest(manifest, names, args.statistics, record)
             continue
-        if not stores.is_named(store, record):
+        if not stores.is_named(store, VARIABLE, record):
             files, augment = open_files(names, config.states.fields), config.augment.model_dump()
             model = load_autoencoder(args.weights, files[0], device)
             begin_latents(

@@ -7,6 +7,7 @@ from lilas.models.rollout import evaluated_trajectories, rollout_steps
 from lilas.models.rollout_store import VARIABLE, write_rollouts
 from lilas.records import stores
 from lilas.records.provenance import provenance
+from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, execute, make_parser
 
 
@@ -31,10 +32,10 @@ def main() -> None:
         "rollout",
         config.record(),
         {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents},
-        config.implementations(),
+        [*config.implementations(), *read_record(args.emulator)["implementations"]],
     )
     # Killed after the store had its name and before the manifest: nothing is left to sample.
-    if not stores.is_named(args.store, record):
+    if not stores.is_named(args.store, VARIABLE, record):
         write_rollouts(
             args.store,
             source,

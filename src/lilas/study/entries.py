@@ -2,18 +2,26 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from lilas.settings import Entry, Name, Positive, choice, extended
+from lilas.errors import LilasError
+from lilas.settings import Entry, Name, Positive, choice, extended, refuse_shared
 from lilas.study import autoencoders, emulators, samplers
-from lilas.study.autoencoders import AutoencoderSettings, OfficialAutoencoder
+from lilas.study.autoencoders import (
+    AutoencoderSettings,
+    OfficialAutoencoder,
+    TrainedAutoencoder,
+)
 from lilas.study.emulators import EmulatorSettings, OfficialEmulator
 from lilas.study.samplers import AlgorithmSettings, GuidanceSettings
 
+# Methods that are no emulators, and what else a key may say.
+RESERVED = ("truth", "reconstruction", "persistence", "climatology", "official")
+
 AUTOENCODERS = extended(
-    "lilas.autoencoders", AutoencoderSettings, autoencoders.OURS, "architecture"
+    "lilas.autoencoders", TrainedAutoencoder, autoencoders.OURS, "architecture", RESERVED
 )
-EMULATORS = extended("lilas.methods", EmulatorSettings, emulators.OURS, "method")
+EMULATORS = extended("lilas.methods", EmulatorSettings, emulators.OURS, "method", RESERVED)
 ALGORITHMS = extended("lilas.algorithms", AlgorithmSettings, samplers.OURS, "algorithm")
 
 Autoencoder = choice([OfficialAutoencoder, *AUTOENCODERS], "official", "architecture")
@@ -23,13 +31,32 @@ Guidance = choice(extended("lilas.guidance", GuidanceSettings, (), "kind"), "kin
 
 
 def autoencoder_settings(values: dict[str, Any]) -> AutoencoderSettings:
-    """Returns an autoencoder's settings as a record of its making has them."""
-    return TypeAdapter(Autoencoder).validate_python(values)
+    """Returns an autoencoder's settings as a record of its making has them.
+
+    Raises:
+        LilasError: they are none of this version's, nor of a plug-in that is installed.
+    """
+    return _made("autoencoder", Autoencoder, values)
 
 
 def emulator_settings(values: dict[str, Any]) -> EmulatorSettings:
-    """Returns an emulator's settings as a record of its making has them."""
-    return TypeAdapter(Emulator).validate_python(values)
+    """Returns an emulator's settings as a record of its making has them.
+
+    Raises:
+        LilasError: they are none of this version's, nor of a plug-in that is installed.
+    """
+    return _made("emulator", Emulator, values)
+
+
+def _made(what: str, kind: Any, values: dict[str, Any]) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        told = " ".join(error.errors(include_url=False)[0]["msg"].split())
+        raise LilasError(
+            f"{what} as it was made: {told}. Install the plug-in that it was made with, or the "
+            "version of LILAS."
+        ) from None
 
 
 class Trained(Entry):
@@ -114,3 +141,8 @@ class SamplerEntry(Entry):
         if self.guidance is not None and self.algorithm.fits != "denoiser":
             raise ValueError(f"guidance wraps a denoiser; {self.algorithm.algorithm} has none")
         return self
+
+
+refuse_shared("lilas.autoencoders", AutoencoderEntry, AUTOENCODERS, "architecture")
+refuse_shared("lilas.methods", EmulatorEntry, EMULATORS, "method")
+refuse_shared("lilas.algorithms", SamplerEntry, ALGORITHMS, "algorithm")

@@ -91,7 +91,8 @@ def _refuse_renamed(path: str | Path, values: dict[str, Any]) -> None:
     found = [
         f"{section}.{name}.{old} to {new}"
         for section, names in RENAMED.items()
-        for name, entry in (values.get(section) or {}).items()
+        if isinstance(entries := values.get(section), dict)
+        for name, entry in entries.items()
         for old, new in names.items()
         if isinstance(entry, dict) and old in entry and new not in entry
     ]

@@ -26,42 +26,46 @@ class SamplingSettings(AlgorithmSettings):
 
     steps: Positive = Field(default=16, description="Steps from noise to data.")
 
+
+class AzulaSettings(SamplingSettings):
+    """An algorithm of azula."""
+
     implementation: ClassVar = "lilas.models.sampling:from_settings"
 
 
-class DDIMSettings(SamplingSettings):
+class DDIMSettings(AzulaSettings):
     """Deterministic sampling with noise predictions."""
 
     algorithm: Literal["ddim"] = Field(description="First order.")
 
 
-class DDPMSettings(SamplingSettings):
+class DDPMSettings(AzulaSettings):
     """Ancestral sampling."""
 
     algorithm: Literal["ddpm"] = Field(description="New noise in every step.")
 
 
-class ABSettings(SamplingSettings):
+class ABSettings(AzulaSettings):
     """Adams-Bashforth, the paper's."""
 
     algorithm: Literal["ab"] = Field(description="On noise predictions.")
     order: Positive = Field(default=3, description="Evaluations that a step combines.")
 
 
-class EABSettings(SamplingSettings):
+class EABSettings(AzulaSettings):
     """Exponential Adams-Bashforth."""
 
     algorithm: Literal["eab"] = Field(description="On noise predictions.")
     order: Positive = Field(default=3, description="Evaluations that a step combines.")
 
 
-class HeunSettings(SamplingSettings):
+class HeunSettings(AzulaSettings):
     """Heun's method; a step evaluates the network twice."""
 
     algorithm: Literal["heun"] = Field(description="Second order.")
 
 
-class PCSettings(SamplingSettings):
+class PCSettings(AzulaSettings):
     """Predictor and corrector; a step evaluates the network twice."""
 
     algorithm: Literal["pc"] = Field(description="A DDIM step after one of Langevin.")

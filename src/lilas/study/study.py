@@ -62,7 +62,7 @@ class Study(Model):
     def resolve(self, kind: str, name: str, dataset: str) -> Any:
         """Returns the entry `name` of autoencoders or emulators as `dataset` has it."""
         entry = getattr(self, kind)[name]
-        merged = _merge(entry.model_dump(), entry.per_dataset.get(dataset, {}))
+        merged = _merge(entry.model_dump(exclude_unset=True), entry.per_dataset.get(dataset, {}))
         try:
             return type(entry)(**merged | {"per_dataset": {}})
         except ValidationError as error:

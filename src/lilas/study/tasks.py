@@ -21,7 +21,6 @@ class Task(Model):
     evaluation: Evaluation | None = None
     autoencoder: Autoencoder | None = None
     emulator: Emulator | None = None
-    official: dict[str, Any] | None = None
     sampler: SamplerEntry | None = None
     horizons: dict[str, list[tuple[int, int]]] | None = None
     sources: dict[str, str] = Field(default={}, description="What data each dataset holds.")

@@ -80,10 +80,10 @@ def fit(
         LilasError: another process trains in this folder, or gradients stay non-finite.
     """
     with locked(folder):
-        run = _Training(model, settings, folder, making)
-        run.resume()
-        _loop(run, loss, train, valid, seed, name, checkpoint_seconds)
-        return Outcome(run.weights(), run.best, run.history)
+        training = _Training(model, settings, folder, making)
+        training.resume()
+        _loop(training, loss, train, valid, seed, name, checkpoint_seconds)
+        return Outcome(training.weights(), training.best, training.history)
 
 
 class _Training:
@@ -174,7 +174,7 @@ def _restore_precision(loaded: Any, saved: Any) -> None:
 
 
 def _loop(
-    run: _Training,
+    training: _Training,
     loss: Loss,
     train: Windows,
     valid: Windows,
@@ -182,23 +182,23 @@ def _loop(
     name: str,
     checkpoint_seconds: float,
 ) -> None:
-    settings, total = run.settings, run.settings["steps"]
+    settings, total = training.settings, training.settings["steps"]
     saved = time.monotonic()
-    live = run.path.with_name("history.jsonl")
-    live.write_text("".join(json.dumps(entry) + "\n" for entry in run.history))
+    live = training.path.with_name("history.jsonl")
+    live.write_text("".join(json.dumps(entry) + "\n" for entry in training.history))
     log_every = max(1, total // 500)
     losses: list[Tensor] = []
-    with progress(total=total, initial=run.step, desc=name, unit="step") as bar:
-        while run.step < total:
-            value, norm = _train_step(run, loss, train, seed)
+    with progress(total=total, initial=training.step, desc=name, unit="step") as bar:
+        while training.step < total:
+            value, norm = _train_step(training, loss, train, seed)
             losses.append(value)
-            validates = run.step % settings["validate_every"] == 0 or run.step == total
-            if run.step % log_every == 0 or validates:
-                entry = _entry(run, losses, norm)
+            validates = training.step % settings["validate_every"] == 0 or training.step == total
+            if training.step % log_every == 0 or validates:
+                entry = _entry(training, losses, norm)
                 if validates:
-                    entry["valid_loss"] = _validate(run, loss, valid, seed)
+                    entry["valid_loss"] = _validate(training, loss, valid, seed)
                 losses = []
-                run.history.append(entry)
+                training.history.append(entry)
                 with open(live, "a") as file:
                     file.write(json.dumps(entry) + "\n")
                 bar.set_postfix(
@@ -207,78 +207,80 @@ def _loop(
                 )
                 # Checkpoints fall on logged steps, so that no loss is lost between two of them.
                 if time.monotonic() - saved >= checkpoint_seconds:
-                    run.save()
+                    training.save()
                     saved = time.monotonic()
             bar.update()
-    run.save()
+    training.save()
 
 
-def _train_step(run: _Training, loss: Loss, train: Windows, seed: int) -> tuple[Tensor, Tensor]:
+def _train_step(
+    training: _Training, loss: Loss, train: Windows, seed: int
+) -> tuple[Tensor, Tensor]:
     """Takes one step; returns the loss and the gradient norm. Counts steps that it skips."""
-    settings = run.settings
-    random = derive(seed, run.step, _TRAIN)
+    settings = training.settings
+    random = derive(seed, training.step, _TRAIN)
     torch.manual_seed(random)
-    rate = settings["learning_rate"] * learning_rate_factor(run.step, settings)
-    for group in run.optimizer.param_groups:
+    rate = settings["learning_rate"] * learning_rate_factor(training.step, settings)
+    for group in training.optimizer.param_groups:
         group["lr"] = rate
-    run.model.train()
-    windows, label = train.batch(run.step)
+    training.model.train()
+    windows, label = train.batch(training.step)
     with _precision(settings["precision"], windows.device):
         value = loss(windows, label, Draws(random, range(len(windows))))
     value.backward()
-    parameters = [p for p in run.model.parameters() if p.grad is not None]
+    parameters = [p for p in training.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(parameters, settings["clip"] or math.inf)
     if torch.isfinite(norm):
-        run.optimizer.step()
-        run.in_a_row = 0
+        training.optimizer.step()
+        training.in_a_row = 0
     else:
-        run.skipped += 1
-        run.in_a_row += 1
-        if run.in_a_row >= PATIENCE:
+        training.skipped += 1
+        training.in_a_row += 1
+        if training.in_a_row >= PATIENCE:
             raise LilasError(
-                f"{run.path.parent}: gradients were not finite for {PATIENCE} steps in a row, "
-                f"at step {run.step}. Lower the learning rate or check the data."
+                f"{training.path.parent}: gradients were not finite for {PATIENCE} steps in a row, "
+                f"at step {training.step}. Lower the learning rate or check the data."
             )
-    run.optimizer.zero_grad(set_to_none=True)
-    run.step += 1
-    run.update_average()
+    training.optimizer.zero_grad(set_to_none=True)
+    training.step += 1
+    training.update_average()
     return value.detach(), norm
 
 
-def _entry(run: _Training, losses: list[Tensor], norm: Tensor) -> Entry:
+def _entry(training: _Training, losses: list[Tensor], norm: Tensor) -> Entry:
     finite = [value for value in torch.stack(losses).tolist() if math.isfinite(value)]
     return {
-        "step": run.step,
+        "step": training.step,
         # The mean over the steps that counted, null where all were skipped.
         "loss": sum(finite) / len(finite) if finite else None,
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
+        "learning_rate": training.optimizer.param_groups[0]["lr"],
         "gradient_norm": norm.item() if math.isfinite(norm.item()) else None,
-        "skipped": run.skipped,
+        "skipped": training.skipped,
     }
 
 
 @torch.no_grad()
-def _validate(run: _Training, loss: Loss, valid: Windows, seed: int) -> float:
+def _validate(training: _Training, loss: Loss, valid: Windows, seed: int) -> float:
     """Returns the mean loss over the validation batches, always the same ones."""
-    current = {key: value.clone() for key, value in run.model.state_dict().items()}
-    weights = run.weights()
-    run.model.load_state_dict(weights)
-    run.model.eval()
+    current = {key: value.clone() for key, value in training.model.state_dict().items()}
+    weights = training.weights()
+    training.model.load_state_dict(weights)
+    training.model.eval()
     values = []
-    for batch in range(run.settings["validation_batches"]):
+    for batch in range(training.settings["validation_batches"]):
         windows, label = valid.batch(batch)
         draws = Draws(derive(seed, batch, _VALID), range(len(windows)))
-        with _precision(run.settings["precision"], windows.device):
+        with _precision(training.settings["precision"], windows.device):
             values.append(loss(windows, label, draws).item())
-    run.model.load_state_dict(current)
+    training.model.load_state_dict(current)
     mean = sum(values) / len(values)
     if not math.isfinite(mean):
         raise LilasError(
-            f"{run.path.parent}: the validation loss is not finite at step {run.step}. "
+            f"{training.path.parent}: the validation loss is not finite at step {training.step}. "
             "Lower the learning rate or check the data."
         )
-    if mean < run.best_loss:
-        run.best_loss, run.best = mean, weights
+    if mean < training.best_loss:
+        training.best_loss, training.best = mean, weights
     return mean
 
 
