@@ -13,8 +13,8 @@ FALSE_ALARMS = {
     r"Environment variable PATH used but .* in line \d+\.": "set for the jobs, not asked of a user",
     r"Shell command directly uses variable CONFIG from .*": "the device and the time between "
     "checkpoints decide no result; as parameters, they would make every result again",
-    r"Param (root|folder) is a prefix of input or output file but hardcoded": "what the report tells "
-    "of is all that lies there; latents of all splits lie in one folder",
+    r"Param (root|folder) is a prefix of input or output file but hardcoded": "what the report "
+    "tells of is all that lies there; latents of all splits lie in one folder",
 }
 
 
