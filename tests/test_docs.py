@@ -24,7 +24,12 @@ from lilas.study import paths
 from lilas.study.autoencoders import AutoencoderSettings, TrainedAutoencoder
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.entries import Trained
-from lilas.study.samplers import AlgorithmSettings, GuidanceSettings, SamplingSettings
+from lilas.study.samplers import (
+    AlgorithmSettings,
+    AzulaSettings,
+    GuidanceSettings,
+    SamplingSettings,
+)
 from lilas.study.study import Study
 from lilas.study.tasks import Task
 from lilas.systems.base import System
@@ -39,7 +44,16 @@ def subclasses(model: type) -> set[type]:
 
 # Of these others are made; and a task is what rules hand to stages: people write none of them.
 BASES = {settings.Model, settings.Entry, System, AutoencoderSettings, TrainedAutoencoder}
-BASES |= {EmulatorSettings, AlgorithmSettings, SamplingSettings, GuidanceSettings, Trained, Task}
+BASES |= {
+    EmulatorSettings,
+    AlgorithmSettings,
+    AzulaSettings,
+    AzulaSettings,
+    SamplingSettings,
+    GuidanceSettings,
+    Trained,
+    Task,
+}
 WRITTEN = sorted(
     (one for one in subclasses(settings.Model) - BASES if one.__module__.startswith("lilas.")),
     key=lambda model: model.__name__,

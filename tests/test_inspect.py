@@ -171,8 +171,7 @@ def make_artifacts() -> None:
         autoencoder=weights,
         rollouts=rollouts / "rollouts.json",
         output=rollouts / "metrics.parquet",
-        store=rollouts / "frames.zarr",
-        manifest=rollouts / "frames.json",
+        frames=rollouts / "frames.json",
     )
     metrics = [FLOW / "baselines.parquet", rollouts / "metrics.parquet"]
     config = {"horizons": {"flow": EVALUATION["horizons"]}, "sources": {"flow": "known"}}

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from scipy import stats
 
 from lilas.draws import Draws
+from lilas.errors import LilasError
 from lilas.models.masks import draw_masks
 from lilas.study.entries import emulator_settings
 
@@ -55,8 +55,8 @@ EMULATOR = {
 
 
 def test_masks_that_leave_nothing_unknown_are_refused():
-    with pytest.raises(ValidationError, match=r"context_at_least 4 .* allowed: at most 3"):
+    with pytest.raises(LilasError, match=r"context_at_least 4 .* allowed: at most 3"):
         emulator_settings(EMULATOR | dict(window=4, context_at_least=4))
-    with pytest.raises(ValidationError, match="context_forward"):
+    with pytest.raises(LilasError, match="context_forward"):
         emulator_settings(EMULATOR | dict(context_forward=1.1))
     emulator_settings(EMULATOR | dict(window=4, context_at_least=3, context_forward=0.66))

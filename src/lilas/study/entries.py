@@ -52,7 +52,9 @@ def _made(what: str, kind: Any, values: dict[str, Any]) -> Any:
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        told = " ".join(error.errors(include_url=False)[0]["msg"].split())
+        finding = error.errors(include_url=False)[0]
+        key = ".".join(map(str, finding["loc"][1:]))
+        told = " ".join(f"{key}: {finding['msg']}".removeprefix(": ").split())
         raise LilasError(
             f"{what} as it was made: {told}. Install the plug-in that it was made with, or the "
             "version of LILAS."
