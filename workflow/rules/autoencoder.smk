@@ -31,6 +31,8 @@ rule autoencoder:
         ),
         version=VERSIONS["autoencoder"],
         checkpoint=lambda wildcards, output: str(Path(output.weights).parent / paths.CHECKPOINT),
+    # The longest jobs begin first: what waits for others runs beside them.
+    priority: 1
     threads: partial(training_threads, "autoencoder")
     resources:
         gpu=1,

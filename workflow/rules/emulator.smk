@@ -32,6 +32,8 @@ rule emulator:
         ),
         version=VERSIONS["emulator"],
         checkpoint=lambda wildcards, output: str(Path(output.weights).parent / paths.CHECKPOINT),
+    # The longest jobs begin first: what waits for others runs beside them.
+    priority: 1
     threads: partial(training_threads, "emulator")
     resources:
         gpu=1,
