@@ -21,7 +21,10 @@ NEAR_ONE = (0.8, 1.2)
 FALL = 0.2
 # "Far faster" convergence: the other's last validation loss in half of its steps.
 FAR_FASTER = 0.5
-JOBS = "Seconds are of whole jobs, start-up included, and of a resumed job's last part alone."
+JOBS = (
+    "Seconds are of whole jobs, start-up included but for evaluation, and of a resumed job's last "
+    "part alone."
+)
 TEXTS = {
     1: "The accuracy of latent diffusion is robust to the compression rate, although the "
     "reconstruction degrades.",
