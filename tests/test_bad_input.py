@@ -200,3 +200,30 @@ def test_a_full_disk_is_told_and_leaves_nothing(pipeline, tiny_disk: Path):
     assert all("space" in message and str(tiny_disk) in message for message in messages)
     assert list(tiny_disk.rglob("*.hdf5")) == []
     assert list(tiny_disk.rglob("*.part")) == []
+
+
+def test_a_study_of_version_0_1_0_is_refused_in_one_line(pipeline):
+    text = pipeline.study.read_text()
+    text = text.replace("algorithm: ", "method: ").replace("    method: ", "    objective: ")
+    pipeline.study.write_text(text)
+    done = pipeline.run("--dry-run", check=False)
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    for words in ("version 0.1.0", "emulators.diffusion.objective to method", "CHANGELOG.md"):
+        assert words in line
+    assert len(line) <= 300
+
+
+def test_results_of_version_0_1_0_are_refused_and_left_as_they_are(pipeline):
+    """0.1.0 wrote the study's path alone."""
+    pipeline.results.mkdir(parents=True)
+    owner = pipeline.results / "study.json"
+    owner.write_text('{"study": "../../miniature.yaml"}\n')
+    for arguments in (("--dry-run",), ()):
+        done = pipeline.run(*arguments, check=False)
+        assert done.returncode != 0
+        (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+        assert "holds results of version 0.1.0" in line
+        assert "another `results` folder" in line
+    assert list(pipeline.results.iterdir()) == [owner]
+    assert owner.read_text() == '{"study": "../../miniature.yaml"}\n'
