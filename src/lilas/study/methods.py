@@ -51,7 +51,6 @@ METHODS: dict[str, Method] = {
     )
 }
 
-
 # The two that the paper compares.
 DIFFUSION, SOLVER = (
     next(name for name, method in METHODS.items() if method.published == word)

@@ -19,8 +19,6 @@ BETAS = {
     "soap": (0.9, 0.99, 0.99),
     "muon": (0.95, 0.9, 0.99),
 }
-
-
 PRECONDITION_EVERY = {"psgd": 64, "soap": 16}
 
 
