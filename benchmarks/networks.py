@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from lilas.devices import select_device
 from lilas.draws import Draws
 from lilas.models.methods import Backbone, Diffusion
+from lilas.models.rollout import Window
 from lilas.nn.dcae import Decoder, Encoder
 from lilas.nn.vit import Transformer
 from lilas.study.entries import SamplerEntry
@@ -125,7 +126,8 @@ def make_task(task: str, network: nn.Module, inputs: tuple[Tensor, ...]) -> Call
         sampler = SamplerEntry(algorithm="ab", order=3, steps=16)
         step = method.stepper(label, sampler, Draws(0, range(len(label))))
         known = mask.flatten(1).expand(len(x), -1)
-        return lambda: step(x, known)
+        window = Window(x, known, 0)
+        return lambda: step(window)
 
     def train() -> None:
         network(*inputs).square().mean().backward()
