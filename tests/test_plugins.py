@@ -392,6 +392,10 @@ def test_a_study_reads_plugins_without_torch(pipeline):
             ["plug-in 'drift' of lilas.methods", "it does not say its predicts"],
         ),
         (
+            {"settings": SETTINGS.replace("def factor(self)", "def block_size(self)")},
+            ["plug-in 'mean' of lilas.autoencoders", "it does not say its factor"],
+        ),
+        (
             {
                 "settings": SETTINGS.replace("toy.computed:leap", "").replace(
                     'implementation: ClassVar = ""', "seed: int = 3"
@@ -421,7 +425,7 @@ def test_a_study_reads_plugins_without_torch(pipeline):
     ],
     ids=[
         *("taken", "renamed", "foreign", "missing", "broken", "baseline", "default", "silent"),
-        *("idle", "shared", "law", "taken-metric", "renamed-metric"),
+        *("sizeless", "idle", "shared", "law", "taken-metric", "renamed-metric"),
     ],
 )
 def test_plugins_that_cannot_be_used_are_refused_in_one_line(pipeline, written, words):

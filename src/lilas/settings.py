@@ -154,7 +154,8 @@ def _wrong(model: Any, base: type[Model], key: str, name: str) -> str | None:
     if get_args(field.annotation) != (name,) or not field.is_required():
         return f'its {key} must be Literal["{name}"], the entry\'s name, without a default'
     # Pydantic knows only the class variables that are declared.
-    if missing := sorted(n for n in base.__class_vars__ if not hasattr(model, n)):
+    silent = {n for n in base.__class_vars__ if not hasattr(model, n)}
+    if missing := sorted(silent | model.__abstractmethods__):
         return f"it does not say its {missing[0]}"
     return None
 

@@ -1,5 +1,6 @@
 """What an autoencoder is: settings of each architecture."""
 
+from abc import abstractmethod
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -19,9 +20,9 @@ class AutoencoderSettings(Model):
     implementation: ClassVar[str]
 
     @property
+    @abstractmethod
     def factor(self) -> int | None:
         """Pixels per latent point along each axis; None where an official run has yet to say."""
-        raise NotImplementedError
 
     @property
     def named_axes(self) -> list[str]:
