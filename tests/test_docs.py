@@ -31,7 +31,7 @@ from lilas.study.samplers import (
     SamplingSettings,
 )
 from lilas.study.study import Study
-from lilas.study.tasks import Task
+from lilas.study.tasks import Expected, Task
 from lilas.systems.base import System
 from test_inspect import DATA, FLOW, ROOT, artifacts  # noqa: F401
 
@@ -53,6 +53,7 @@ BASES |= {
     GuidanceSettings,
     Trained,
     Task,
+    Expected,
 }
 WRITTEN = sorted(
     (one for one in subclasses(settings.Model) - BASES if one.__module__.startswith("lilas.")),

@@ -1,22 +1,29 @@
 """Downloads from a real server that resumes, breaks off, lies or refuses."""
 
 import hashlib
+import json
 import shutil
 import socket
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from lilas.data import download as module
+from lilas.data.arrival import check_arrived
 from lilas.data.download import download
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
+from lilas.stages import download as stage
+from lilas.study.datasets import Dataset
+from lilas.study.tasks import Expected, expected
 
 
 class Server:
@@ -118,7 +125,7 @@ def target(server: Server, tmp_path: Path) -> Path:
     return tmp_path / "data" / "train" / "file.hdf5"
 
 
-def fetch(server: Server, path: Path, **options: int) -> None:
+def fetch(server: Server, path: Path, **options: Any) -> None:
     download(f"{server.address}/train/{path.name}", path, progress=False, **options)
 
 
@@ -387,3 +394,64 @@ def test_a_zip_that_is_not_whole_is_removed(server: Server, archive: Path, chang
         fetch(server, archive)
     assert not any(archive.parent.iterdir())
     assert len(server.asked) == 1
+
+
+def test_another_file_than_expected_is_told_and_kept(server: Server, target: Path) -> None:
+    """Once the study is mended, nothing is fetched again."""
+    asked = Expected(size=[32, 32], fields={"density": 0}, parameters=[], steps=None, channels=None)
+    with pytest.raises(LilasError, match=r"each axis: \[32, 32\], found \[16, 16\].*source\.size"):
+        fetch(server, target, check=lambda path: check_arrived(path, asked))
+    assert not target.exists()
+    assert len(server.asked) == 1
+    mended = asked.model_copy(update={"size": [16, 16]})
+    fetch(server, target, check=lambda path: check_arrived(path, mended))
+    assert target.read_bytes() == server.content
+    assert alone(target)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fields": {"density": 1}}, r"orders of the fields: .*'density': 1.*found .*'density': 0"),
+        ({"fields": {"pressure": 0}}, "the fields pressure, varying in time"),
+        ({"parameters": ["Re"]}, r"the parameter Re, found gamma\. .*label"),
+        ({"steps": 6}, r"steps: 6, found 5\. .*source\.steps"),
+        ({"channels": 2}, r"channels: 2, found 1\. .*source\.channels"),
+        ({"steps": 5, "channels": 1, "parameters": ["gamma"]}, None),
+    ],
+)
+def test_what_a_study_relies_on_is_looked_for_in_a_file(
+    tmp_path: Path, change: dict[str, Any], words: str | None
+) -> None:
+    well(path := tmp_path / "a.hdf5")
+    values = {"size": [16, 16], "fields": {"density": 0}, "parameters": []}
+    asked = Expected(**values | {"steps": None, "channels": None} | change)
+    if words is None:
+        check_arrived(path, asked)
+    else:
+        with pytest.raises(LilasError, match=rf"a\.hdf5: expected {words}"):
+            check_arrived(path, asked)
+
+
+def test_the_stage_looks_for_what_its_study_relies_on(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the workflow calls it: in a file of 16 x 16 points, of which none is a field `tracer`."""
+    urls = {"train": [f"{server.address}/train/{target.name}"]}
+    monkeypatch.setattr(stage, "well_urls", {"shear_flow": urls}.__getitem__)
+    values = {"source": {"kind": "well", "name": "shear_flow", "size": [16, 16]}}
+    values |= {"evaluation": {"start": 0, "horizons": [[1, 2]]}}
+    expectations = [
+        expected(Dataset(**values, states={"fields": [field]})).model_dump()
+        for field in ("tracer", "pressure")
+    ]
+    arguments = ["--dataset", "shear_flow", "--split", "train", "--output", str(target)]
+    told = ["--expected", json.dumps({"shear_flow": expectations})]
+    monkeypatch.setattr(sys, "argv", ["download", *arguments, *told])
+    with pytest.raises(LilasError, match=r"expected the fields tracer, .* only density"):
+        stage.main()
+    assert not target.exists()
+    monkeypatch.setattr(sys, "argv", ["download", *arguments])
+    stage.main()
+    assert alone(target)

@@ -108,7 +108,7 @@ def test_files_share_a_job_up_to_its_size_and_a_download_has_one_each(tmp_path):
     assert plan.parts(disk, files, 23) == {}
     assert plan.parts(disk, files, 7) == {"train": [[0, 1], [2], [3], [4]], "test": [[0]]}
     assert plan.parts(disk, files, 10) == {"train": [[0, 1, 2], [3, 4]], "test": [[0]]}
-    source = {"kind": "well", "name": "x", "size": [8, 8], "steps": 2, "channels": 1}
+    source = {"kind": "well", "name": "shear_flow"}
     well = Dataset(source=source, **common)
     assert plan.parts(well, files, 1e12) == {"train": [[i] for i in range(5)], "test": [[0]]}
 

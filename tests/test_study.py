@@ -23,7 +23,23 @@ VIT = {
     "transformer": {"channels": 16, "blocks": 1, "heads": 2},
 }
 # A key and what is wrong with its value, and words of the message.
+SOURCE = "datasets.convection.source"
 MISTAKES = [
+    (SOURCE, {"kind": "well", "name": "rayleigh_bernard"}, ["source", "mean 'rayleigh_benard'?"]),
+    (SOURCE, {"kind": "well", "name": "shear_flow"}, ["'buoyancy'", "tracer, pressure, velocity"]),
+    (
+        SOURCE,
+        {"kind": "well", "name": ["MHD_64", "MHD_256"]},
+        ["joined datasets must agree", "MHD_256 has size 256, 256, 256, MHD_64 64, 64, 64"],
+    ),
+    (SOURCE, {"kind": "well", "name": ["MHD_64", "MHD_64"]}, ["name: 'MHD_64' is there twice"]),
+    (SOURCE, {"kind": "well", "name": []}, ["source", "name: expected a name, or several"]),
+    (SOURCE, {"kind": "path", "path": ["a", "b", "a"]}, ["source", "path: 'a' is there twice"]),
+    (
+        SOURCE,
+        {"kind": "well", "name": "rayleigh_benard", "size": [512]},
+        ["source", "size [512]: expected a number for each axis, x, y"],
+    ),
     ("datasets.convection.states.transform", {"heat": {"kind": "log", "offset": 1}}, ["'heat'"]),
     ("datasets.convection.states.fields", ["heat"], ["'heat'", "buoyancy, pressure, velocity"]),
     ("datasets.convection.label", {"Reynolds": "log"}, ["'Reynolds'", "Rayleigh, Prandtl"]),

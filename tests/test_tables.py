@@ -436,7 +436,7 @@ def test_the_papers_horizons_are_those_of_the_official_code(dataset, ours, their
         ({"states": {"fields": ["velocity"]}}, False),
         ({"states": {"fields": ["velocity", "buoyancy", "pressure"]}}, True),
         ({"source": {"include": ["Rayleigh_1e6"]}}, False),
-        ({"source": {"name": "shear_flow"}}, False),
+        ({"source": {"name": "rayleigh_benard_uniform"}}, False),
     ],
 )
 def test_the_papers_data_are_asked_the_papers_questions(tmp_path, change, papers):

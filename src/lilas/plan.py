@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from lilas import plugins
 from lilas.data.registry import SUFFIXES, well_urls
@@ -14,6 +15,7 @@ from lilas.study.entries import AutoencoderEntry, EmulatorEntry
 from lilas.study.methods import METHODS
 from lilas.study.read import Config
 from lilas.study.study import Study
+from lilas.study.tasks import expected
 from lilas.systems.base import SPLITS, System
 
 # Data of no more than this are encoded by one process; larger data by several, each as much.
@@ -34,21 +36,7 @@ def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
             split: [pattern.format(**folders, split=split, part=part) for part in source.parts]
             for split in SPLITS
         }
-    if isinstance(source, Well):
-        pattern, urls = f"{config.data}/{paths.DOWNLOADED}", well_urls(source.name)
-        files = {
-            split: sorted(
-                pattern.format(system=source.name, split=split, file=Path(url).name)
-                for url in urls[split]
-            )
-            for split in SPLITS
-        }
-    else:
-        files = {split: _on_disk(source, split) for split in SPLITS}
-    return {
-        split: _included(names, source.include, f"split {split!r}")
-        for split, names in files.items()
-    }
+    return {split: _joined(config, source, split) for split in SPLITS}
 
 
 def job_bytes(root: str | Path) -> float:
@@ -171,12 +159,20 @@ def _check_kind(where: str, run: Released, entry: AutoencoderEntry | EmulatorEnt
 
 
 def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
-    """Checks the studies of datasets that lie on disk against the first file of each.
+    """Checks the studies of datasets that lie on disk against the first file of each split.
 
     Raises:
-        LilasError: the file is broken, or the study asks for what the data do not have.
+        LilasError: a file is broken, or the study asks for what the data do not have.
     """
     for name, entry in study.datasets.items():
+        if (wanted := expected(entry)) is not None:
+            there = [
+                file for split in files[name].values() for file in split if Path(file).exists()
+            ]
+            for file in there[:1]:
+                from lilas.data.arrival import check_arrived
+
+                check_arrived(file, wanted)
         if isinstance(entry.source, Folder):
             from lilas.data.well import open_well
 
@@ -186,6 +182,15 @@ def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
                 study.check_names(name, list(first.axes), list(first.parameters))
             except ValueError as error:
                 raise LilasError(str(error)) from None
+
+
+def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:
+    """Returns what a study relies on in the files of The Well, by the name of their dataset."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in study.datasets.values():
+        for name in entry.source.names if isinstance(entry.source, Well) else ():
+            found.setdefault(name, []).append(expected(entry).model_dump())
+    return found
 
 
 def check_metrics() -> None:
@@ -201,8 +206,28 @@ def check_metrics() -> None:
         plugins.check()
 
 
-def _on_disk(source: Folder, split: str) -> list[str]:
-    folder = Path(source.path).expanduser() / "data" / split
+def _joined(config: Config, source: Well | Folder, split: str) -> list[str]:
+    """Returns a split's files of the datasets that a source joins, one dataset after the other."""
+    if isinstance(source, Folder):
+        parts = {path: _on_disk(path, split) for path in source.paths}
+    else:
+        pattern = f"{config.data}/{paths.DOWNLOADED}"
+        parts = {
+            name: sorted(
+                pattern.format(system=name, split=split, file=Path(url).name)
+                for url in well_urls(name)[split]
+            )
+            for name in source.names
+        }
+    return [
+        file
+        for name, files in parts.items()
+        for file in _included(files, source.include, f"split {split!r} of {name}")
+    ]
+
+
+def _on_disk(path: str, split: str) -> list[str]:
+    folder = Path(path).expanduser() / "data" / split
     files = sorted(str(file) for file in folder.glob("*") if file.suffix in SUFFIXES)
     if not files:
         found = "no such file" if folder.is_dir() else "no such folder"

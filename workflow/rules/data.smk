@@ -2,7 +2,10 @@
 SIMULATIONS = {
     d.source.folder: d.source for d in STUDY.datasets.values() if d.source.kind == "simulate"
 }
-WELLS = {d.source.name for d in STUDY.datasets.values() if d.source.kind == "well"}
+# What the files of each dataset of The Well must hold. It is no parameter of a download: a study
+# that expects otherwise fetches nothing again.
+WELLS = plan.expected_of_well(STUDY)
+EXPECTED = json.dumps(WELLS)
 SIMULATION = f"{CONFIG.data}/{paths.SIMULATION}/"
 WELL = f"{CONFIG.data}/{paths.WELL}/"
 TARGETS["data"] = [file for name in FILES for split in needed(name).values() for file in split]
@@ -54,4 +57,4 @@ rule download:
         downloads=1,
     shell:
         STAGE + "download --dataset {wildcards.system:q} --split {wildcards.split} "
-        "--output {output:q}" + LOG
+        "--expected {EXPECTED:q} --output {output:q}" + LOG

@@ -6,6 +6,7 @@ import shutil
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,14 @@ class _Part:
         self.record.unlink(missing_ok=True)
 
 
-def download(url: str, path: str | Path, *, attempts: int = 5, progress: bool = True) -> None:
+def download(
+    url: str,
+    path: str | Path,
+    *,
+    check: Callable[[Path], None] | None = None,
+    attempts: int = 5,
+    progress: bool = True,
+) -> None:
     """Downloads a file; `path` appears only when all of it has arrived and been verified.
 
     What has arrived lies in `<path>.part`, and in `<path>.part.json` the address, length and
@@ -66,6 +74,8 @@ def download(url: str, path: str | Path, *, attempts: int = 5, progress: bool = 
     Args:
         url: Address of the file.
         path: Where it goes; its folder is made.
+        check: Refuses with a LilasError a whole file that is another than was expected. What has
+            arrived is kept, so that nothing is downloaded again once that is mended.
         attempts: Attempts in a row that bring no new byte before giving up.
         progress: Whether to show a bar of the bytes.
 
@@ -98,6 +108,8 @@ def download(url: str, path: str | Path, *, attempts: int = 5, progress: bool = 
             part.remove()
             text = f"{url}: what arrived is not the file, and was removed. {error}"
             raise LilasError(text) from None
+    if check is not None:
+        check(part.data)
     os.replace(part.data, path)
     part.record.unlink()
 

@@ -6,30 +6,88 @@ from pydantic import Field, model_validator
 
 from lilas import systems
 from lilas.settings import Model, Positive, choice, extended, refuse_unknown
+from lilas.study.well import Facts, find_facts
 from lilas.systems.base import System
 
 
 class Well(Model):
-    """A dataset of The Well, downloaded file by file from the_well's own registry."""
+    """A dataset of The Well, or several joined, downloaded file by file from its own registry.
+
+    What The Well says of its grid, fields, parameters and steps is known (`lilas datasets`).
+    """
 
     kind: Literal["well"] = Field(description="The Well has it.")
-    name: str = Field(description="Name in The Well's registry.")
-    size: list[Positive] = Field(description="Grid points along each axis; files must agree.")
-    steps: Positive = Field(description="States per trajectory; files must agree.")
-    channels: Positive = Field(description="Channels of the fields used; files must agree.")
+    name: str | list[str] = Field(
+        description="Name in The Well's registry, or names of datasets that are used as one."
+    )
+    size: list[Positive] | None = Field(
+        default=None, description="Grid points along each axis, where The Well's facts are wrong."
+    )
+    steps: Positive | None = Field(
+        default=None, description="States per trajectory, likewise; files must agree."
+    )
+    channels: Positive | None = Field(
+        default=None, description="Channels of the fields used, likewise; files must agree."
+    )
     include: list[str] = Field(
         default=[], description="Keep only files whose name contains one of these; [] keeps all."
     )
+
+    @model_validator(mode="after")
+    def _known(self) -> "Well":
+        _refuse_repeated("name", self.names)
+        try:
+            facts = self.facts
+        except ValueError as error:
+            raise ValueError(f"name: {error}") from None
+        if self.size and len(self.size) != len(facts.axes):
+            raise ValueError(
+                f"size {self.size}: expected a number for each axis, {', '.join(facts.axes)}"
+            )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the datasets, one or several."""
+        return _several(self.name)
+
+    @property
+    def facts(self) -> Facts:
+        """What The Well says of each of them; they agree but for their files and boundaries."""
+        return find_facts(self.names)[0]
 
 
 class Folder(Model):
-    """A dataset that lies on disk in The Well's layout, read in place."""
+    """A dataset that lies on disk in The Well's layout, or several joined, read in place."""
 
     kind: Literal["path"] = Field(description="It lies on disk.")
-    path: str = Field(description="Folder that holds data/{train,valid,test}/*.hdf5.")
+    path: str | list[str] = Field(
+        description="Folder that holds data/{train,valid,test}/*.hdf5, or folders used as one."
+    )
     include: list[str] = Field(
         default=[], description="Keep only files whose name contains one of these; [] keeps all."
     )
+
+    @model_validator(mode="after")
+    def _named(self) -> "Folder":
+        _refuse_repeated("path", self.paths)
+        return self
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The folders, one or several."""
+        return _several(self.path)
+
+
+def _several(values: str | list[str]) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def _refuse_repeated(key: str, values: tuple[str, ...]) -> None:
+    if not values:
+        raise ValueError(f"{key}: expected a {key}, or several, found none")
+    if repeated := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{key}: {repeated[0]!r} is there twice")
 
 
 class Transform(Model):
@@ -125,5 +183,12 @@ class Dataset(Model):
             channels = sum(source.components[field] for field in self.states.fields)
             return list(source.size), source.steps, channels
         if isinstance(source, Well):
-            return list(source.size), source.steps, source.channels
+            facts = source.facts
+            refuse_unknown("states.fields", self.states.fields, facts.fields)
+            channels = sum(len(facts.components(field)) for field in self.states.fields)
+            return (
+                source.size or list(facts.size),
+                source.steps or max(facts.steps),
+                source.channels or channels,
+            )
         return None

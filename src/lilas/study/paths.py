@@ -42,11 +42,18 @@ FIGURES = "figures"
 REPORT = "report.html"
 OWNER = "study.json"
 
-# Datasets of The Well that the paper's tables are of, each as a whole: start step and stride of its
-# rollouts, and the fields that its averages are over.
+# The paper's datasets: The Well's that each is, as a whole, start step and stride of its rollouts,
+# and the fields that its averages are over.
 PUBLISHED = {
-    "rayleigh_benard": (16, 1, {"buoyancy", "pressure", "velocity"}),
-    "turbulence_gravity_cooling": (4, 1, {"density", "pressure", "temperature", "velocity"}),
+    "euler_multi_quadrants": (
+        {"euler_multi_quadrants_openBC", "euler_multi_quadrants_periodicBC"},
+        *(0, 4, {"energy", "density", "pressure", "momentum"}),
+    ),
+    "rayleigh_benard": ({"rayleigh_benard"}, 16, 1, {"buoyancy", "pressure", "velocity"}),
+    "turbulence_gravity_cooling": (
+        {"turbulence_gravity_cooling"},
+        *(4, 1, {"density", "pressure", "temperature", "velocity"}),
+    ),
 }
 
 
@@ -98,18 +105,24 @@ def origins(study: Study) -> dict[str, dict[str, str]]:
 
     Only whole datasets of The Well are the paper's, rolled out from its start step by its stride in
     all of its fields: an error depends on where in a flow a forecast begins. Its Euler dataset
-    joins two of them, which a study cannot, and is none.
+    joins two of them.
     """
     sources, published = {}, {}
     for name, dataset in study.datasets.items():
         source = dataset.source
         if isinstance(source, Well):
-            sources[name] = f"{source.name} of The Well"
-            asked = dataset.evaluation.start, dataset.stride, set(dataset.states.fields)
-            if asked == PUBLISHED.get(source.name) and not source.include:
-                published[name] = source.name
+            sources[name] = f"{_joined(source.names)} of The Well"
+            rolled_out = dataset.evaluation.start, dataset.stride, set(dataset.states.fields)
+            asked = (set(source.names), *rolled_out)
+            papers = [paper for paper, its in PUBLISHED.items() if its == asked]
+            if papers and not source.include:
+                published[name] = papers[0]
         elif isinstance(source, System):
             sources[name] = f"{source.system}, simulated"
         else:
-            sources[name] = f"files of {source.path}"
+            sources[name] = f"files of {_joined(source.paths)}"
     return {"sources": sources, "published": published}
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    return " and ".join(names)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from lilas.settings import Model, Name, Positive, describe, refuse_unknown
-from lilas.study.datasets import Dataset
+from lilas.study.datasets import Dataset, Well
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry, SamplerEntry
 from lilas.study.methods import METHODS
 from lilas.systems.base import System
@@ -57,6 +57,9 @@ class Study(Model):
                 self.check_extent(name, *extent)
             if isinstance(dataset.source, System):
                 self.check_names(name, dataset.source.axes, dataset.source.parameters)
+            elif isinstance(dataset.source, Well):
+                facts = dataset.source.facts
+                self.check_names(name, facts.axes, facts.parameters)
         return self
 
     def resolve(self, kind: str, name: str, dataset: str) -> Any:

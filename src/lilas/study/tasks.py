@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lilas.settings import Model
-from lilas.study.datasets import Augment, Evaluation, Source, States
+from lilas.settings import Model, Positive
+from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
 from lilas.study.study import Figures
 
@@ -57,3 +57,31 @@ class Task(Model):
         that changes nothing, is no reason to train again.
         """
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+
+class Expected(Model):
+    """What a study relies on in every file of a dataset, and must find there when it arrives."""
+
+    size: list[Positive]
+    fields: dict[str, int]
+    parameters: list[str]
+    steps: Positive | None
+    channels: Positive | None
+
+
+def expected(dataset: Dataset) -> Expected | None:
+    """Returns what a dataset's files must hold; None where nothing is known before they are there.
+
+    The Well's facts are right of grids and fields. Of steps they are not always: only a number that
+    the study itself gives is expected.
+    """
+    source = dataset.source
+    if not isinstance(source, Well):
+        return None
+    return Expected(
+        size=source.size or list(source.facts.size),
+        fields={field: source.facts.fields[field] for field in dataset.states.fields},
+        parameters=list(dataset.label),
+        steps=source.steps,
+        channels=source.channels,
+    )
