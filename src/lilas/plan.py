@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lilas import plugins
-from lilas.data.registry import SUFFIXES, well_urls
+from lilas.data.registry import data_in, well_urls
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.official.released import Released, autoencoder_of, find_released, released
@@ -228,7 +228,7 @@ def _joined(config: Config, source: Well | Folder, split: str) -> list[str]:
 
 def _on_disk(path: str, split: str) -> list[str]:
     folder = Path(path).expanduser() / "data" / split
-    files = sorted(str(file) for file in folder.glob("*") if file.suffix in SUFFIXES)
+    files = [str(file) for file in data_in(folder)]
     if not files:
         found = "no such file" if folder.is_dir() else "no such folder"
         action = "Put the split there, or correct the dataset's source.path."

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lilas.data.presence import check_present
 from lilas.errors import broken
 
 REPLACE = "Delete it and make or download it again."
@@ -41,6 +42,11 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
             found, action = "a truncated file", REPLACE
         elif "signature not found" in str(error):
             found, action = "something else than HDF5", REPLACE
+            if path.name.startswith("."):
+                action = "Hidden files are no data but what another program left: leave it, or not."
+        elif "already open for write" in str(error):
+            found = "one that its writer has not closed"
+            action = "Wait for the writer; if it was killed, clear its mark with `h5clear -s`."
         else:
             found, action = f"a damaged file ({error})", REPLACE
         raise broken(path, "a whole HDF5 file", found, action) from None
@@ -58,11 +64,20 @@ def dataset(path: Path, parent: h5py.Group, name: str) -> h5py.Dataset:
 
 def _member(path: Path, parent: h5py.Group, name: str, kind: type) -> Any:
     expected = f"the {kind.__name__.lower()} {parent.name.rstrip('/')}/{name}"
-    if name not in parent:
+    link = parent.get(name, getlink=True)
+    if link is None:
         raise broken(path, expected, f"only {', '.join(parent) or 'nothing'}", FOREIGN)
-    if not isinstance(parent[name], kind):
-        raise broken(path, expected, f"a {type(parent[name]).__name__.lower()}", FOREIGN)
-    return parent[name]
+    try:
+        found = parent[name]
+    except (KeyError, OSError):
+        if isinstance(link, h5py.HardLink):
+            raise
+        where = f"{link.path} of {link.filename}" if hasattr(link, "filename") else link.path
+        action = "Bring what it leads to, or replace the link by the data."
+        raise broken(path, expected, f"a link to {where}, which is not there", action) from None
+    if not isinstance(found, kind):
+        raise broken(path, expected, f"a {type(found).__name__.lower()}", FOREIGN)
+    return found
 
 
 def attribute(path: Path, owner: h5py.Group | h5py.Dataset, name: str) -> Any:
@@ -76,21 +91,32 @@ def attribute(path: Path, owner: h5py.Group | h5py.Dataset, name: str) -> Any:
 def integer(path: Path, file: h5py.File, name: str) -> int:
     """Returns an attribute of the file that is an integer above 0."""
     value = np.asarray(attribute(path, file, name))
-    if value.size != 1 or value.dtype.kind not in "iu" or value.item() < 1:
+    # Other tools write every number as a double.
+    whole = value.dtype.kind in "iu" or (value.dtype.kind == "f" and (value == value // 1).all())
+    if value.size != 1 or not whole or value.item() < 1:
         raise broken(path, f"{name} to be an integer above 0", f"{value}", FOREIGN)
     return int(value.item())
 
 
-def text(path: Path, file: h5py.File, name: str) -> str:
+def text(path: Path, owner: h5py.Group, name: str) -> str:
     """Returns an attribute that is a text."""
-    value = attribute(path, file, name)
-    return value.decode() if isinstance(value, bytes) else str(value)
+    values = names(path, owner, name)
+    if len(values) != 1:
+        raise broken(path, f"a text as {name} of {owner.name}", f"{values}", FOREIGN)
+    return values[0]
 
 
 def names(path: Path, owner: h5py.Group, name: str) -> tuple[str, ...]:
-    """Returns an attribute that lists names."""
-    values = np.atleast_1d(attribute(path, owner, name))
-    return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values)
+    """Returns an attribute that lists names, none twice."""
+    value = attribute(path, owner, name)
+    # A list without an element has no type: it may be any, or a dataspace without values.
+    values = [] if isinstance(value, h5py.Empty) else np.atleast_1d(value).ravel()
+    if not all(isinstance(v, bytes | str) for v in values):
+        raise broken(path, f"texts in {name} of {owner.name}", f"{value}", FOREIGN)
+    found = [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values]
+    if repeated := [v for v in found if found.count(v) > 1]:
+        raise broken(path, f"each name once in {name} of {owner.name}", repeated[0], FOREIGN)
+    return tuple(found)
 
 
 def flag(path: Path, owner: h5py.Dataset, name: str) -> bool:
@@ -105,9 +131,11 @@ def numbers(path: Path, dataset: h5py.Dataset) -> np.ndarray:
     """Returns a dataset of finite numbers, float64."""
     if dataset.dtype.kind not in "fiu":
         raise broken(path, f"numbers in {dataset.name}", f"{dataset.dtype}", FOREIGN)
+    check_present(path, dataset)
     values = np.asarray(dataset[()], np.float64)
     if not np.isfinite(values).all():
-        raise broken(path, f"finite numbers in {dataset.name}", "NaN or infinity", REPLACE)
+        action = "Write the number that belongs there, or make or download the file again."
+        raise broken(path, f"finite numbers in {dataset.name}", "NaN or infinity", action)
     return values
 
 

@@ -13,6 +13,15 @@ from lilas.systems.base import SPLITS
 SUFFIXES = (".hdf5", ".h5")
 
 
+def data_in(folder: Path) -> list[Path]:
+    """Returns the data files of a folder in order; hidden files are what other programs left."""
+    return sorted(
+        path
+        for path in folder.glob("*")
+        if path.suffix in SUFFIXES and not path.name.startswith(".")
+    )
+
+
 @cache
 def well_urls(name: str) -> dict[str, list[str]]:
     """Returns the addresses of a Well dataset's files by split, from the_well's own registry.

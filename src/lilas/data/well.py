@@ -6,6 +6,7 @@ not vary; vectors and tensors have one component per space axis. In memory a sta
 first, (channel, *space).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -17,6 +18,7 @@ import numpy as np
 
 from lilas.data import hdf5
 from lilas.data.hdf5 import FOREIGN, REPLACE, open_hdf5
+from lilas.data.presence import check_present
 from lilas.errors import LilasError, broken
 
 BOUNDARIES = {"wall": 0, "open": 1, "periodic": 2}
@@ -118,6 +120,8 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
             raise broken(path, expected, f"only {', '.join(found) or 'none'}", action)
         if not chosen or len(set(chosen)) < len(chosen):
             raise LilasError(f"{path}: asked for the fields {chosen}; name each field once")
+        for name in chosen:
+            check_present(path, file[f"t{found[name]}_fields"][name])
         return WellFile(
             path=path,
             dataset=hdf5.text(path, file, "dataset_name"),
@@ -205,6 +209,9 @@ def _time_varying(path: Path, file: h5py.File, sizes: tuple[int, ...]) -> dict[s
         group = hdf5.group(path, file, f"t{order}_fields")
         for name in hdf5.names(path, group, "field_names"):
             if hdf5.flag(path, hdf5.dataset(path, group, name), "time_varying"):
+                if name in found:
+                    expected = f"one field {name}"
+                    raise broken(path, expected, f"t{found[name]}_ and t{order}_fields", FOREIGN)
                 open_field(path, file, name, order, sizes)
                 found[name] = order
     return found
@@ -249,8 +256,11 @@ def _parameters(path: Path, file: h5py.File, trajectories: int) -> dict[str, np.
         if hdf5.flag(path, dataset, "time_varying"):
             continue
         varies = hdf5.flag(path, dataset, "sample_varying")
-        hdf5.check_shape(path, dataset, [("trajectory", trajectories)] if varies else [])
-        found[name] = np.full(trajectories, hdf5.numbers(path, dataset))
+        expected = [("trajectory", trajectories)] if varies else []
+        if dataset.size != math.prod(size for _, size in expected) or dataset.shape is None:
+            hdf5.check_shape(path, dataset, expected)
+        # A number may be a list of one number.
+        found[name] = np.full(trajectories, hdf5.numbers(path, dataset).ravel())
     return found
 
 
@@ -274,6 +284,7 @@ def _boundaries(path: Path, file: h5py.File, sizes: dict[str, int]) -> np.ndarra
             raise broken(path, expected, f"{', '.join(unknown)}", FOREIGN)
         mask = hdf5.dataset(path, boundary, "mask")
         hdf5.check_shape(path, mask, [(name, sizes[name]) for name in dims])
+        check_present(path, mask)
         covers = np.all if kind == "wall" else np.any
         values = mask[()].astype(bool)
         for axis, name in enumerate(dims):
