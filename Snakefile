@@ -2,7 +2,18 @@
 # Every rule calls one stage, python -m lilas.stages.NAME; every file of rules is included.
 
 
-configfile: "config.yaml"
+import sys
+from pathlib import Path
+
+# Snakemake looks for modules beside the Snakefile first; a user's random.py there is no module.
+sys.path.sort(key=lambda place: place in ("", str(Path.cwd()), str(workflow.basedir)))
+# A run in another folder (snakemake -d) needs no config.yaml of its own.
+CONFIG_FILE = Path("config.yaml")
+if not CONFIG_FILE.is_file():
+    CONFIG_FILE = Path(workflow.basedir) / CONFIG_FILE
+
+
+configfile: CONFIG_FILE
 
 
 include: "workflow/rules/common.smk"

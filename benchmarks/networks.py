@@ -183,9 +183,9 @@ def peak_of(name: str, size: str, kind: str, device: torch.device) -> float:
         call()
         return torch.cuda.max_memory_allocated(device) / 1024**2
     # Linux forgets the peak so far.
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     call()
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 

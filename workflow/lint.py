@@ -10,7 +10,8 @@ FALSE_ALARMS = {
     "targets and report, a rule's own pattern of paths and the name of a file",
     r"Mixed rules and functions in same snakefile\.": "a function of one file's rules lies beside "
     "them; what files share is in common.smk",
-    r"Environment variable PATH used but .* in line \d+\.": "set for the jobs, not asked of a user",
+    r"Environment variable (PATH|PYTHONSAFEPATH) used but .* in line \d+\.": "set for "
+    "the jobs, not asked of a user",
     r"Shell command directly uses variable CONFIG from .*": "the device and the time between "
     "checkpoints decide no result; as parameters, they would make every result again",
     r"Param (root|folder) is a prefix of input or output file but hardcoded": "what the report "

@@ -164,7 +164,7 @@ def show(folder: Path) -> str:
             raise broken(path, "the results of a study", "nothing", "Run snakemake to make them.")
     from lilas.report.typeset import terminal
 
-    intro, _, sections = tables.read_text().partition("### ")
+    intro, _, sections = tables.read_text(encoding="utf-8").partition("### ")
     title, _, body = terminal(sections.partition("### ")[0]).partition("\n\n")
     end = ["* the best emulator or baseline of a horizon", f"Report: {report.resolve()}"]
     return "\n".join([title, intro.strip(), "", body, *end])

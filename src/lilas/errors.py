@@ -1,6 +1,15 @@
 """The error that every contract of the pipeline raises."""
 
+import errno
 from pathlib import Path
+
+# What the system refuses to a writer, by its number, and what to do.
+SYSTEM = {
+    errno.ENOSPC: "no space left on the device. Free some, or move data or results elsewhere.",
+    errno.EDQUOT: "the disk quota is used up. Free some, or move data or results elsewhere.",
+    errno.EACCES: "permission denied. Choose a folder that you may write to in config.yaml.",
+    errno.EROFS: "the file system is read-only. Choose another folder in config.yaml.",
+}
 
 
 class LilasError(Exception):

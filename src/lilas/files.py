@@ -24,13 +24,20 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path` and renames it to `path` when the block succeeds.
 
     A reader sees the old file or the new one, never a part of one; a killed writer leaves at
-    most a `.part` file, which nothing reads.
+    most a `.part` file, which nothing reads. Whatever writes it, its mode is a new file's: as the
+    umask, or the folder's default access list, has it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch()
+    mode = part.stat().st_mode
     try:
         yield part
+        # Some libraries write to a temporary file of their own, which is private to its user.
+        if part.stat().st_mode != mode:
+            part.chmod(mode)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -48,7 +55,7 @@ def write_json(path: str | Path, value: Any) -> None:
     """Writes a JSON file atomically; NaN is refused, since JSON has none."""
     text = json.dumps(value, indent=2, allow_nan=False)
     with atomic(path) as part:
-        part.write_text(text + "\n")
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
         raise broken(path, "a file", "nothing", "Run the stage that makes it.")
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         action = "Delete it and run again."
         raise broken(path, "JSON", f"text that breaks at {error}", action) from None
@@ -85,7 +92,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a") as file:
+    with open(folder / "lock", "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -95,7 +95,7 @@ def official_files(config: Config, official: str) -> list[str]:
     Raises:
         LilasError: no such folder or zip, and no released run of that name.
     """
-    path = Path(official).expanduser()
+    path = Path(official)
     if path.is_dir():
         files = [path / name for name in ("config.yaml", "state.pth")]
         for file in files:
@@ -227,7 +227,7 @@ def _joined(config: Config, source: Well | Folder, split: str) -> list[str]:
 
 
 def _on_disk(path: str, split: str) -> list[str]:
-    folder = Path(path).expanduser() / "data" / split
+    folder = Path(path) / "data" / split
     files = [str(file) for file in data_in(folder)]
     if not files:
         found = "no such file" if folder.is_dir() else "no such folder"

@@ -5,6 +5,8 @@ architecture, a method, an algorithm.
 """
 
 import difflib
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
@@ -39,6 +41,24 @@ def _odd(number: int) -> int:
     return number
 
 
+def expanded(path: str) -> str:
+    """Returns a path as a shell has it: ~, $NAME and ${NAME} stand for what they name.
+
+    Raises:
+        ValueError: it is empty, or names a variable or user that is not there.
+    """
+    if not path:
+        raise ValueError("empty; expected a path")
+    for braced, plain in re.findall(r"\$(?:\{([^}]*)\}|(\w+))", path):
+        if not os.environ.get(braced or plain):
+            raise ValueError(f"{path}: the variable {braced or plain} is not set")
+    found = os.path.expandvars(os.path.expanduser(path))
+    if found.startswith("~"):
+        raise ValueError(f"{path}: no user {found.split('/')[0][1:]!r}")
+    return found
+
+
+PathText = Annotated[str, AfterValidator(expanded)]
 Odd = Annotated[int, Field(gt=0), AfterValidator(_odd)]
 Even = Annotated[int, Field(gt=0, multiple_of=2)]
 

@@ -60,8 +60,12 @@ TRAININGS = [
 TARGETS = {}
 # Jobs use the interpreter that Snakemake runs in, whether or not its environment is activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# Nor do Snakemake's own processes take what lies in the working folder for a module.
+os.environ["PYTHONSAFEPATH"] = "1"
 ENVIRONMENT = "../../envs/lilas.yaml"
-STAGE = "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} python -m lilas.stages."
+STAGE = (
+    "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} PYTHONSAFEPATH=1 python -m lilas.stages."
+)
 LOG = " 2>&1 | tee {log:q}"
 
 

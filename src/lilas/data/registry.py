@@ -33,7 +33,9 @@ def well_urls(name: str) -> dict[str, list[str]]:
     if spec is None or not spec.submodule_search_locations:
         raise LilasError("the_well is not installed. Run `make install`.")
     path = Path(next(iter(spec.submodule_search_locations)), "utils", "registry.yaml")
-    registry = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    registry = yaml.load(
+        path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )
     if name not in registry:
         raise LilasError(
             f"source.name: The Well has no {name!r}; allowed: {', '.join(sorted(registry))}"

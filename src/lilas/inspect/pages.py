@@ -184,9 +184,9 @@ def _formula(latex: str) -> str:
 
 def main() -> None:
     """Writes the pages into `docs/` of the current folder."""
-    Path("docs/metrics.md").write_text(metrics_page())
-    Path("docs/artifacts.md").write_text(artifacts_page())
-    Path("docs/configuration.md").write_text(configuration_page())
+    Path("docs/metrics.md").write_text(metrics_page(), encoding="utf-8")
+    Path("docs/artifacts.md").write_text(artifacts_page(), encoding="utf-8")
+    Path("docs/configuration.md").write_text(configuration_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

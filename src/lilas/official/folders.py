@@ -72,7 +72,7 @@ def open_run(path: str | Path) -> OfficialRun:
 def write_run(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
     """Writes a run folder that the official code loads."""
     with atomic(folder / CONFIG) as part:
-        part.write_text(yaml.safe_dump(config, sort_keys=False))
+        part.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     with atomic(folder / STATE) as part:
         torch.save(state, part)
 

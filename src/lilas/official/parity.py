@@ -177,7 +177,7 @@ _QUANTITIES: dict[str, Callable[[OfficialRun, torch.nn.Module, Arrays], Quantiti
 
 
 def _preprocessing(path: Path) -> Iterator[Row]:
-    described = yaml.safe_load(path.with_suffix(".yaml").read_text())
+    described = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
     run = OfficialRun(path, "autoencoder", {"dataset": described}, {})
     preprocessing = Preprocessing.from_statistics(preprocessing_statistics(run), path)
     e = _arrays(path)

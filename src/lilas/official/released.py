@@ -40,7 +40,7 @@ class Released:
 @cache
 def released() -> dict[str, Released]:
     """Returns the released models by run."""
-    text = Path(__file__).with_name("released.yaml").read_text()
+    text = Path(__file__).with_name("released.yaml").read_text(encoding="utf-8")
     return {entry["run"]: Released(**entry) for entry in yaml.safe_load(text)}
 
 

@@ -21,7 +21,7 @@ Entry = Mapping[str, float | None]
 def write_history(path: Path, history: Iterable[Entry]) -> None:
     """Writes the entries of a training."""
     with atomic(path) as part:
-        part.write_text("".join(json.dumps(entry) + "\n" for entry in history))
+        part.write_text("".join(json.dumps(entry) + "\n" for entry in history), encoding="utf-8")
 
 
 def read_history(path: Path) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def read_history(path: Path) -> pd.DataFrame:
         LilasError: a line is not JSON, or no entry.
     """
     entries = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             entry = json.loads(line)
         except json.JSONDecodeError as error:

@@ -142,7 +142,11 @@ def metrics_fingerprint() -> str:
 
 def _fingerprint(modules: Sequence[str]) -> str:
     """Returns a hash of what modules say together, wherever among them each statement lies."""
-    said = {statement for name in modules for statement in _statements(_file(name).read_text())}
+    said = {
+        statement
+        for name in modules
+        for statement in _statements(_file(name).read_text(encoding="utf-8"))
+    }
     digest = hashlib.sha256()
     for statement in sorted(said):
         digest.update(statement.encode())
@@ -178,7 +182,7 @@ def _reachable(module: str, packages: Collection[str] | None = None) -> set[str]
         if name in found or name.split(".")[0] not in packages or not _file(name).is_file():
             continue
         found.add(name)
-        for node in ast.walk(ast.parse(_file(name).read_text())):
+        for node in ast.walk(ast.parse(_file(name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):

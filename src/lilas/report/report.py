@@ -99,7 +99,7 @@ def render(
     )
     return environment.get_template("report.html").render(
         name=study.stem,
-        style=Markup((PAGE / "style.css").read_text()),
+        style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
         verdicts=[answer(rows, _of(pairs, rows)) for rows in datasets],
         basis=_basis(cells),
         overview=overview,
@@ -117,7 +117,7 @@ def render(
         version=lilas.__version__,
         libraries=", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         data=_html(data_sizes(root)),
-        study=study.read_text(),
+        study=study.read_text(encoding="utf-8"),
         **(_scripts(viewer) if viewer else {}),
     )
 
@@ -163,7 +163,11 @@ def data_sizes(root: Path) -> pd.DataFrame:
 def machine() -> str:
     """Returns the machine that this runs on: processor, cores, memory, GPU, system."""
     info = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else []
+    models = (
+        re.findall(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8"))
+        if info.is_file()
+        else []
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return ", ".join(
@@ -286,14 +290,14 @@ def _markdown(folder: Path) -> list[dict[str, Any]]:
     return [
         {
             "title": TITLES.get(path.stem) or _heading(path),
-            "body": Markup(convert.render(path.read_text())),
+            "body": Markup(convert.render(path.read_text(encoding="utf-8"))),
         }
         for path in sorted(folder.glob("*.md"), key=_in_reading_order)
     ]
 
 
 def _heading(path: Path) -> str:
-    found = re.search(r"^#+ (.+)", path.read_text(), re.MULTILINE)
+    found = re.search(r"^#+ (.+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     return found[1] if found else path.stem
 
 
@@ -309,7 +313,7 @@ def _scripts(viewer: Viewer) -> dict[str, Markup]:
         "viewer_runs": Markup(json.dumps(viewer.runs, allow_nan=False).replace("<", "\\u003c")),
         "viewer_blobs": Markup(json.dumps(viewer.blobs)),
         "plotly": Markup(get_plotlyjs()),
-        "script": Markup((PAGE / "viewer.js").read_text()),
+        "script": Markup((PAGE / "viewer.js").read_text(encoding="utf-8")),
     }
 
 

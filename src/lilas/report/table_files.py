@@ -105,4 +105,4 @@ def _csv(path: Path, table: pd.DataFrame) -> None:
 
 def _text(path: Path, text: str) -> None:
     with atomic(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")

@@ -1,21 +1,13 @@
 """The stages, `python -m lilas.stages.NAME`: each parses, opens, calls the library, writes."""
 
 import argparse
-import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from lilas import plugins
-from lilas.errors import LilasError
+from lilas.errors import SYSTEM, LilasError
 from lilas.study.tasks import Task
-
-_SYSTEM = {
-    errno.ENOSPC: "no space left on the device. Free some, or move data or results elsewhere.",
-    errno.EDQUOT: "the disk quota is used up. Free some, or move data or results elsewhere.",
-    errno.EACCES: "permission denied. Choose a folder that you may write to in config.yaml.",
-    errno.EROFS: "the file system is read-only. Choose another folder in config.yaml.",
-}
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
@@ -56,13 +48,17 @@ def add_training(parser: argparse.ArgumentParser, **inputs: str) -> None:
 
 
 def execute(main: Callable[[], None]) -> None:
-    """Runs a stage; a broken contract or a full disk ends it with one clear line."""
+    """Runs a stage; a broken contract, a full disk or Ctrl-C ends it with one clear line."""
+    # What a terminal's encoding has no character for is escaped, not a reason to stop.
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
         plugins.check()
         main()
     except LilasError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
     except OSError as error:
-        if error.errno not in _SYSTEM:
+        if error.errno not in SYSTEM:
             raise
-        sys.exit(f"error: {error.filename or 'output'}: {_SYSTEM[error.errno]}")
+        sys.exit(f"error: {error.filename or 'output'}: {SYSTEM[error.errno]}")

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lilas.settings import Model, Odd, Positive
+from lilas.settings import Model, Odd, PathText, Positive
 from lilas.study.networks import TokenSettings
 from lilas.study.training import Train
 
@@ -146,7 +146,7 @@ class OfficialAutoencoder(AutoencoderSettings):
     With `architecture: identity` it is pixel space, with the statistics of that run.
     """
 
-    official: str = Field(
+    official: PathText = Field(
         min_length=1,
         description="The id of a released run of the paper, or the path of such a run's folder or "
         "zip.",

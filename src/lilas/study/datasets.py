@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lilas import systems
-from lilas.settings import Model, Positive, choice, extended, refuse_unknown
+from lilas.settings import Model, Positive, choice, expanded, extended, refuse_unknown
 from lilas.study.well import Facts, find_facts
 from lilas.systems.base import System
 
@@ -62,11 +62,17 @@ class Folder(Model):
 
     kind: Literal["path"] = Field(description="It lies on disk.")
     path: str | list[str] = Field(
-        description="Folder that holds data/{train,valid,test}/*.hdf5, or folders used as one."
+        description="Folder that holds data/{train,valid,test}/*.hdf5, or folders used as one; `~` "
+        "and variables such as `$SCRATCH` stand for what they name."
     )
     include: list[str] = Field(
         default=[], description="Keep only files whose name contains one of these; [] keeps all."
     )
+
+    @field_validator("path")
+    @classmethod
+    def _expanded(cls, path: str | list[str]) -> str | list[str]:
+        return expanded(path) if isinstance(path, str) else [expanded(each) for each in path]
 
     @model_validator(mode="after")
     def _named(self) -> "Folder":

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lilas.settings import Model, Positive, PositiveNumber
+from lilas.settings import Model, PathText, Positive, PositiveNumber
 from lilas.study.networks import Network
 from lilas.study.training import Train
 
@@ -115,7 +115,7 @@ class SolverSettings(EmulatorSettings):
 class OfficialEmulator(Model):
     """An emulator of a run of the official code, which decides everything about it."""
 
-    official: str = Field(
+    official: PathText = Field(
         min_length=1,
         description="The id of a released run of the paper, or the path of such a run's folder or "
         "zip.",

@@ -1,14 +1,14 @@
 """Studies and `config.yaml` read from their files."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from lilas import plugins
 from lilas.errors import LilasError
-from lilas.settings import Model, describe
+from lilas.settings import Model, PathText, describe
 from lilas.study.study import Study
 
 # What version 0.1.0 called otherwise, by section.
@@ -18,14 +18,25 @@ RENAMED = {
 }
 
 
+def _without_braces(path: str) -> str:
+    if set(path) & set("{}"):
+        raise ValueError(f"{path}: braces stand for parts of a path here; name another folder")
+    return path
+
+
+EXPANDED = "`~` and variables such as `$SCRATCH` stand for what they name."
+# The workflow's patterns of paths begin with it.
+PatternText = Annotated[PathText, AfterValidator(_without_braces)]
+
+
 class Config(Model):
     """`config.yaml`: which study to run, and where data and results live."""
 
-    study: str = Field(
+    study: PathText = Field(
         default="demo", description="Name of a file in workflow/studies, or a path to your own."
     )
-    data: str = Field(default="results/data", description="Folder of the data.")
-    results: str = Field(default="results", description="Folder of the results.")
+    data: PatternText = Field(default="results/data", description=f"Folder of the data. {EXPANDED}")
+    results: PatternText = Field(default="results", description="Folder of the results, as `data`.")
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$",
@@ -61,6 +72,8 @@ def study_path(study: str, folder: Path) -> Path:
             f"config.yaml: study {study!r} not found; allowed: {', '.join(names)}, "
             "or the path of a .yaml file"
         )
+    if set(path.stem) & set("{}"):
+        raise LilasError(f"{path}: braces stand for parts of a path here; rename the study")
     return path
 
 
@@ -71,8 +84,10 @@ def read_study(path: str | Path) -> Study:
         LilasError: the file is not YAML, a key is unknown, or a value is not allowed.
     """
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8")
         values = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise LilasError(f"{path}: is not UTF-8, in which studies are written: {error}") from None
     except (OSError, yaml.YAMLError) as error:
         raise LilasError(f"{path}: cannot be read as YAML: {error}") from None
     _refuse_repeated(path, yaml.compose(text, yaml.SafeLoader))

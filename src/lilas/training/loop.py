@@ -185,7 +185,9 @@ def _loop(
     settings, total = training.settings, training.settings["steps"]
     saved = time.monotonic()
     live = training.path.with_name("history.jsonl")
-    live.write_text("".join(json.dumps(entry) + "\n" for entry in training.history))
+    live.write_text(
+        "".join(json.dumps(entry) + "\n" for entry in training.history), encoding="utf-8"
+    )
     log_every = max(1, total // 500)
     losses: list[Tensor] = []
     with progress(total=total, initial=training.step, desc=name, unit="step") as bar:
@@ -199,7 +201,7 @@ def _loop(
                     entry["valid_loss"] = _validate(training, loss, valid, seed)
                 losses = []
                 training.history.append(entry)
-                with open(live, "a") as file:
+                with open(live, "a", encoding="utf-8") as file:
                     file.write(json.dumps(entry) + "\n")
                 bar.set_postfix(
                     {key: entry[key] for key in ("loss", "valid_loss") if key in entry},
