@@ -22,6 +22,7 @@ from lilas.data.augment import (
     apply,
     apply_batch,
     draw_distinct,
+    move_codes,
     symmetries,
 )
 from lilas.data.preprocess import Preprocessing
@@ -107,7 +108,9 @@ def test_equals_the_well(case: tuple[tuple[int, ...], Transformation]) -> None:
     boundaries = torch.arange(2 * len(shape)).view(-1, 2)
     expected, codes = the_well(x, boundaries, t)
     assert torch.equal(apply(x, t, channels(len(shape)), None), expected)
-    assert np.array_equal(t.boundaries(boundaries.numpy()), codes.numpy())
+    label = torch.cat([torch.tensor([-1.0]), boundaries.flatten()])[None]
+    moved = move_codes(label, torch.tensor([t.flips]), torch.tensor([t.permutation]))
+    assert moved[0].tolist() == [-1, *codes.flatten().tolist()]
 
 
 @settings(max_examples=25, deadline=None)
@@ -220,7 +223,9 @@ def test_leading_axes_and_argument_are_kept() -> None:
     assert torch.equal(x, before)
 
 
-def file(shape=(8, 4), ends=((2, 2), (0, 0)), grid="cartesian", name="a.hdf5") -> SimpleNamespace:
+def file(
+    shape=(8, 4), ends=((2, 2), (0, 0)), grid="cartesian", name="a.hdf5", trajectories=1
+) -> SimpleNamespace:
     """What of a file decides its symmetries; ends are wall 0, open 1, periodic 2."""
     return SimpleNamespace(
         path=Path(name),
@@ -228,6 +233,7 @@ def file(shape=(8, 4), ends=((2, 2), (0, 0)), grid="cartesian", name="a.hdf5") -
         axes=tuple(AXES[: len(shape)]),
         shape=shape,
         boundaries=np.array(ends),
+        trajectories=trajectories,
         channels=channels(len(shape)),
     )
 
@@ -235,28 +241,27 @@ def file(shape=(8, 4), ends=((2, 2), (0, 0)), grid="cartesian", name="a.hdf5") -
 ALL = {"flip": ["x", "y"], "roll": ["x", "y"], "permute": False, "copies": 4}
 
 
-def test_only_axes_periodic_in_every_file_roll() -> None:
+def test_only_axes_periodic_in_the_file_roll() -> None:
     half = file(ends=((2, 2), (2, 1)))
     whole = file(ends=((2, 2), (2, 2)))
-    assert symmetries(ALL, [half]).roll == (0,)
-    assert symmetries(ALL, [whole]).roll == (0, 1)
-    assert symmetries(ALL, [whole, half]).roll == (0,)
-    assert symmetries(ALL | {"roll": ["y"], "flip": ["x"]}, [whole]).roll == (1,)
-    assert symmetries(ALL | {"roll": ["y"], "flip": ["x"]}, [whole]).flip == (0,)
+    assert symmetries(ALL, half).roll == (0,)
+    assert symmetries(ALL, whole).roll == (0, 1)
+    assert symmetries(ALL | {"roll": ["y"], "flip": ["x"]}, whole).roll == (1,)
+    assert symmetries(ALL | {"roll": ["y"], "flip": ["x"]}, whole).flip == (0,)
 
 
 def test_only_equal_axes_are_permuted() -> None:
     box = file((4, 6, 4), ends=[(1, 1)] * 3)
-    assert set(symmetries(ALL | {"permute": True}, [box]).permutations) == {(0, 1, 2), (2, 1, 0)}
+    assert set(symmetries(ALL | {"permute": True}, box).permutations) == {(0, 1, 2), (2, 1, 0)}
     with pytest.raises(LilasError, match=r"permute: no two axes of a 8x4 grid"):
-        symmetries(ALL | {"permute": True}, [file()])
+        symmetries(ALL | {"permute": True}, file())
 
 
 def test_what_cannot_be_augmented_is_refused() -> None:
     with pytest.raises(LilasError, match=r"augment\.flip: unknown axis 'z'; allowed: x, y"):
-        symmetries(ALL | {"flip": ["z"]}, [file()])
+        symmetries(ALL | {"flip": ["z"]}, file())
     with pytest.raises(LilasError, match=r"a\.hdf5 has a spherical grid"):
-        symmetries(ALL, [file(grid="spherical")])
+        symmetries(ALL, file(grid="spherical"))
     with pytest.raises(LilasError, match=r"augment\.roll: axis 'y' is not periodic in a\.hdf5"):
         Augmentation(ALL, [file()], preprocessing(2))
     swap = Transformation((False, False), (0, 0), (1, 0))
@@ -303,7 +308,7 @@ def test_labels_tell_where_the_boundaries_came_to_lie() -> None:
         Transformation((True, False), (0, 0), (0, 1)),
         Transformation((False, True), (0, 0), (1, 0)),
     ]
-    moved = _labels(np.tile(np.arange(6.0), (3, 1)), maps, 2)
+    moved = _labels(np.tile(np.arange(6.0), (3, 1)), maps)
     assert moved.tolist() == [[0, 1, 2, 3, 4, 5], [0, 1, 3, 2, 4, 5], [0, 1, 5, 4, 2, 3]]
 
 
@@ -317,7 +322,8 @@ def test_augmentation_draws_every_symmetry_and_only_those() -> None:
     )
     x = states(2, (8, 4), steps=1)
     batch = x.repeat(400, 1, 1, 1)
-    found = augment(batch, Draws(0, range(400)))
+    label, rows = torch.zeros(400, 4), np.zeros(400, int)
+    found, _ = augment(batch, label, rows, Draws(0, range(400)))
     expected = [
         apply(x[0], Transformation((flip, False), (roll, 0), (0, 1)), channels(2), seen)
         for flip in (False, True)
@@ -327,7 +333,54 @@ def test_augmentation_draws_every_symmetry_and_only_those() -> None:
     assert sum(counts) == 400
     # 25 expected of each of the 16; five standard deviations are 24.
     assert min(counts) > 1
-    again = augment(batch, Draws(0, range(400)))
+    again, _ = augment(batch, label, rows, Draws(0, range(400)))
     assert torch.equal(found, again)
     none = Augmentation({"flip": [], "roll": [], "permute": False}, [file()], seen)
-    assert torch.equal(none(batch, Draws(0, range(400))), batch)
+    assert torch.equal(none(batch, label, rows, Draws(0, range(400)))[0], batch)
+
+
+def test_each_sample_of_a_batch_has_the_symmetries_of_its_own_file() -> None:
+    """Euler's two datasets in one: open trajectories are not rolled, periodic ones are."""
+    files = [file((4, 4), [(1, 1)] * 2, trajectories=2), file((4, 4), [(2, 2)] * 2)]
+    augment = Augmentation(ALL | {"permute": True}, files, seen := preprocessing(2))
+    x, rows = states(2, (4, 4), steps=1).repeat(600, 1, 1, 1), np.arange(600) % 3
+    label = torch.tensor([[7.0, 1, 1, 1, 1], [8, 1, 1, 1, 1], [9, 2, 2, 2, 2]])[rows]
+    found, labels = augment(x, label, rows, Draws(3, range(600)))
+    assert torch.equal(labels, label)
+    flips, orders = list(product([False, True], repeat=2)), ((0, 1), (1, 0))
+    whole = list(product(range(4), repeat=2))
+    for places, rolls in ((rows < 2, [(0, 0)]), (rows == 2, whole)):
+        images = [
+            apply(x[0], Transformation(*parts), channels(2), seen)
+            for parts in product(flips, rolls, orders)
+        ]
+        same = torch.tensor(
+            [[torch.equal(one, image) for image in images] for one in found[places]]
+        )
+        assert same.any(1).all()
+        # 400 draw among 8, 200 among 128.
+        assert same.any(0).sum() >= min(len(images), 80)
+    # What a sample draws does not depend on the files beside its own.
+    alone = Augmentation(ALL | {"permute": True}, files[1:], seen)
+    periodic = np.flatnonzero(rows == 2)
+    again, _ = alone(x[periodic], label[periodic], np.zeros(200, int), Draws(3, periodic))
+    assert torch.equal(found[periodic], again)
+
+
+def test_boundary_codes_of_a_batch_go_with_its_axes() -> None:
+    """The wall lies where the states that lie at it have come."""
+    walls = file((6, 6), ends=((0, 1), (2, 2)))
+    settings_ = {"flip": ["x", "y"], "roll": [], "permute": True}
+    augment = Augmentation(settings_, [walls], None)
+    scalar = Channel("u", 0, (), ())
+    augment.channels = (scalar,)
+    # 5 at the wall, 3 at the open end, 1 elsewhere.
+    x = torch.ones(64, 1, 6, 6)
+    x[:, :, 0], x[:, :, -1] = 5, 3
+    label = torch.tensor([0.5, 0, 1, 2, 2]).repeat(64, 1)
+    moved, labels = augment(x, label, np.zeros(64, int), Draws(1, range(64)))
+    known = {5.0: 0, 3.0: 1, 1.0: 2}
+    for state, codes in zip(moved[:, 0], labels, strict=True):
+        ends = [state[0, 2:4], state[-1, 2:4], state[2:4, 0], state[2:4, -1]]
+        assert codes.tolist() == [0.5, *(known[end.mean().item()] for end in ends)]
+    assert len({tuple(codes.tolist()) for codes in labels}) == 4

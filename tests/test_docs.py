@@ -82,14 +82,16 @@ def dtype(kind: Any) -> str:
 
 def described(artifact: Artifact, space: tuple[str, ...], fill: dict[str, str]) -> dict[str, Any]:
     """The registered variables of a store with space axes (name, dims, dtype, unit)."""
-    names = {"{axis}": space, "{parameter}": ("Rayleigh", "Prandtl")}
     result = {}
     for variable in artifact.variables:
-        for name in names.get(variable.name, (variable.name,)):
+        for own in space if "{axis}" in variable.name else (None,):
+            name = variable.name.format(axis=own, parameter="Rayleigh")
             dims = [d for dim in variable.dims for d in (space if dim == "*space" else (dim,))]
-            dims = [name] if variable.name == "{axis}" else dims
+            dims = [own if dim == "axis" and own else dim for dim in dims]
             units = fill.get(name, "" if variable.units == "the data's" else variable.units)
             result[name] = (tuple(dims), variable.dtype, units)
+    if "Rayleigh" in result:
+        result["Prandtl"] = result["Rayleigh"]
     return result
 
 
@@ -216,15 +218,18 @@ def test_every_file_that_the_stages_wrote_is_registered(artifacts):  # noqa: F81
 # --- Contents, both ways ----------------------------------------------------------------------
 
 
+TIMES = dict.fromkeys(("time", "trajectory_time"), "free-fall time")
+
+
 @pytest.mark.parametrize(
     ("name", "path", "space", "fill"),
     [
-        ("Latents", FLOW / "c6-s0/latents/train.zarr", ("x", "y"), {"time": "free-fall time"}),
+        ("Latents", FLOW / "c6-s0/latents/train.zarr", ("x", "y"), TIMES),
         (
             "Rollouts",
             FLOW / "c6-s0/solver-s0/direct/rollouts.zarr",
             ("x", "y"),
-            {"time": "free-fall time"},
+            TIMES,
         ),
     ],
     ids=["latents", "rollouts"],

@@ -391,6 +391,8 @@ def frames(run: tuple[str, str, str], leads: list[int], value: float = 0.0) -> x
             "channel": np.array(["u", "pressure"], dtype=object),
             "x": ("x", np.arange(8.0), {"units": "m"}),
             "y": ("y", np.arange(4.0), {"units": "m"}),
+            "trajectory_x": (("trajectory", "x"), np.tile(np.arange(8.0), (2, 1))),
+            "trajectory_y": (("trajectory", "y"), np.tile(np.arange(4.0), (2, 1))),
         },
         {key: names_[key] for key in KEYS[:-2]},
     )

@@ -53,6 +53,7 @@ def make_frames(folder: Path, run: tuple, trajectories: int = 2) -> Path:
     member = truth * (1 + 0.02 * noise) + 0.1 * noise * [[[1]], [[1]], [[0]]]
     member[:, :, :, 2] = np.abs(member[:, :, :, 2])
     plain = ("trajectory", "time", "channel", "x", "y")
+    chebyshev = (1 - np.cos(np.pi * np.arange(Y) / (Y - 1))) / 2
     states = {"truth": truth, "autoencoder": truth, "mean": member.mean(0), "spread": member.std(0)}
     record = {"stage": "frames", "version": 1, "config": {}, "inputs": {"run": emulator}}
     dataset = xr.Dataset(
@@ -68,7 +69,9 @@ def make_frames(folder: Path, run: tuple, trajectories: int = 2) -> Path:
             "lead_time": ("time", 3 * np.arange(LEADS)),
             "channel": text(FIELDS),
             "x": ("x", np.linspace(0, 4, X)),
-            "y": ("y", (1 - np.cos(np.pi * np.arange(Y) / (Y - 1))) / 2),
+            "y": ("y", chebyshev),
+            "trajectory_x": (("trajectory", "x"), np.tile(np.linspace(0, 4, X), (trajectories, 1))),
+            "trajectory_y": (("trajectory", "y"), np.tile(chebyshev, (trajectories, 1))),
         },
         attrs={
             "dataset": "rayleigh_benard",
@@ -481,8 +484,8 @@ def test_thinned_frames_keep_first_and_last_lead_time_and_true_coordinates(tmp_p
     (run,) = found.runs
     assert run["lead_times"] == [0, 6, 12]
     assert run["all_lead_times"] == [0, 3, 6, 9, 12]
-    np.testing.assert_allclose(run["x"], np.linspace(0, 4, X)[::3])
-    assert len(run["y"]) == 4
+    np.testing.assert_allclose(run["x"], [np.linspace(0, 4, X)[::3]])
+    assert len(run["y"][0]) == 4
     assert found.left_out == [
         "rayleigh_benard: 3 of 5 lead times, 1 of 2 trajectories, 4 of 12 points along x, "
         "4 of 7 points along y"

@@ -132,14 +132,15 @@ def test_micro_batches_draw_what_the_batch_draws():
     model, given = emulator(), []
     channels = [SimpleNamespace(name="a", field="a", order=0, axes=())]
     file = SimpleNamespace(grid="cartesian", axes=("x", "y"), shape=(4, 6), path="a")
-    file.boundaries, file.channels = np.full((2, 2), 2), channels
+    file.boundaries, file.channels, file.trajectories = np.full((2, 2), 2), channels, 1
     augment = Augmentation({"flip": ["x"], "roll": ["y"], "permute": False}, [file], None)
     x = torch.randn(8, 1, 5, 4, 6, generator=torch.Generator().manual_seed(1))
     for parts in ([range(8)], [range(4), range(4, 8)]):
         found, masks, moved = [], [], []
         for part in parts:
             draws = Recorded(7, part)
-            window = augment(x[part.start : part.stop], draws)
+            label, rows = torch.zeros(len(part), 4), np.zeros(len(part), int)
+            window, _ = augment(x[part.start : part.stop], label, rows, draws)
             mask = draw_masks(draws, 5, rate=2.0, forward=0.5)
             model.loss(window.repeat(1, 2, 1, 1, 1), torch.zeros(len(part), 3), mask, draws)
             found.append(draws.given)

@@ -25,15 +25,15 @@ class Waves:
 
     def __init__(self, rows: int = 6, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        self.rows, self.steps, self.shape = rows, 8, (2, 4)
+        self.rows, self.steps, self.shape = rows, np.full(rows, 8), (2, 4)
         self.labels = rng.normal(size=(rows, 1)).astype(np.float32)
         states = [rng.normal(size=(rows, *self.shape))]
-        for _ in range(self.steps - 1):
+        for _ in range(7):
             states.append(0.9 * states[-1] + self.labels[:, :, None])
         self.states = np.stack(states, axis=1).astype(np.float32)
 
-    def read(self, row: int) -> np.ndarray:
-        return self.states[row]
+    def read(self, row: int, steps: slice) -> np.ndarray:
+        return self.states[row][steps]
 
 
 class Model(nn.Module):

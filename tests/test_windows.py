@@ -1,5 +1,8 @@
 """Windows from memory: the numbers of the trajectories, the same at the same step."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lilas.data.windows import Windows
+from lilas.data.well_writer import write_well
+from lilas.data.windows import Windows, _cut
 from lilas.errors import LilasError
+from lilas.seeds import derive
 
 CPU = torch.device("cpu")
 
@@ -17,17 +22,20 @@ class Counted:
     """Each number says where it lies: row, time and channel."""
 
     def __init__(self, rows=7, steps=9, shape=(2, 3)):
-        self.rows, self.steps, self.shape = rows, steps, shape
+        self.rows, self.steps, self.shape = rows, np.broadcast_to(steps, rows), shape
         self.labels = np.arange(rows, dtype=np.float32)[:, None]
         self.reads = 0
 
-    def read(self, row):
-        self.reads += 1
-        time = np.arange(self.steps).reshape(-1, 1, 1)
+    def read(self, row, steps):
+        time = np.arange(self.steps[row])[steps].reshape(-1, 1, 1)
+        self.reads += len(time)
         channel = np.arange(self.shape[0]).reshape(1, -1, 1)
-        return np.broadcast_to(100 * row + 10 * channel + time, (self.steps, *self.shape)).astype(
+        return np.broadcast_to(100 * row + 10 * channel + time, (len(time), *self.shape)).astype(
             np.float32
         )
+
+    def origin(self, row):
+        return "counted.hdf5", row
 
 
 def check(x, label, length, stride, batch):
@@ -107,7 +115,7 @@ def test_the_parts_of_a_batch_are_the_batch(slots):
         seed=0,
         device=CPU,
         memory=slots * 4 * 9 * 6,
-        augment=lambda x, draws: x + draws.normal(x),
+        augment=lambda x, label, rows, draws: (x + draws.normal(x), label),
     )
     for step in (0, 2, 3):
         whole = windows.batch(step)
@@ -129,14 +137,105 @@ def test_the_order_is_random():
             assert abs(found.statistic) < 4 / 700**0.5
 
 
-def test_a_streamed_epoch_reads_each_trajectory_once_and_holds_what_it_may():
+def test_a_streamed_epoch_reads_each_piece_once_and_holds_what_it_may():
     source = Counted()
     windows = Windows(source, length=2, batch_size=7, seed=0, device=CPU, memory=4 * 4 * 9 * 6)
-    assert windows.states.numel() == 4 * 9 * 6
+    # Windows of two steps in pieces of two windows, and so of three steps; five fit each half.
+    assert windows.states.shape[:2] == (2, 15)
+    assert windows.states.numel() <= 4 * 9 * 6
     for step in range(5 * 8):
         windows.batch(step)
-    # Five epochs of 7 trajectories, and the block that is read ahead.
-    assert 35 <= source.reads <= 37
+    # Five epochs of four pieces of each trajectory, and the block that is read ahead.
+    assert 5 * 7 * 12 <= source.reads <= 5 * 7 * 12 + 15
+
+
+# Memory for everything; for pieces of several windows; for pieces of one window.
+@pytest.mark.parametrize("memory", [1e9, 24 * 18, 1])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_trajectories_of_differing_steps_show_every_window_once(memory, stride):
+    """The twin: every window of every trajectory, cut out by hand."""
+    source, span = Counted(rows=6, steps=[9, 5, 7, 7, 9, 6]), 2 * stride + 1
+    twin = {
+        (row, start): source.read(row, slice(start, start + span, stride)).swapaxes(0, 1)
+        for row in range(6)
+        for start in range(source.steps[row] - span + 1)
+    }
+    options = {"length": 3, "stride": stride, "batch_size": 4, "seed": 2, "device": CPU}
+    windows = Windows(source, **options, memory=memory)
+    assert len(windows.states) == (1 if memory == 1e9 else 2)
+    seen = []
+    for step in range(-(-2 * len(twin) // 4)):
+        x, label = windows.batch(step)
+        for window, name in zip(x.numpy(), names(x, label), strict=True):
+            np.testing.assert_array_equal(window, twin[name])
+            seen.append(name)
+    for epoch in range(2):
+        assert sorted(seen[len(twin) * epoch : len(twin) * (epoch + 1)]) == sorted(twin)
+
+
+def test_a_split_in_memory_has_the_order_of_one_shuffle_of_all_windows():
+    """By hand: number i of the shuffle is start i % 7 of trajectory i // 7."""
+    windows = Windows(Counted(), length=3, batch_size=10, seed=3, device=CPU)
+    seen = [name for step in range(10) for name in names(*windows.batch(step))]
+    for epoch in range(2):
+        order = np.random.default_rng(derive(3, epoch, 1)).permutation(49)
+        assert seen[49 * epoch : 49 * (epoch + 1)] == [divmod(i, 7) for i in order.tolist()]
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 100])
+def test_pieces_hold_every_start_once(most):
+    starts = np.array([7, 1, 12, 2])
+    row, first, count = _cut(starts, most)
+    found = [(r, f + i) for r, f, n in zip(row, first, count, strict=True) for i in range(n)]
+    assert found == [(r, i) for r, n in enumerate(starts) for i in range(n)]
+    assert count.max() <= most
+    assert count.min() >= 1
+
+
+def test_memory_is_kept_whatever_the_size_of_a_trajectory(tmp_path):
+    """Two trajectories of 64 MB through 16 MB: the most that a process of its own ever had."""
+    for name in "ab":
+        write_well(
+            tmp_path / f"{name}.hdf5",
+            dataset="large",
+            fields={"u": np.random.default_rng(0).random((1, 256, 256, 256), np.float32)},
+            time=np.arange(256),
+            coordinates={"x": np.arange(256), "y": np.arange(256)},
+            parameters={},
+            boundaries={"x": "periodic", "y": "periodic"},
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    windows, encoded = (int(line) / 1024 for line in done.stdout.split())
+    # Beside 16 MB of states and a batch: what torch, HDF5 and four threads take for themselves.
+    assert windows < 16 + 24
+    # 64 MiB of states are read at once, and copied twice on their way into an autoencoder.
+    assert encoded < 16 + 24 + 4 * 64
+
+
+LARGE = """
+import resource, sys
+from pathlib import Path
+import numpy as np, torch
+from lilas.data.preprocess import Preprocessing
+from lilas.data.states import Pixels
+from lilas.data.well import open_files
+from lilas.data.windows import Windows
+
+torch.set_num_threads(1)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+files = open_files(sorted(Path(sys.argv[1]).glob("*.hdf5")))
+pixels = Pixels(files, Preprocessing(("u",), (None,), (0.5,), (0.3,)), {})
+pixels.read(0, slice(0, 1))
+before = peak()
+windows = Windows(pixels, length=4, batch_size=4, seed=0, device=torch.device("cpu"), memory=16e6)
+for step in range(130):
+    x, _ = windows.batch(step)
+print(peak() - before)
+print(peak() - before)
+"""
 
 
 def test_blocks_mix_other_trajectories_in_every_epoch():
@@ -151,7 +250,7 @@ def test_resident_trajectories_are_read_once():
     windows = Windows(source, length=2, batch_size=3, seed=0, device=CPU)
     for step in range(50):
         windows.batch(step)
-    assert source.reads == 7
+    assert source.reads == 7 * 9
 
 
 def test_a_trajectory_that_cannot_be_read_is_told(monkeypatch):
@@ -159,7 +258,7 @@ def test_a_trajectory_that_cannot_be_read_is_told(monkeypatch):
     windows = Windows(source, length=2, batch_size=3, seed=0, device=CPU, memory=4 * 4 * 9 * 6)
     windows.batch(0)
 
-    def broken(row):
+    def broken(row, steps):
         raise LilasError(f"row {row} is damaged")
 
     monkeypatch.setattr(source, "read", broken)
@@ -168,5 +267,5 @@ def test_a_trajectory_that_cannot_be_read_is_told(monkeypatch):
 
 
 def test_a_window_longer_than_a_trajectory_is_refused():
-    with pytest.raises(LilasError, match="spans 11 steps; the trajectories have 9"):
+    with pytest.raises(LilasError, match=r"spans 11 steps; trajectory 0 of counted\.hdf5 has 9"):
         Windows(Counted(), length=6, stride=2, batch_size=1, seed=0, device=CPU)

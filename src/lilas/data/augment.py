@@ -11,7 +11,7 @@ released models were trained with it; name it only to train as they were.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 from typing import Any, Self
 
@@ -52,11 +52,6 @@ class Transformation:
             "permutation": list(self.permutation),
         }
 
-    def boundaries(self, codes: np.ndarray) -> np.ndarray:
-        """Returns the boundary codes (axis, end) of the transformed flow, a new array."""
-        flipped = np.where(np.array(self.flips)[:, None], codes[:, ::-1], codes)
-        return flipped[list(self.permutation)]
-
 
 @dataclass(frozen=True)
 class Symmetries:
@@ -81,44 +76,42 @@ class Symmetries:
         return 2 ** len(self.flip) * rolls * len(self.permutations)
 
 
-def symmetries(settings: Mapping[str, Any], files: Sequence[WellFile]) -> Symmetries:
-    """Returns the symmetries that settings allow on files used together.
+def symmetries(settings: Mapping[str, Any], file: WellFile) -> Symmetries:
+    """Returns the symmetries that settings allow on the trajectories of a file.
 
     Args:
         settings: `flip` and `roll`, names of axes, and `permute`; other keys are not looked at.
-            An axis in `roll` is rolled if it is periodic in all of `files`: of Euler's two
+            An axis in `roll` is rolled where the file says that it is periodic: of Euler's two
             datasets, one is periodic and one is open. `permute` exchanges axes of equal size.
-        files: Files of one shape.
+        file: The file.
 
     Raises:
         LilasError: an axis is unknown, there is nothing to permute, or the grid has no symmetry.
     """
-    first, axes = files[0], range(len(files[0].shape))
+    axes = range(len(file.shape))
     for key in ("flip", "roll"):
         for name in settings[key]:
-            if name not in first.axes:
+            if name not in file.axes:
                 raise LilasError(
-                    f"augment.{key}: unknown axis {name!r}; allowed: {', '.join(first.axes)}"
+                    f"augment.{key}: unknown axis {name!r}; allowed: {', '.join(file.axes)}"
                 )
     asked = settings["flip"] or settings["roll"] or settings["permute"]
-    if asked and (other := [file for file in files if file.grid != "cartesian"]):
+    if asked and file.grid != "cartesian":
         raise LilasError(
-            f"augment: {other[0].path} has a {other[0].grid} grid; only states on a cartesian grid "
+            f"augment: {file.path} has a {file.grid} grid; only states on a cartesian grid "
             "can be augmented. Remove flip, roll and permute."
         )
-    orders = [p for p in permutations(axes) if all(first.shape[i] == first.shape[p[i]] for i in p)]
+    orders = [p for p in permutations(axes) if all(file.shape[i] == file.shape[p[i]] for i in p)]
     if settings["permute"] and len(orders) == 1:
         raise LilasError(
-            f"augment.permute: no two axes of a {'x'.join(map(str, first.shape))} grid have the "
+            f"augment.permute: no two axes of a {'x'.join(map(str, file.shape))} grid have the "
             "same size. Set it to false."
         )
-    periodic = [
-        all((file.boundaries[i] == BOUNDARIES["periodic"]).all() for file in files) for i in axes
-    ]
+    periodic = (file.boundaries == BOUNDARIES["periodic"]).all(axis=1)
     return Symmetries(
-        shape=tuple(first.shape),
-        flip=tuple(i for i in axes if first.axes[i] in settings["flip"]),
-        roll=tuple(i for i in axes if first.axes[i] in settings["roll"] and periodic[i]),
+        shape=tuple(file.shape),
+        flip=tuple(i for i in axes if file.axes[i] in settings["flip"]),
+        roll=tuple(i for i in axes if file.axes[i] in settings["roll"] and periodic[i]),
         permutations=tuple(orders) if settings["permute"] else (tuple(axes),),
     )
 
@@ -162,10 +155,12 @@ def _draw_batch(group: Symmetries, draws: Draws) -> tuple[Tensor, Tensor, Tensor
 class Augmentation:
     """Random symmetries of the training batches, drawn anew for each sample.
 
+    Each sample is rolled only along the axes that are periodic in its own file. The boundary codes
+    at the end of its label go with its axes.
+
     Args:
         settings: As of `symmetries`.
-        files: The files of the split. A batch mixes them, so it is rolled only along axes that
-            are periodic in all of them.
+        files: The files of the split, whose trajectories are the rows, in order.
         preprocessing: Of the states in the batches.
 
     Raises:
@@ -175,27 +170,55 @@ class Augmentation:
     def __init__(
         self, settings: Mapping[str, Any], files: Sequence[WellFile], preprocessing: Preprocessing
     ) -> None:
-        rolled = {axis for file in files for axis in symmetries(settings, [file]).roll}
+        groups = [symmetries(settings, file) for file in files]
+        rolled = tuple(sorted({axis for group in groups for axis in group.roll}))
         for axis, name in enumerate(files[0].axes):
             if name in settings["roll"] and axis not in rolled:
                 raise LilasError(
                     f"augment.roll: axis {name!r} is not periodic in {files[0].path}, nor in the "
                     "other files. Remove it."
                 )
-        self.group = symmetries(settings, files)
+        # What any of them allows is drawn for all, so that a sample draws the same in any company.
+        self.group = replace(groups[0], roll=rolled)
+        rolls = [[axis in group.roll for axis in range(len(group.shape))] for group in groups]
+        counts = [file.trajectories for file in files]
+        self.rolls = torch.tensor(rolls).repeat_interleave(torch.tensor(counts), dim=0)
         self.channels, self.preprocessing = files[0].channels, preprocessing
 
-    def __call__(self, x: Tensor, draws: Draws) -> Tensor:
-        """Returns preprocessed windows (batch, channel, [time,] *space), each transformed.
+    def __call__(
+        self, x: Tensor, labels: Tensor, rows: np.ndarray, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        """Returns windows (batch, channel, [time,] *space) and labels, each transformed.
 
         Args:
             x: Preprocessed windows.
+            labels: Their labels (batch, feature), boundary codes last; or without any feature.
+            rows: The trajectories that they are of (batch,).
             draws: Random numbers of the samples.
         """
         if self.group.count == 1:
-            return x
-        drawn = _draw_batch(self.group, draws)
-        return apply_batch(x, *drawn, self.channels, self.preprocessing)
+            return x, labels
+        flips, rolls, orders = _draw_batch(self.group, draws)
+        rolls = rolls * self.rolls[rows]
+        moved = apply_batch(x, flips, rolls, orders, self.channels, self.preprocessing)
+        return moved, move_codes(labels, flips, orders)
+
+
+def move_codes(labels: Tensor, flips: Tensor, permutations: Tensor) -> Tensor:
+    """Returns labels (batch, feature) whose last features, the boundary codes, go with the axes.
+
+    Args:
+        labels: Features, then the codes of the first and last end of each axis in turn.
+        flips: Whether each axis is flipped, bool (batch, axis).
+        permutations: Axis of the original that each axis of the result is, (batch, axis).
+    """
+    axes = flips.shape[1]
+    moved = labels.clone()
+    codes = moved[:, -2 * axes :].unflatten(1, (axes, 2))
+    flipped = torch.where(flips[..., None].to(codes.device), codes.flip(-1), codes)
+    order = permutations[..., None].expand(-1, -1, 2).to(codes.device)
+    moved[:, -2 * axes :] = flipped.gather(1, order).flatten(1)
+    return moved
 
 
 def apply(

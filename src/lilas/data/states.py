@@ -1,9 +1,12 @@
 """States of The Well's files with their labels, and those of a split as the models see them."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+import h5py
 import numpy as np
 import torch
 
@@ -12,6 +15,9 @@ from lilas.data.hdf5 import open_hdf5
 from lilas.data.preprocess import Preprocessing
 from lilas.data.well import WellFile, open_field
 from lilas.errors import LilasError, broken
+
+# Bytes of a field that are read at once, but for those that share a chunk.
+READ_BYTES = 16 * 2**20
 
 
 def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> np.ndarray:
@@ -36,20 +42,26 @@ def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> 
         raise LilasError(f"{file.path}: steps are read in ascending order, not by {wanted.step}")
     states = np.empty((len(wanted), len(file.channels), *file.shape), np.float32)
     sizes = (file.trajectories, file.steps, *file.shape)
-    ascending = slice(wanted.start, max(wanted.stop, wanted.start), wanted.step)
     fields = dict.fromkeys((channel.field, channel.order) for channel in file.channels)
+    finite = np.empty(states.shape[:2], bool)
     first = 0
     with open_hdf5(file.path) as opened, np.errstate(over="ignore"):
         for name, order in fields:
             dataset, whole = open_field(file.path, opened, name, order, sizes)
             varies = hdf5.flag(file.path, dataset, "sample_varying")
-            values = chunks.read(dataset, (trajectory, ascending) if varies else (ascending,))
             components = len(file.shape) ** order
-            values = values.astype(np.float32, copy=False)
-            values = values.reshape(len(wanted), *whole, components)
-            states[:, first : first + components] = np.moveaxis(values, -1, 1)
+            channels = slice(first, first + components)
+            # A few steps at a time, so that nothing else is as large as the states.
+            for part in _parts(dataset, wanted, time_axis=int(varies)):
+                steps = wanted[part]
+                ascending = slice(steps.start, steps.stop, steps.step)
+                values = chunks.read(dataset, (trajectory, ascending) if varies else (ascending,))
+                values = values.astype(np.float32, copy=False)
+                values = values.reshape(len(steps), *whole, components)
+                states[part, channels] = np.moveaxis(values, -1, 1)
+                space = tuple(range(2, states.ndim))
+                finite[part, channels] = np.isfinite(states[part, channels]).all(axis=space)
             first += components
-    finite = np.isfinite(states).all(axis=tuple(range(2, states.ndim)))
     if not finite.all():
         step, channel = np.argwhere(~finite)[0]
         raise broken(
@@ -60,6 +72,15 @@ def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> 
             "Remove the trajectory, or make or download the file again.",
         )
     return states
+
+
+def _parts(dataset: h5py.Dataset, wanted: range, time_axis: int) -> Iterator[slice]:
+    """Yields places in `wanted`, a few at a time, so that no chunk of a dataset is read twice."""
+    step = dataset.dtype.itemsize * math.prod(dataset.shape[time_axis + 1 :])
+    chunk = dataset.chunks[time_axis] if dataset.chunks else 1
+    few = chunk * max(1, READ_BYTES // (chunk * step))
+    edges = np.flatnonzero(np.diff(np.array(wanted) // few)) + 1
+    yield from (slice(a, b) for a, b in pairwise([0, *edges.tolist(), len(wanted)]) if a < b)
 
 
 def label(file: WellFile, transforms: Mapping[str, Literal["log", "none"]]) -> np.ndarray:
@@ -117,7 +138,8 @@ class Pixels:
     ) -> None:
         self.files, self.preprocessing = files, preprocessing
         self.places = [(file, i) for file in files for i in range(file.trajectories)]
-        self.rows, self.steps = len(self.places), files[0].steps
+        self.rows = len(self.places)
+        self.steps = np.array([file.steps for file, _ in self.places])
         self.shape = (len(files[0].channels), *files[0].shape)
         self.labels = np.concatenate([label(file, transforms) for file in files])
 
@@ -130,6 +152,16 @@ class Pixels:
     def truth(self, row: int, steps: slice = slice(None)) -> np.ndarray:
         """Returns a trajectory in physical units, float32 (time, channel, *space)."""
         return read_states(*self.places[row], steps)
+
+    def times(self, row: int) -> np.ndarray:
+        """Returns the times of a trajectory, float64 (time,)."""
+        file, trajectory = self.places[row]
+        return file.times[trajectory]
+
+    def points(self, row: int, axis: str) -> np.ndarray:
+        """Returns the grid points of a trajectory along an axis, float64 (point,)."""
+        file, trajectory = self.places[row]
+        return file.coordinates[axis][trajectory]
 
     def file(self, row: int) -> Path:
         """Returns the file that holds a trajectory."""

@@ -7,6 +7,7 @@ first, (channel, *space).
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -17,7 +18,8 @@ import h5py
 import numpy as np
 
 from lilas.data import hdf5
-from lilas.data.hdf5 import FOREIGN, REPLACE, open_hdf5
+from lilas.data.axes import read_axis, standing
+from lilas.data.hdf5 import FOREIGN, open_hdf5
 from lilas.data.presence import check_present
 from lilas.errors import LilasError, broken
 
@@ -59,9 +61,9 @@ class WellFile:
         shape: Number of grid points along each space axis.
         trajectories: Number of trajectories.
         steps: Number of states per trajectory.
-        time: Time of each step, float64 (time,).
+        times: Time of each step, float64 (trajectory, time).
         time_units: Unit of time; `unspecified` where the file does not say, as The Well's do not.
-        coordinates: Grid points by axis, float64 (point,).
+        coordinates: Grid points by axis, float64 (trajectory, point).
         channels: Channels of the requested fields, in the requested order.
         parameters: Constant scalars in the file's order, each float64 (trajectory,).
         boundaries: Codes of `BOUNDARIES` at both ends of the axes, int64 (axis, 2).
@@ -74,7 +76,7 @@ class WellFile:
     shape: tuple[int, ...]
     trajectories: int
     steps: int
-    time: np.ndarray = field(repr=False)
+    times: np.ndarray = field(repr=False)
     time_units: str
     coordinates: dict[str, np.ndarray] = field(repr=False)
     channels: tuple[Channel, ...]
@@ -86,8 +88,8 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
     """Checks one file of The Well and returns what it holds.
 
     The shape of each field is checked against the axes along which its attributes say it varies.
-    A file whose time or grid differs between its trajectories is refused unless the difference is
-    that of `open_files`; then the first trajectory's stands for all.
+    Times and grid points are each trajectory's own; that times do not grow is no error, and
+    `doubts` tells it.
 
     Args:
         path: The file.
@@ -105,12 +107,10 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
         if counted != len(dimensions):
             raise broken(path, f"{counted} space axes (n_spatial_dims)", f"{dimensions}", FOREIGN)
         trajectories = hdf5.integer(path, file, "n_trajectories")
-        time = _axis(path, space, "time", trajectories, 0.1)
-        if (np.diff(time) <= 0).any():
-            raise broken(path, "a time that grows from step to step", _span(time), REPLACE)
-        coordinates = {name: _axis(path, space, name, trajectories, 1.0) for name in dimensions}
-        shape = tuple(len(points) for points in coordinates.values())
-        sizes = (trajectories, len(time), *shape)
+        times = read_axis(path, space, "time", trajectories)
+        coordinates = {name: read_axis(path, space, name, trajectories) for name in dimensions}
+        shape = tuple(points.shape[1] for points in coordinates.values())
+        sizes = (trajectories, times.shape[1], *shape)
         found = _time_varying(path, file, sizes)
         chosen = tuple(found) if fields is None else tuple(fields)
         missing = [name for name in chosen if name not in found]
@@ -129,8 +129,8 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
             axes=dimensions,
             shape=shape,
             trajectories=trajectories,
-            steps=len(time),
-            time=time,
+            steps=times.shape[1],
+            times=times,
             time_units=str(file.attrs.get("time_units", "unspecified")),
             coordinates=coordinates,
             channels=tuple(
@@ -146,10 +146,9 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
 def open_files(paths: Sequence[str | Path], fields: Sequence[str] | None = None) -> list[WellFile]:
     """Opens the files of a split and checks that they hold states of one kind.
 
-    Grid, axes, steps, channels and parameter names must be the same. Time axes may differ by a
-    tenth of the interval between states (solvers with an adaptive step save shortly after the
-    nominal time) and coordinates by one grid spacing (points in the cells' centres or at their
-    edges). Dataset names and boundaries may differ: Euler's two datasets are used together.
+    Grid shape, axes, channels, parameter names and the unit of time must be the same. Times, grid
+    points and the number of steps are each file's own, as dataset names and boundaries are: Euler's
+    two datasets are used together. What is doubtful in a file is warned of.
 
     Raises:
         LilasError: there is no file, a file is broken, or two files disagree.
@@ -162,44 +161,15 @@ def open_files(paths: Sequence[str | Path], fields: Sequence[str] | None = None)
         for what, value in _identity(first).items():
             if _identity(other)[what] != value:
                 raise _disagreement(other, first, what, value, _identity(other)[what])
-        for what, mine, theirs, tolerance in (
-            ("time axis", first.time, other.time, 0.1),
-            *(
-                (f"coordinate {name!r}", points, other.coordinates[name], 1.0)
-                for name, points in first.coordinates.items()
-            ),
-        ):
-            if not _close(mine, theirs, tolerance):
-                raise _disagreement(other, first, what, _span(mine), _span(theirs))
+    for doubt in (doubt for file in files for doubt in doubts(file)):
+        warnings.warn(doubt, stacklevel=2)
     return files
 
 
-def _axis(
-    path: Path, space: h5py.Group, name: str, trajectories: int, tolerance: float
-) -> np.ndarray:
-    """Returns the points of an axis, float64 (point,)."""
-    dataset = hdf5.dataset(path, space, name)
-    points = hdf5.numbers(path, dataset)
-    if hdf5.flag(path, dataset, "sample_varying"):
-        size = points.shape[-1] if points.ndim else 0
-        hdf5.check_shape(path, dataset, [("trajectory", trajectories), (name, size)])
-        if not all(_close(points[0], row, tolerance) for row in points):
-            expected = f"{dataset.name} alike in all trajectories"
-            action = "Split the file into files of one kind."
-            raise broken(path, expected, "different ones", action)
-        points = points[0]
-    if points.ndim != 1 or points.size == 0:
-        raise broken(path, f"{dataset.name} of shape (point,)", f"{points.shape}", FOREIGN)
-    return points
-
-
-def _close(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
-    """Whether two axes differ by at most a fraction of the largest interval."""
-    return bool(np.abs(a - b).max() <= tolerance * np.abs(np.diff(a)).max(initial=0.0))
-
-
-def _span(points: np.ndarray) -> str:
-    return f"{len(points)} points from {points[0]:g} to {points[-1]:g}"
+def doubts(file: WellFile) -> list[str]:
+    """Returns what looks wrong in a file and may be right, a line each that names the file."""
+    found = standing(file.times)
+    return [f"{file.path}: {found}"] if found else []
 
 
 def _time_varying(path: Path, file: h5py.File, sizes: tuple[int, ...]) -> dict[str, int]:
@@ -300,7 +270,6 @@ def _identity(file: WellFile) -> dict[str, Any]:
         "grid": file.grid,
         "space axes": file.axes,
         "grid shape": file.shape,
-        "number of steps": file.steps,
         "time unit": file.time_units,
         "channels": tuple(channel.name for channel in file.channels),
         "parameters": tuple(file.parameters),

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 import xarray as xr
 
+from lilas.data import axes
 from lilas.data.states import Pixels
 from lilas.display import plane, spaced
 from lilas.evaluation.score import paired_row
 from lilas.models.autoencoder import Autoencoder
-from lilas.models.latents import autoencode, decode
+from lilas.models.coding import autoencode, decode
 from lilas.records import stores
 from lilas.records.provenance import as_json
 
@@ -80,9 +81,9 @@ def make_frames(
     after = np.flatnonzero(leads >= 0)
     places = after[spaced(len(after), LEAD_TIMES)]
     chosen = spaced(dataset.sizes["trajectory"], trajectories)
+    rows = [paired_row(dataset, i, pixels) for i in chosen.tolist()]
     parts, spatial = [], len(pixels.files[0].shape)
-    for i in chosen.tolist():
-        row = paired_row(dataset, i, pixels)
+    for i, row in zip(chosen.tolist(), rows, strict=True):
         kept: dict[str, list[np.ndarray]] = {}
         # One lead time after another: an ensemble of all of them may not fit memory.
         for place in places:
@@ -101,17 +102,20 @@ def make_frames(
                 kept.setdefault(name, []).append(plane(state, spatial).cpu().numpy())
         parts.append({name: np.stack(v, -4) for name, v in kept.items()})
     file = pixels.files[0]
-    axes = file.axes[:2]
-    plain = ("trajectory", "time", "channel", *axes)
+    plain = ("trajectory", "time", "channel", *file.axes[:2])
+    points: dict[str, Any] = {}
+    for name in file.axes[:2]:
+        own = [pixels.points(row, name)[None] for row in rows]
+        points |= axes.variables(name, own, axes.SPACE_TOLERANCE, {})
     dims = {name: plain for name in ("truth", "autoencoder", "mean", "spread")}
     dims["member"] = ("trajectory", "member", *plain[1:])
     return xr.Dataset(
-        {name: (axis, np.stack([part[name] for part in parts])) for name, axis in dims.items()},
+        {name: (over, np.stack([part[name] for part in parts])) for name, over in dims.items()},
         coords={
             "trajectory": dataset["trajectory"].values[chosen],
             "lead_time": ("time", leads[places], {"units": "solver steps"}),
             "channel": stores.text([channel.name for channel in file.channels]),
-            **{axis: (axis, file.coordinates[axis]) for axis in axes},
+            **points,
         },
     )
 

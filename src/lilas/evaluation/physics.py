@@ -47,7 +47,7 @@ class Flow:
         return cls(
             channels=tuple(channel.name for channel in file.channels),
             axes=file.axes,
-            points=tuple(file.coordinates[axis] for axis in file.axes),
+            points=tuple(file.coordinates[axis][trajectory] for axis in file.axes),
             periodic=tuple(
                 bool((codes == BOUNDARIES["periodic"]).all()) for codes in file.boundaries
             ),

@@ -18,7 +18,8 @@ from lilas.evaluation.ensembles import Ensemble
 from lilas.evaluation.metrics import METRICS, evaluate
 from lilas.evaluation.physics import LAWS, RESIDUALS, Flow
 from lilas.models.autoencoder import Autoencoder
-from lilas.models.latents import autoencode, decode
+from lilas.models.coding import autoencode, decode
+from lilas.models.rollout import check_long_enough
 from lilas.progress import progress
 
 # Numbers of an ensemble in memory at once, before what scores need besides.
@@ -139,6 +140,7 @@ def score_baselines(
     logarithms, the mean of those, mapped back. The data's own residuals of the laws are the rows of
     `truth`.
     """
+    check_long_enough(pixels, trajectories, steps)
     names = pixels.preprocessing.names
     mean = pixels.preprocessing.inverse(torch.zeros(1, len(names), 1), channel_axis=1)
     for row in progress(trajectories, desc="evaluate baselines", unit="trajectory"):
@@ -170,6 +172,7 @@ def score_reconstruction(
     device: torch.device,
 ) -> Iterator[pd.DataFrame]:
     """Yields the scores of the autoencoder's reconstruction of the states of the rollouts."""
+    check_long_enough(pixels, trajectories, steps)
     every = list(range(steps.step, steps.stop - steps.start, steps.step))
     for row in progress(trajectories, desc="evaluate reconstruction", unit="trajectory"):
         flow = Flow.of(*pixels.places[row])

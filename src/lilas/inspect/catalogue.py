@@ -72,6 +72,7 @@ PROVENANCE = (
 )
 
 _ROW = ("row",)
+_TIME, _POINT = ("trajectory", "time"), ("trajectory", "axis")
 _FRAME = ("trajectory", "time", "channel", "x", "y")
 _CHANNEL = ("channel",)
 _STEP = ("step",)
@@ -211,8 +212,9 @@ ARTIFACTS = (
         (f"{STUDY}/{paths.store(paths.MANIFEST)}",),
         "Zarr 3",
         "The encoded trajectories of a split. A chunk is a trajectory; a shard holds trajectories "
-        "of one source file. The first augmentation is the data as they are. Open it with "
-        "`xarray.open_zarr`.",
+        "of one source file. The first augmentation is the data as they are. `time` and `{axis}` "
+        "are there where all trajectories agree. A parameter that has the name of another variable "
+        "is called `parameter_NAME`. Open it with `xarray.open_zarr`.",
         (
             Variable("latent", (*_COPY, "time", "channel", SPACE), "float32", "1", "The latents."),
             Variable("label", (*_COPY, "feature"), "float32", "1", "What the emulator is told."),
@@ -221,14 +223,23 @@ ARTIFACTS = (
             Variable("permutation", (*_COPY, "axis"), "int64", "", "Axis that came here."),
             Variable("augmentation", ("augmentation",), "int64", "", "Number of the copy."),
             Variable("trajectory", ("trajectory",), "int64", "", "Number in the split."),
-            Variable("time", ("time",), "float64", "the data's", "Time of the states."),
+            Variable("steps", ("trajectory",), "int64", "", "States; NaN beyond them."),
+            Variable("time", ("time",), "float64", "the data's", "Where trajectories agree."),
+            Variable("trajectory_time", _TIME, "float64", "the data's", "Each one's own."),
             Variable("channel", _CHANNEL, "int64", "", "Number of the latent channel."),
             Variable("{axis}", ("axis",), "float64", "the data's", "Mean of a cell's grid points."),
+            Variable("trajectory_{axis}", _POINT, "float64", "the data's", "Each one's own."),
             Variable("feature", ("feature",), "string", "", "Names of the label's features."),
             Variable("axis", ("axis",), "string", "", "Names of the space axes."),
             Variable("file", ("trajectory",), "string", "", "File that holds the trajectory."),
             Variable("index_in_file", ("trajectory",), "int64", "", "Its number in that file."),
-            Variable("{parameter}", ("trajectory",), "float64", "the data's", "A parameter."),
+            Variable(
+                "{parameter}",
+                ("trajectory",),
+                "float64",
+                "the data's",
+                "A parameter.",
+            ),
         ),
         {
             "dataset": "name of the dataset, as its files have it",
@@ -267,7 +278,8 @@ ARTIFACTS = (
             ),
             Variable("trajectory", ("trajectory",), "int64", "", "Number in the test split."),
             Variable("member", ("member",), "int64", "", "Number of the ensemble member."),
-            Variable("time", ("time",), "float64", "the data's", "Time of the states."),
+            Variable("time", ("time",), "float64", "the data's", "Where trajectories agree."),
+            Variable("trajectory_time", _TIME, "float64", "the data's", "Each one's own."),
             Variable("step", ("time",), "int64", "solver steps", "Step in the trajectory."),
             Variable(
                 "lead_time",
@@ -318,7 +330,8 @@ ARTIFACTS = (
             Variable("trajectory", ("trajectory",), "int64", "", "Number in the test split."),
             Variable("lead_time", ("time",), "int64", "solver steps", "As in the rollouts."),
             Variable("channel", _CHANNEL, "string", "", "Channel, such as velocity_x."),
-            Variable("{axis}", ("axis",), "float64", "the data's", "Grid points."),
+            Variable("{axis}", ("axis",), "float64", "the data's", "Where trajectories agree."),
+            Variable("trajectory_{axis}", _POINT, "float64", "the data's", "Each one's own."),
         ),
         {
             "dataset": "dataset of the study",

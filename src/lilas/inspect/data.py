@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from lilas.data.axes import stacked
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels, read_states
-from lilas.data.well import BOUNDARIES, open_files, open_well
+from lilas.data.well import BOUNDARIES, doubts, open_files, open_well
 from lilas.display import spaced
 from lilas.errors import broken
 from lilas.inspect import pictures, text
@@ -26,24 +27,26 @@ def inspect_data_file(path: Path) -> Inspection:
     sizes = (file.trajectories, file.steps, *shape)
     facts = {
         "states": f"float32 {text.shape(dims, sizes)}, {text.size(path.stat().st_size)} on disk",
-        "time": f"{text.span(file.time)}, unit: {file.time_units}",
-        **{f"{name} axis": f"{text.span(x)}" for name, x in file.coordinates.items()},
+        "time": f"{text.times(file.times)}, unit: {file.time_units}",
+        **{f"{name} axis": text.points(x) for name, x in file.coordinates.items()},
         "grid": file.grid,
         "boundaries": ", ".join(
             f"{name} {' / '.join(_boundary_names(codes))}"
             for name, codes in zip(file.axes, file.boundaries, strict=True)
         ),
-        **{name: _values(values) for name, values in file.parameters.items()},
     }
-    ranges = text.state_ranges(partial(read_states, file), *sizes[:2], shape)
+    parameters = {name: _values(values) for name, values in file.parameters.items()}
+    ranges = text.state_ranges(partial(read_states, file), [file.steps] * file.trajectories, shape)
     lines = [f"{path}: data file of {file.dataset}, in The Well's layout", "", *text.facts(facts)]
+    lines += text.facts(parameters)
+    lines += [f"  Doubtful: {doubt}" for doubt in doubts(file)]
     lines += ["", "Channels, in the data's own units (the format names none)", *ranges.lines(names)]
     lines += ["", "Its source: The Well's format holds no record of its making."]
 
     def draw() -> Figure:
         steps = spaced(file.steps, PANELS)
         states = np.concatenate([read_states(file, 0, slice(i, i + 1)) for i in steps])
-        titles = [f"time {file.time[i]:g}" for i in steps]
+        titles = [f"time {file.times[0, i]:g}" for i in steps]
         rows = {name: states[:, i] for i, name in enumerate(names)}
         return pictures.panels(rows, titles, "Trajectory 0")
 
@@ -93,22 +96,23 @@ def inspect_pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
     pixels = Pixels(files, preprocessing, record["config"]["label"])
     names = [channel.name for channel in files[0].channels]
     dims = ("trajectory", "time", "channel", *files[0].axes)
-    sizes = (pixels.rows, pixels.steps, *pixels.shape)
+    sizes = (pixels.rows, int(pixels.steps.max()), *pixels.shape)
     facts = {
         "latent": f"float32 {text.shape(dims, sizes)}, unit 1, "
         "read from the data files; no copy is written",
         "compression": "1",
-        "time": f"{text.span(files[0].time)}, unit: {files[0].time_units}",
+        "time": f"{text.times(stacked([f.times for f in files]))}, unit: {files[0].time_units}",
+        "steps": text.counts(pixels.steps),
         "files": ", ".join(file.path.name for file in files),
     }
-    ranges = text.state_ranges(pixels.read, pixels.rows, pixels.steps, pixels.shape)
+    ranges = text.state_ranges(pixels.read, pixels.steps.tolist(), pixels.shape)
     lines = [f"{path}: latents of {files[0].dataset} in pixel space", "", *text.facts(facts)]
     lines += ["", "Channels, standardised", *ranges.lines(names), *text.origin(record)]
 
     def draw() -> Figure:
-        steps = spaced(pixels.steps, PANELS)
+        steps = spaced(files[0].steps, PANELS)
         states = np.concatenate([pixels.read(0, slice(i, i + 1)) for i in steps])
-        titles = [f"time {files[0].time[i]:g}" for i in steps]
+        titles = [f"time {files[0].times[0, i]:g}" for i in steps]
         rows = {f"{name}, standardised": states[:, i] for i, name in enumerate(names)}
         return pictures.panels(rows, titles, "Trajectory 0")
 

@@ -20,7 +20,8 @@ from lilas.inspect.inspection import ELSEWHERE, Inspection
 from lilas.inspect.pictures import PANELS
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import load_autoencoder
-from lilas.models.latents import STORED, decode
+from lilas.models.coding import decode
+from lilas.models.latents import STORED
 from lilas.records.stores import store_record
 
 # Rows of latent channels and of members at most.
@@ -61,8 +62,8 @@ def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
         f"{latent.attrs['units']}, {text.size(array.nbytes)}",
         "chunk": held(array.chunks),
         "shard": held(array.shards),
-        "time": f"{text.span(dataset['time'].values)}, unit: "
-        f"{dataset['time'].attrs.get('units', 'unspecified')}",
+        "time": f"{text.times(dataset['trajectory_time'].values)}, unit: "
+        f"{dataset['trajectory_time'].attrs['units']}",
     }
     if rollouts:
         leads = dataset["lead_time"].values
@@ -71,6 +72,7 @@ def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
         facts["trajectories"] = text.plain(dataset["trajectory"].values.tolist())
         what = "rollouts, stored as latents"
     else:
+        facts["steps"] = text.counts(dataset["steps"].values)
         facts["compression"] = f"{dataset.compression:g}"
         facts["autoencoder"] = f"SHA-256 {dataset.autoencoder_sha256[:12]}"
         facts["features"] = ", ".join(dataset["feature"].values)
@@ -115,7 +117,8 @@ def _decoder(record: dict[str, Any]) -> Decoder:
 
 def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     """Draws the first trajectory: its decoded fields, then its latent channels."""
-    steps = spaced(dataset.sizes["time"], PANELS)
+    times = dataset["trajectory_time"].values[0, : int(dataset["steps"][0])]
+    steps = spaced(len(times), PANELS)
     latents = dataset["latent"].isel(augmentation=0, trajectory=0, time=steps).values
     rows = {}
     if decoder:
@@ -123,7 +126,7 @@ def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
         decoded = _decode(latents, autoencoder, preprocessing)
         rows = {f"decoded {c.name}": decoded[:, i] for i, c in enumerate(file.channels)}
     rows |= {f"latent {i}": latents[:, i] for i in range(min(CHANNELS, latents.shape[1]))}
-    titles = [f"time {dataset['time'].values[i]:g}" for i in steps]
+    titles = [f"time {times[i]:g}" for i in steps]
     return pictures.panels(rows, titles, "Trajectory 0, first copy")
 
 

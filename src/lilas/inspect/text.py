@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from lilas.data.axes import SPACE_TOLERANCE, TIME_TOLERANCE, common
 from lilas.display import aligned
 from lilas.progress import progress
 from lilas.records.provenance import differences
@@ -45,14 +46,20 @@ class Ranges:
 
 
 def state_ranges(
-    read: Callable[[int, slice], np.ndarray], rows: int, steps: int, shape: tuple[int, ...]
+    read: Callable[[int, slice], np.ndarray], steps: Sequence[int], shape: tuple[int, ...]
 ) -> Ranges:
-    """Returns the ranges of states (time, channel, *space) that `read` returns by row and steps."""
+    """Returns the ranges of states (time, channel, *space) that `read` returns by row and steps.
+
+    Args:
+        read: Reads.
+        steps: Of each row.
+        shape: Of a state, (channel, *space).
+    """
     ranges = Ranges(shape[0])
     block = max(1, BLOCK_BYTES // (4 * math.prod(shape)))
-    for row in _shown(range(rows)):
-        for first in range(0, steps, block):
-            ranges.add(read(row, slice(first, min(first + block, steps))), axis=1)
+    for row in _shown(range(len(steps))):
+        for first in range(0, steps[row], block):
+            ranges.add(read(row, slice(first, min(first + block, steps[row]))), axis=1)
     return ranges
 
 
@@ -97,6 +104,36 @@ def shape(dims: Iterable[str], sizes: Iterable[int]) -> str:
 def span(points: np.ndarray) -> str:
     """Returns the ends of an axis."""
     return f"{points[0]:g} to {points[-1]:g}"
+
+
+def times(rows: np.ndarray) -> str:
+    """Returns the ends of times (trajectory, time), and where trajectories have others.
+
+    NaN lies beyond a trajectory's own steps.
+    """
+    return _spans(rows, TIME_TOLERANCE)
+
+
+def points(rows: np.ndarray) -> str:
+    """Returns the ends of grid points (trajectory, point), and where trajectories have others."""
+    return _spans(rows, SPACE_TOLERANCE)
+
+
+def _spans(rows: np.ndarray, tolerance: float) -> str:
+    axes = [row[None, np.isfinite(row)] for row in rows]
+    if (shared := common(axes, tolerance)) is not None:
+        return span(shared)
+    shown = dict.fromkeys(span(axis[0]) for axis in axes)
+    more = f", … ({len(shown)} spans)" if len(shown) > 4 else ""
+    return f"differs between trajectories: {'; '.join(list(shown)[:4])}{more}"
+
+
+def counts(steps: np.ndarray) -> str:
+    """Returns the steps of trajectories, and how many have them."""
+    different = dict(zip(*np.unique(steps, return_counts=True), strict=True))
+    if len(different) == 1:
+        return f"{steps[0]}"
+    return ", ".join(f"{n} in {k} trajector{'ies' if k > 1 else 'y'}" for n, k in different.items())
 
 
 def size(count: float) -> str:

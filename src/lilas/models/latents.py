@@ -5,7 +5,7 @@ Pixel space is the identity autoencoder: its manifest names the data files, and 
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,24 @@ import numpy as np
 import torch
 import xarray as xr
 import zarr
-from torch import Tensor
 
-from lilas.data.augment import Augmentation, Transformation, apply, draw_distinct, symmetries
+from lilas.data import axes
+from lilas.data.augment import (
+    Augmentation,
+    Transformation,
+    apply,
+    draw_distinct,
+    move_codes,
+    symmetries,
+)
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels, label, label_names
 from lilas.data.well import WellFile, open_files
+from lilas.data.windows import Augment
 from lilas.errors import broken
 from lilas.files import read_json, sha256, write_json
 from lilas.models.autoencoder import Autoencoder
+from lilas.models.coding import encode, together
 from lilas.progress import progress
 from lilas.records import stores
 from lilas.seeds import derive
@@ -29,10 +38,11 @@ from lilas.seeds import derive
 VARIABLE = "latent"
 # What every store has, of latents or of rollouts: whatever the order of the files, the last two
 # tell which trajectory is which.
-STORED = (VARIABLE, "file", "index_in_file")
-# States that an autoencoder sees at once: one would waste the device, a whole trajectory of the
-# paper's its memory.
-TOGETHER = 16
+STORED = (VARIABLE, "trajectory_time", "file", "index_in_file")
+# Bytes of states that are read at once to be encoded, but for those that are encoded together.
+READ_BYTES = 2**26
+# Names of ours in a store, beside those of coordinates; a parameter has none of them.
+TAKEN = (*STORED, "label", "flip", "roll", "permutation", "zarr.json")
 
 
 class Latents:
@@ -42,22 +52,24 @@ class Latents:
         self.dataset = dataset
         sizes = dataset.sizes
         self.copies, self.trajectories = sizes["augmentation"], sizes["trajectory"]
-        self.rows, self.steps = self.copies * self.trajectories, sizes["time"]
+        self.rows = self.copies * self.trajectories
+        self.steps = np.tile(dataset["steps"].values, self.copies)
         self.shape = dataset[VARIABLE].shape[3:]
         self.labels = dataset["label"].values.reshape(self.rows, -1)
         names, indices = dataset["file"].values.tolist(), dataset["index_in_file"].values.tolist()
         self.origins = list(zip(names, indices, strict=True))
-        self.time = dataset["time"].values
-        self.time_units = dataset["time"].attrs["units"]
+        self.time_units = dataset["trajectory_time"].attrs["units"]
         self._array = zarr.open_array(dataset.encoding["source"], path=VARIABLE, mode="r")
 
-    def read(self, row: int) -> np.ndarray:
-        """Returns a trajectory, float32 (time, channel, *space).
+    def read(self, row: int, steps: slice = slice(None)) -> np.ndarray:
+        """Returns steps of a trajectory, float32 (time, channel, *space).
 
         Raises:
-            LilasError: it holds values that are not finite.
+            LilasError: they hold values that are not finite.
         """
-        states = self._array[divmod(row, self.trajectories)]
+        own = range(self.steps[row])[steps]
+        place = (*divmod(row, self.trajectories), slice(own.start, own.stop, own.step))
+        states = self._array[place]
         if not np.isfinite(states).all():
             raise broken(
                 self.dataset.encoding["source"],
@@ -66,6 +78,10 @@ class Latents:
                 "Delete it and its manifest and run again.",
             )
         return states
+
+    def times(self, row: int) -> np.ndarray:
+        """Returns the times of a trajectory, float64 (time,)."""
+        return self.dataset["trajectory_time"].values[row % self.trajectories, : self.steps[row]]
 
     def origin(self, row: int) -> tuple[str, int]:
         """Returns where a trajectory lies: its file's name and its index in the file."""
@@ -82,9 +98,9 @@ class PixelLatents(Pixels):
     def __init__(self, files: list[WellFile], preprocessing: Preprocessing, transforms: Any):
         super().__init__(files, preprocessing, transforms)
         self.copies, self.trajectories = 1, self.rows
-        self.time, self.time_units = files[0].time, files[0].time_units
+        self.time_units = files[0].time_units
 
-    def augmentation(self, settings: dict[str, Any]) -> Callable[..., torch.Tensor]:
+    def augmentation(self, settings: dict[str, Any]) -> Augment:
         """Returns the augmentation of a batch of windows."""
         return Augmentation(settings, self.files, self.preprocessing)
 
@@ -160,7 +176,7 @@ def begin_latents(
         data_vars={
             "label": (
                 (*rows, "feature"),
-                np.stack([_labels(labels, maps, len(first.axes)) for maps in per_row]),
+                np.stack([_labels(labels, maps) for maps in per_row]),
                 {"units": "1", "description": "parameters, then boundary codes"},
             ),
             "flip": ((*rows, "axis"), np.array([[m.flips for m in r] for r in per_row], bool)),
@@ -181,32 +197,38 @@ def begin_latents(
 
 
 def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dict[str, Any]:
-    """Returns the coordinates of a store of latents (channel, *space) of a split's files."""
+    """Returns the coordinates of a store of latents (channel, *space) of a split's files.
+
+    A parameter that has the name of another coordinate or variable is called `parameter_NAME`.
+    """
     first = files[0]
     counts = [file.trajectories for file in files]
-    return (
-        {
-            "augmentation": np.arange(copies),
-            "trajectory": np.arange(sum(counts)),
-            "time": ("time", first.time, {"units": first.time_units}),
-            "channel": np.arange(shape[0]),
-            "feature": stores.text(label_names(first)),
-            "axis": stores.text(first.axes),
-            "file": (
-                "trajectory",
-                stores.text([f.path.name for f in files for _ in range(f.trajectories)]),
-            ),
-            "index_in_file": ("trajectory", np.concatenate([np.arange(n) for n in counts])),
-        }
-        | {
-            name: (name, first.coordinates[name].reshape(size, -1).mean(1))
-            for name, size in zip(first.axes, shape[1:], strict=True)
-        }
-        | {
-            name: ("trajectory", np.concatenate([file.parameters[name] for file in files]))
-            for name in first.parameters
-        }
-    )
+    found = {
+        "augmentation": np.arange(copies),
+        "trajectory": np.arange(sum(counts)),
+        "steps": ("trajectory", np.repeat([file.steps for file in files], counts)),
+        "channel": np.arange(shape[0]),
+        "feature": stores.text(label_names(first)),
+        "axis": stores.text(first.axes),
+        "file": (
+            "trajectory",
+            stores.text([f.path.name for f in files for _ in range(f.trajectories)]),
+        ),
+        "index_in_file": ("trajectory", np.concatenate([np.arange(n) for n in counts])),
+    }
+    times, units = [file.times for file in files], {"units": first.time_units}
+    found |= axes.variables("time", times, axes.TIME_TOLERANCE, units)
+    for name, size in zip(first.axes, shape[1:], strict=True):
+        points = [file.coordinates[name] for file in files]
+        found |= axes.variables(name, points, axes.SPACE_TOLERANCE, {}, cells=size)
+    for name in first.parameters:
+        values = np.concatenate([file.parameters[name] for file in files])
+        # Some file systems take capital and small letters for one.
+        taken = {other.casefold() for other in (*found, *first.axes, *TAKEN)}
+        while name.casefold() in taken:
+            name = f"parameter_{name}"
+        found[name] = ("trajectory", values)
+    return found
 
 
 def create_store(
@@ -239,7 +261,7 @@ def transformations(file: WellFile, part: int, augment: dict[str, Any]) -> list[
 
     The first copy is the trajectory as it is; the others are distinct from it and each other.
     """
-    group = symmetries(augment, [file])
+    group = symmetries(augment, file)
     drawn = [
         draw_distinct(augment["copies"], group, seed=derive(augment["seed"], part, trajectory))
         for trajectory in range(file.trajectories)
@@ -247,14 +269,12 @@ def transformations(file: WellFile, part: int, augment: dict[str, Any]) -> list[
     return [[maps[copy] for maps in drawn] for copy in range(augment["copies"])]
 
 
-def _labels(labels: np.ndarray, maps: list[Transformation], axes: int) -> np.ndarray:
+def _labels(labels: np.ndarray, maps: list[Transformation]) -> np.ndarray:
     """Returns labels whose boundary codes are moved as the augmentations move the axes."""
-    moved = labels.copy()
-    codes = moved[:, moved.shape[1] - 2 * axes :].reshape(len(labels), axes, 2)
-    for row, transformation in enumerate(maps):
-        codes[row] = transformation.boundaries(codes[row])
-    moved[:, moved.shape[1] - 2 * axes :] = codes.reshape(len(labels), -1)
-    return moved
+    flips, orders = (
+        torch.tensor([getattr(m, key) for m in maps]) for key in ("flips", "permutation")
+    )
+    return move_codes(torch.from_numpy(labels), flips, orders).numpy()
 
 
 def encode_files(
@@ -310,25 +330,29 @@ def _encode_file(
     for start in range(0, pixels.rows, array.shards[1]):
         block = range(start, min(start + array.shards[1], pixels.rows))
         rows = slice(first + block.start, first + block.stop)
-        # A shard is written whole, so its last trajectory speaks for it.
-        if np.isfinite(array[:, rows.stop - 1, -1]).all():
+        # A shard is written whole, so its last trajectory speaks for it, by its last step.
+        if np.isfinite(array[:, rows.stop - 1, pixels.steps[block[-1]] - 1]).all():
             bar.update(len(block) * len(maps))
             continue
-        # Each trajectory is read once; only its latents are kept until their shard is full.
-        latents: list[list[np.ndarray]] = [[] for _ in maps]
-        for row in block:
-            states = torch.from_numpy(pixels.truth(row))
-            for copy, encoded in enumerate(latents):
-                encoded.append(_encode(autoencoder, prepare(states, maps[copy][row]), device))
-                bar.update()
+        # Each state is read once; only latents are kept until their shard is full.
+        shape = (len(block), *array.shape[2:])
+        latents = [np.full(shape, np.nan, np.float32) for _ in maps]
+        for place, row in enumerate(block):
+            for steps in _few(int(pixels.steps[row]), pixels.shape):
+                states = torch.from_numpy(pixels.truth(row, steps))
+                for copy, encoded in enumerate(latents):
+                    inputs = prepare(states, maps[copy][row])
+                    encoded[place, steps] = encode(inputs, autoencoder, device)
+            bar.update(len(maps))
         for copy, encoded in enumerate(latents):
-            array[copy, rows] = np.stack(encoded)
+            array[copy, rows] = encoded
 
 
-def _encode(autoencoder: Autoencoder, states: torch.Tensor, device: torch.device) -> np.ndarray:
-    return torch.cat(
-        [autoencoder.encode(chunk.to(device)).float().cpu() for chunk in states.split(TOGETHER)]
-    ).numpy()
+def _few(steps: int, shape: Sequence[int]) -> Iterator[slice]:
+    """Yields the steps of a trajectory, at once a multiple of what an autoencoder sees."""
+    once = together(shape)
+    few = once * max(1, READ_BYTES // (4 * once * math.prod(shape)))
+    yield from (slice(start, min(start + few, steps)) for start in range(0, steps, few))
 
 
 def write_pixel_manifest(
@@ -346,22 +370,3 @@ def write_pixel_manifest(
             "provenance": record,
         },
     )
-
-
-@torch.inference_mode()
-def decode(
-    latents: np.ndarray, autoencoder: Autoencoder, preprocessing: Preprocessing, device: Any
-) -> Tensor:
-    """Returns latents (…, channel, *space) decoded to physical units, a few states at a time."""
-    leading = latents.shape[: latents.ndim - 1 - autoencoder.spatial]
-    flat = torch.from_numpy(latents).flatten(0, len(leading) - 1)
-    decoded = torch.cat([autoencoder.decode(z.to(device)) for z in flat.split(TOGETHER)])
-    return preprocessing.inverse_(decoded, channel_axis=1).unflatten(0, leading)
-
-
-@torch.inference_mode()
-def autoencode(states: Tensor, autoencoder: Autoencoder, preprocessing: Preprocessing) -> Tensor:
-    """Returns states (time, channel, *space) encoded and decoded, physical units in and out."""
-    inputs = preprocessing.forward(states, channel_axis=1)
-    rebuilt = [autoencoder.decode(autoencoder.encode(x)) for x in inputs.split(TOGETHER)]
-    return preprocessing.inverse_(torch.cat(rebuilt), channel_axis=1)

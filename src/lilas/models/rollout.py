@@ -1,6 +1,6 @@
 """Rollouts: windows generated one after another, each from the end of the one before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,3 +101,23 @@ def rollout_steps(start: int, context: int, stride: int, last: int) -> slice:
     first = max(0, start - (context - 1) * stride)
     states = context + last // stride
     return slice(first, first + (states - 1) * stride + 1, stride)
+
+
+def check_long_enough(source: Any, rows: Sequence[int], steps: slice) -> None:
+    """Refuses trajectories that are too short for a rollout and its truth.
+
+    Args:
+        source: The test split, in pixel or latent space: it has `steps` and `origin` of a row.
+        rows: The trajectories.
+        steps: As of `rollout_steps`.
+
+    Raises:
+        LilasError: one has fewer steps.
+    """
+    row = min(rows, key=lambda row: source.steps[row])
+    if source.steps[row] < steps.stop:
+        name, index = source.origin(row)
+        raise LilasError(
+            f"evaluation: start + lead times reach step {steps.stop - 1}; trajectory {index} of "
+            f"{name} has {source.steps[row]} steps. Lower evaluation.start or the horizons."
+        )

@@ -9,8 +9,9 @@ import xarray as xr
 import zarr
 from torch import nn
 
+from lilas.data import axes
 from lilas.draws import Draws
-from lilas.models.rollout import rollout
+from lilas.models.rollout import check_long_enough, rollout
 from lilas.progress import progress
 from lilas.records import stores
 from lilas.seeds import derive
@@ -44,7 +45,11 @@ def write_rollouts(
         sampler: A `lilas.study.entries.SamplerEntry`.
         record: Provenance.
         device: Where to sample.
+
+    Raises:
+        LilasError: a trajectory has fewer steps.
     """
+    check_long_enough(source, rows, steps)
     if not stores.is_begun(store, VARIABLE, record):
         _create(store, source, rows, steps, sampler, stride, record)
     array = zarr.open_array(stores.partial(store), path=VARIABLE, mode="r+")
@@ -59,8 +64,9 @@ def write_rollouts(
             if not np.isnan(array[block, -1, -1]).any():
                 bar.update(block.stop - block.start)
                 continue
-            states = np.stack([source.read(row)[steps] for row in rows[block]])
-            context = torch.from_numpy(states[:, : sampler.context]).transpose(1, 2)
+            given = slice(steps.start, steps.start + sampler.context * stride, stride)
+            states = np.stack([source.read(row, given) for row in rows[block]])
+            context = torch.from_numpy(states).transpose(1, 2)
             context = context.repeat_interleave(sampler.members, 0).to(device)
             label = torch.from_numpy(source.labels[rows[block]]).to(device)
             label = label.repeat_interleave(sampler.members, 0)
@@ -69,7 +75,7 @@ def write_rollouts(
             generated = rollout(
                 emulator.stepper(label, sampler, draws),
                 context,
-                states=states.shape[1],
+                states=array.shape[2],
                 window=window,
                 overlap=sampler.overlap,
                 crop=sampler.crop,
@@ -94,6 +100,8 @@ def _create(
     sizes |= {"channel": source.shape[0]}
     sizes |= dict(zip(("x", "y", "z"), source.shape[1:], strict=False))
     names, indices = zip(*map(source.origin, rows), strict=True)
+    times = [source.times(row)[None, index] for row in rows]
+    units = {"units": source.time_units}
     stores.create(
         store,
         variable=VARIABLE,
@@ -104,7 +112,7 @@ def _create(
             coords={
                 "trajectory": np.asarray(rows),
                 "member": np.arange(sampler.members),
-                "time": ("time", source.time[index], {"units": source.time_units}),
+                **axes.variables("time", times, axes.TIME_TOLERANCE, units),
                 "step": ("time", index),
                 "lead_time": ("time", leads, {"units": "solver steps"}),
                 "file": ("trajectory", stores.text(names)),

@@ -93,7 +93,6 @@ def check_alike(caches: list[Cache]) -> None:
     first = caches[0]
     for cache in caches[1:]:
         for what, mine, theirs in (
-            ("steps", first.shape[1], cache.shape[1]),
             ("points of the latent grid", first.shape[3:], cache.shape[3:]),
             ("label features", first.features, cache.features),
             ("a group of LILAS", first.ours, cache.ours),

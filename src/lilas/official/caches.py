@@ -70,7 +70,7 @@ def export_latents(manifest: Path, weights: Path, folder: Path) -> list[Path]:
     check_distinct(paths, manifest)
     for path, rows in zip(paths, places.values(), strict=True):
         count = latents.copies * len(rows)
-        shape = (count, latents.steps, *latents.shape)
+        shape = (count, int(latents.steps[rows[0]]), *latents.shape)
         with writing(path, 4 * math.prod(shape)), atomic(path) as part, h5py.File(part, "w") as to:
             state = to.create_dataset("state", shape, np.float32)
             for n, (copy, row) in enumerate(product(range(latents.copies), rows)):
@@ -167,9 +167,15 @@ def import_latents(
             for copy, start in product(range(array.shape[0]), range(0, count, shared)):
                 block = slice(first + start, first + start + shared)
                 place = copy * count + start
-                array[copy, block] = file["state"][place : place + shared]
+                array[copy, block] = _filled(file["state"][place : place + shared], array.shape[2])
         first += count
     stores.finish(store, VARIABLE, manifest, record)
+
+
+def _filled(states: np.ndarray, steps: int) -> np.ndarray:
+    """Returns states (trajectory, time, …) with NaN beyond their own steps."""
+    beyond = [(0, 0), (0, steps - states.shape[1]), *[(0, 0)] * (states.ndim - 2)]
+    return np.pad(states, beyond, constant_values=np.nan)
 
 
 # --- Caches that an export of ours wrote ------------------------------------------------------
@@ -232,11 +238,11 @@ def _read_extras(cache: Cache) -> tuple[xr.Dataset, int]:
                 {name: variables[name] for name in variables if name in coordinates},
                 json.loads(group["attributes"].asstr()[()]),
             )
-        except ValueError as error:
+        except (KeyError, ValueError) as error:
             expected, action = f"a group {GROUP} as LILAS writes it", "Export it again."
             raise broken(cache.path, expected, f"{error}", action) from None
         space = [sizes[axis] for axis in variables["axis"].values]
-        shape = (copies * count, sizes["time"], sizes["channel"], *space)
+        shape = (copies * count, int(variables["steps"][0]), sizes["channel"], *space)
         if shape != cache.shape:
             expected = f"states of shape {shape}, as the group {GROUP} says"
             raise broken(cache.path, expected, f"{cache.shape}", "Export it again.")

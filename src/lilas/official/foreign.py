@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lilas.data import axes
 from lilas.data.hdf5 import open_hdf5
 from lilas.data.states import label_names
 from lilas.data.well import WellFile, open_files
@@ -68,21 +69,24 @@ def complete(
 
 def _bare_coordinates(caches: list[Cache], counts: list[int]) -> dict[str, Any]:
     """Returns the coordinates of caches without their data files."""
-    _, steps, channels, *space = caches[0].shape
-    axes = "xyz"[: len(space)]
+    _, _, channels, *space = caches[0].shape
+    steps = [np.arange(float(cache.shape[1])) for cache in caches]
+    times = [np.tile(time, (count, 1)) for time, count in zip(steps, counts, strict=True)]
+    lengths = [len(time) for time in steps]
     names = [cache.path.name for cache in caches for _ in range(cache.shape[0])]
     return {
         "augmentation": np.arange(1),
         "trajectory": np.arange(sum(counts)),
-        "time": ("time", np.arange(float(steps)), {"units": "solver steps"}),
+        **axes.variables("time", times, axes.TIME_TOLERANCE, {"units": "solver steps"}),
+        "steps": ("trajectory", np.repeat(lengths, counts)),
         "channel": np.arange(channels),
         "feature": stores.text([f"feature_{i}" for i in range(caches[0].features)]),
-        "axis": stores.text(list(axes)),
+        "axis": stores.text(list("xyz"[: len(space)])),
         "file": ("trajectory", stores.text(names)),
         "index_in_file": ("trajectory", np.concatenate([np.arange(n) for n in counts])),
     } | {
         axis: (axis, np.arange(float(points)), {"units": "latent points"})
-        for axis, points in zip(axes, space, strict=True)
+        for axis, points in zip("xyz", space, strict=False)
     }
 
 

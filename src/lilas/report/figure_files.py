@@ -102,8 +102,7 @@ def _panels(
         rows,
         [f"lead time {lead}" for lead in leads],
         field,
-        first[x].values,
-        first[y].values,
+        *panels.points(first, index),
         f"{x}, {y}",
     )
 
@@ -115,5 +114,4 @@ def _video(runs: Runs, looks: Looks, index: int) -> list[videos.Image.Image]:
     leads = panels.common_lead_times(runs.values())
     chosen = {runs[run].attrs["method"]: run for run in reversed(runs)}.values()
     rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=False)
-    x, y = first["truth"].dims[-2:]
-    return videos.rollout_video(rows, leads, field, first[x].values, first[y].values)
+    return videos.rollout_video(rows, leads, field, *panels.points(first, index))

@@ -24,6 +24,12 @@ def common_lead_times(frames: Iterable[xr.Dataset]) -> list[int]:
     return common
 
 
+def points(frames: xr.Dataset, index: int) -> list[np.ndarray]:
+    """Returns the grid points along both axes of a trajectory of frames, (point,) each."""
+    axes = frames["truth"].dims[-2:]
+    return [frames[f"trajectory_{axis}"].values[index] for axis in axes]
+
+
 def rollout_states(
     runs: Mapping[Run, xr.Dataset],
     chosen: Iterable[Run],

@@ -159,16 +159,16 @@ def _left_out(store: xr.Dataset, places: dict[str, Any]) -> str:
 def _pictures(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str, Any]:
     """Returns a run's names and coordinates, and its sequences [trajectory][field]."""
     small = store.isel(places)
-    x, y = (small[axis] for axis in store["truth"].dims[-2:])
+    x, y = store["truth"].dims[-2:]
     return {
         "dataset": store.attrs["dataset"],
         "trajectories": small["trajectory"].values.tolist(),
         "fields": [str(name) for name in store["channel"].values],
         "lead_times": small["lead_time"].values.tolist(),
         "all_lead_times": store["lead_time"].values.tolist(),
-        "axes": [str(x.name), str(y.name)],
-        "x": x.values.tolist(),
-        "y": y.values.tolist(),
+        "axes": [str(x), str(y)],
+        "x": small[f"trajectory_{x}"].values.tolist(),
+        "y": small[f"trajectory_{y}"].values.tolist(),
         "sequences": [
             [
                 _sequences(store.isel(trajectory=i, channel=c), places, packer)

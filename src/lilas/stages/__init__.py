@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def execute(main: Callable[[], None]) -> None:
     """Runs a stage; a broken contract, a full disk or Ctrl-C ends it with one clear line."""
     # What a terminal's encoding has no character for is escaped, not a reason to stop.
     sys.stdout.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         plugins.check()
         main()

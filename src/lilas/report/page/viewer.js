@@ -19,7 +19,7 @@
   ].map((colour, i) => [i / 10, colour]);
   const SEQUENTIAL = DIVERGING.slice(5).map(([at, colour]) => [2 * at - 1, colour]);
   const PLAIN = { displayModeBar: false, responsive: false };
-  let run, sequences, names, codes, timer;
+  let run, x, y, sequences, names, codes, timer;
   let latest = 0;
 
   // --- Packed sequences ---
@@ -40,7 +40,7 @@
   // The picture of a panel at a lead time: rows along y, as Plotly wants it.
   function picture(name, time) {
     const [, low, step] = sequences.panels[name];
-    const nx = run.x.length, ny = run.y.length;
+    const nx = x.length, ny = y.length;
     const data = codes[name].subarray(time * nx * ny, (time + 1) * nx * ny);
     return Array.from({ length: ny }, (_, j) =>
       Float32Array.from({ length: nx }, (_, i) => low + step * data[i * ny + j]),
@@ -74,7 +74,7 @@
     const { text, muted } = style();
     const width = panels.clientWidth;
     const span = (values) => Math.abs(values[values.length - 1] - values[0]) || 1;
-    const aspect = span(run.x) / span(run.y);
+    const aspect = span(x) / span(y);
     const columns = width < 480 ? 1 : aspect > 2 || names.length < 5 || width < 640 ? 2 : 3;
     const rows = Math.ceil(names.length / columns);
     const bar = 62, top = 22, left = 46, bottom = 34;
@@ -107,7 +107,7 @@
       const half = (sequences.panels[name][2] / 2).toPrecision(1);
       const [before, after] = powers(name);
       return {
-        type: "heatmap", x: run.x, y: run.y, z: picture(name, +slider.value),
+        type: "heatmap", x, y, z: picture(name, +slider.value),
         xaxis: `x${id}`, yaxis: `y${id}`, ...colouring(name),
         colorbar: {
           x: x1, xpad: 4, y: (y0 + y1) / 2, len: h, lenmode: "pixels", thickness: 7, ypad: 0,
@@ -188,11 +188,13 @@
     // Early enough for the errors to be small, late enough for them to be seen.
     const before = sequences ? +slider.value / +slider.max : 0.25;
     const chosen = run.sequences[choose.trajectory.selectedIndex][choose.field.selectedIndex];
-    const shape = [run.lead_times.length, run.x.length, run.y.length];
+    const points = [run.x, run.y].map((axis) => axis[choose.trajectory.selectedIndex]);
+    const shape = [run.lead_times.length, ...points.map((axis) => axis.length)];
     const entries = Object.entries(chosen.panels);
     const unpacked = await Promise.all(entries.map(([, [place]]) => unpack(place, shape)));
     if (ticket !== latest) return;
     sequences = chosen;
+    [x, y] = points;
     names = entries.map(([name]) => name);
     codes = Object.fromEntries(names.map((name, k) => [name, unpacked[k]]));
     slider.max = shape[0] - 1;
