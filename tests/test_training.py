@@ -12,7 +12,7 @@ from torch import nn
 from lilas.data.windows import Windows
 from lilas.devices import select_device
 from lilas.errors import LilasError
-from lilas.files import locked
+from lilas.locks import locked
 from lilas.study.training import Train
 from lilas.training import loop as training
 from lilas.training import optimizers

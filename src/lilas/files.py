@@ -1,7 +1,6 @@
-"""Whole files or none: atomic writes, hashes, JSON, locks."""
+"""Whole files or none: atomic writes, hashes, JSON."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -81,25 +80,6 @@ def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
             "It comes from another program or version: delete it and run again.",
         )
     return value
-
-
-@contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
-    """Holds a folder for this process alone; the lock dies with the process.
-
-    Raises:
-        LilasError: another process holds it.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LilasError(
-                f"{folder}: another run is at work here. Wait for it, or stop it, then run again."
-            ) from None
-        yield
 
 
 def check_writable(folder: str | Path) -> None:

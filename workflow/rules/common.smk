@@ -1,4 +1,5 @@
 # Reads and validates the configuration, and names what the rules share.
+import atexit
 import json
 import os
 import shlex
@@ -11,7 +12,8 @@ from lilas.study import paths
 from lilas.systems.base import SPLITS
 from lilas.study.read import read_config, read_study, study_path
 from lilas.errors import LilasError
-from lilas.files import check_owner, check_writable, locked, take_ownership
+from lilas.files import check_owner, check_writable, take_ownership
+from lilas.locks import hold
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
 try:
@@ -24,30 +26,24 @@ try:
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
     ROLLOUTS = paths.rollouts(STUDY)
-    for folder in (CONFIG.data, ROOT):
-        check_writable(folder)
+    check_writable(ROOT)
     check_owner(ROOT, STUDY_FILE)
     JOB_BYTES = plan.job_bytes(ROOT)
 except LilasError as error:
     sys.exit(f"error: {error}")
 
 
-HELD = []
-
-
-def hold(folder):
-    """Holds a folder for this run; unlike Snakemake's own lock, it dies with the process."""
-    lock = locked(folder)
+onstart:
+    # Unlike Snakemake's own lock, what is held is let go with the process, however it ends.
+    jobs = list(workflow.dag.needrun_jobs())
+    written = [file for job in jobs for file in job.output]
+    read = [file for job in jobs for file in job.input]
     try:
-        lock.__enter__()
+        atexit.register(hold(written, read, plan.data_folders(CONFIG, FILES), ROOT).close)
     except LilasError as error:
         sys.exit(f"error: {error}")
-    return lock
-
-
-onstart:
-    HELD.extend(hold(folder) for folder in {CONFIG.data, ROOT})
-    take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES)
+    if any(Path(file).is_relative_to(ROOT) for file in written):
+        take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES)
 
 
 # The trainings of autoencoders, pixel space among them.

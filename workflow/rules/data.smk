@@ -9,6 +9,12 @@ EXPECTED = json.dumps(WELLS)
 SIMULATION = f"{CONFIG.data}/{paths.SIMULATION}/"
 WELL = f"{CONFIG.data}/{paths.WELL}/"
 TARGETS["data"] = [file for name in FILES for split in needed(name).values() for file in split]
+# A folder of data that others own is read where nothing is missing.
+try:
+    for folder in {Path(file).parent for file in TARGETS["data"] if not Path(file).exists()}:
+        check_writable(folder)
+except LilasError as error:
+    sys.exit(f"error: {error}")
 
 
 def simulated(split):

@@ -39,6 +39,23 @@ def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
     return {split: _joined(config, source, split) for split in SPLITS}
 
 
+def data_folders(config: Config, files: dict[str, dict[str, list[str]]]) -> set[str]:
+    """Returns the folders within `data` that runs hold, each as a whole: of a dataset each.
+
+    Args:
+        config: It names `data`.
+        files: The files of each dataset by split; those of datasets elsewhere are nobody's here.
+    """
+    ours = {
+        str(Path(file).parents[2])
+        for splits in files.values()
+        for names in splits.values()
+        for file in names
+        if Path(file).is_relative_to(config.data)
+    }
+    return {f"{config.data}/{paths.OFFICIAL}"} | ours
+
+
 def job_bytes(root: str | Path) -> float:
     """Returns how much data a process encodes at most, as the results of a study were begun with.
 

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from lilas.data.windows import Windows
 from lilas.draws import Draws
 from lilas.errors import LilasError, broken
-from lilas.files import atomic, locked
+from lilas.files import atomic
+from lilas.locks import locked
 from lilas.progress import progress
 from lilas.seeds import derive
 from lilas.training.optimizers import make_optimizer
