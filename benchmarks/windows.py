@@ -25,6 +25,7 @@ from the_well.data import WellDataset
 from lilas.data import windows as lilas_windows
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
+from lilas.data.transforms import Transform
 from lilas.data.well import open_well
 from lilas.data.well_writer import write_well
 from lilas.data.windows import Windows
@@ -147,7 +148,7 @@ def streamed(turns: int) -> None:
             write_flow(path, compressed)
             file = open_well(path)
             names = tuple(channel.name for channel in file.channels)
-            seen = Preprocessing(names, (None,) * 4, (0.1,) * 4, (0.5,) * 4)
+            seen = Preprocessing(names, (Transform(),) * 4, (0.1,) * 4, (0.5,) * 4)
             lilas_windows.READERS = workers
             frames = Windows(
                 Pixels([file], seen, {}),

@@ -25,8 +25,9 @@ from lilas.data.augment import (
     move_codes,
     symmetries,
 )
+from lilas.data.channels import Channel
 from lilas.data.preprocess import Preprocessing
-from lilas.data.well import Channel
+from lilas.data.transforms import Transform
 from lilas.draws import Draws
 from lilas.errors import LilasError
 from lilas.models.latents import _labels
@@ -56,7 +57,7 @@ def preprocessing(spatial: int, seed: int = 0) -> Preprocessing:
     count = len(names)
     return Preprocessing(
         names=tuple(names),
-        offsets=(*[None] * (count - 1), 9.0),
+        transforms=(*[Transform()] * (count - 1), Transform("log", 9.0)),
         mean=tuple(rng.normal(0, 2, count)),
         std=tuple(rng.uniform(0.5, 2, count)),
     )
@@ -273,7 +274,9 @@ def test_what_cannot_be_augmented_is_refused() -> None:
 
 def test_a_vector_with_a_logarithm_only_rolls() -> None:
     velocity = channels(2, (1,))
-    seen = Preprocessing(("t1_x", "t1_y"), (1.0, None), (0.0, 0.0), (1.0, 1.0))
+    seen = Preprocessing(
+        ("t1_x", "t1_y"), (Transform("log", 1.0), Transform()), (0.0, 0.0), (1.0, 1.0)
+    )
     x = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0))
     roll = Transformation((False, False), (1, 0), (0, 1))
     assert torch.equal(apply(x, roll, velocity, seen), x.roll(1, 1))
@@ -281,7 +284,7 @@ def test_a_vector_with_a_logarithm_only_rolls() -> None:
         Transformation((True, False), (0, 0), (0, 1)),
         Transformation((False, False), (0, 0), (1, 0)),
     ):
-        with pytest.raises(LilasError, match="t1_x is a vector's component with a logarithm"):
+        with pytest.raises(LilasError, match=r"t1_x is a component that log\(x \+ 1\) is taken of"):
             apply(x, t, velocity, seen)
 
 

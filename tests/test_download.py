@@ -396,9 +396,20 @@ def test_a_zip_that_is_not_whole_is_removed(server: Server, archive: Path, chang
     assert len(server.asked) == 1
 
 
+# What `well` writes.
+DENSITY = {
+    "size": [16, 16],
+    "fields": ["density"],
+    "orders": {"density": 0},
+    "parameters": [],
+    "steps": None,
+    "channels": None,
+}
+
+
 def test_another_file_than_expected_is_told_and_kept(server: Server, target: Path) -> None:
     """Once the study is mended, nothing is fetched again."""
-    asked = Expected(size=[32, 32], fields={"density": 0}, parameters=[], steps=None, channels=None)
+    asked = Expected(**DENSITY | {"size": [32, 32]})
     with pytest.raises(LilasError, match=r"each axis: \[32, 32\], found \[16, 16\].*source\.size"):
         fetch(server, target, check=lambda path: check_arrived(path, asked))
     assert not target.exists()
@@ -413,8 +424,8 @@ def test_another_file_than_expected_is_told_and_kept(server: Server, target: Pat
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"fields": {"density": 1}}, r"orders of the fields: .*'density': 1.*found .*'density': 0"),
-        ({"fields": {"pressure": 0}}, "the fields pressure, varying in time"),
+        ({"orders": {"density": 1}}, r"orders of the fields: .*'density': 1.*found .*'density': 0"),
+        ({"fields": ["pressure"]}, "the fields pressure, varying in time"),
         ({"parameters": ["Re"]}, r"the parameter Re, found gamma\. .*label"),
         ({"steps": 6}, r"steps: 6, found 5\. .*source\.steps"),
         ({"channels": 2}, r"channels: 2, found 1\. .*source\.channels"),
@@ -425,8 +436,7 @@ def test_what_a_study_relies_on_is_looked_for_in_a_file(
     tmp_path: Path, change: dict[str, Any], words: str | None
 ) -> None:
     well(path := tmp_path / "a.hdf5")
-    values = {"size": [16, 16], "fields": {"density": 0}, "parameters": []}
-    asked = Expected(**values | {"steps": None, "channels": None} | change)
+    asked = Expected(**DENSITY | change)
     if words is None:
         check_arrived(path, asked)
     else:

@@ -148,7 +148,7 @@ def test_unknown_field_or_transform_is_refused(tmp_path: Path) -> None:
     files = opened([tmp_path / "a.hdf5"])
     with pytest.raises(LilasError, match="transform names 'density'; the fields are velocity"):
         compute_statistics(files, {"density": LOG["pressure"]})
-    with pytest.raises(LilasError, match="field 'pressure': unknown transform"):
+    with pytest.raises(LilasError, match="channel 'pressure': unknown transform"):
         compute_statistics(files, {"pressure": {"kind": "square"}})
 
 

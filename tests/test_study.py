@@ -42,6 +42,22 @@ MISTAKES = [
     ),
     ("datasets.convection.states.transform", {"heat": {"kind": "log", "offset": 1}}, ["'heat'"]),
     ("datasets.convection.states.fields", ["heat"], ["'heat'", "buoyancy, pressure, velocity"]),
+    ("datasets.convection.states.fields", ["velocity", "velocity_y"], ["'velocity_y' is there tw"]),
+    (
+        "datasets.convection.states.transform",
+        {"velocity_z": {"kind": "arcsinh", "scale": 1}},
+        ["states.transform: unknown 'velocity_z'", "velocity_x, velocity_y"],
+    ),
+    (
+        "datasets.convection.states.transform",
+        {"velocity_x": {"kind": "arcsinh", "scale": 0}},
+        ["states.transform.velocity_x.scale", "greater than 0"],
+    ),
+    (
+        "datasets.convection.states.transform",
+        {"velocity": {"kind": "square"}},
+        ["states.transform.velocity.kind: unknown 'square'", "log, arcsinh"],
+    ),
     ("datasets.convection.label", {"Reynolds": "log"}, ["'Reynolds'", "Rayleigh, Prandtl"]),
     ("datasets.convection.augment.flip", ["z"], ["augment.flip", "'z'", "x, y"]),
     ("datasets.convection.evaluation.horizons", [[4, 3]], ["[4, 3] ends before it begins"]),

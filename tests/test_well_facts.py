@@ -71,7 +71,7 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
     assert dataset.extent() == ([512, 128], 200, 4)
     found = expected(dataset)
     assert found.size == [512, 128]
-    assert found.fields == {"buoyancy": 0, "pressure": 0, "velocity": 1}
+    assert found.orders == {"buoyancy": 0, "pressure": 0, "velocity": 1}
     # How many steps there are is for the files to say.
     assert found.steps is None
 

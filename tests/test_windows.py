@@ -221,13 +221,14 @@ from pathlib import Path
 import numpy as np, torch
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
+from lilas.data.transforms import Transform
 from lilas.data.well import open_files
 from lilas.data.windows import Windows
 
 torch.set_num_threads(1)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 files = open_files(sorted(Path(sys.argv[1]).glob("*.hdf5")))
-pixels = Pixels(files, Preprocessing(("u",), (None,), (0.5,), (0.3,)), {})
+pixels = Pixels(files, Preprocessing(("u",), (Transform(),), (0.5,), (0.3,)), {})
 pixels.read(0, slice(0, 1))
 before = peak()
 windows = Windows(pixels, length=4, batch_size=4, seed=0, device=torch.device("cpu"), memory=16e6)

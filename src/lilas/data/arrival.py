@@ -14,7 +14,7 @@ def check_arrived(path: str | Path, expected: Expected) -> None:
         LilasError: as `open_well`, or the file's grid, fields, parameters, steps or channels are
             others than those that the study was planned with.
     """
-    check_expected(open_well(path, list(expected.fields)), expected)
+    check_expected(open_well(path, expected.fields), expected)
 
 
 def check_expected(file: WellFile, expected: Expected) -> None:
@@ -22,7 +22,7 @@ def check_expected(file: WellFile, expected: Expected) -> None:
     orders = {channel.field: channel.order for channel in file.channels}
     for what, wanted, found, action in (
         ("grid points along each axis", expected.size, list(file.shape), _SAY.format("size")),
-        ("orders of the fields", expected.fields, orders, "Take them out of states.fields."),
+        ("orders of the fields", expected.orders, orders, "Take them out of states.fields."),
         ("steps", expected.steps, file.steps, _SAY.format("steps")),
         ("channels", expected.channels, len(file.channels), _SAY.format("channels")),
     ):

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lilas.data.channels import Channel
 from lilas.data.preprocess import Preprocessing
-from lilas.data.well import BOUNDARIES, Channel, WellFile
+from lilas.data.well import BOUNDARIES, WellFile
 from lilas.draws import Draws
 from lilas.errors import LilasError
 
@@ -266,7 +267,7 @@ def apply_batch(
 
     Raises:
         LilasError: permuted axes differ in size, a component of a permuted vector is missing, or
-            a vector's components have a logarithm.
+            the transforms of its components do not allow it.
     """
     shape = torch.tensor(x.shape[x.ndim - flips.shape[1] :])
     if not (shape[permutations] == shape).all():
@@ -331,23 +332,34 @@ def _mixing(
         flipped, order = row[:axes], row[axes:]
         for i, channel in enumerate(channels):
             source = tuple(order[axis] for axis in channel.axes)
+            mirrored = 1
+            if (channel.field, source) not in place and channel.symmetry:
+                source, mirrored = source[::-1], channel.symmetry
             if (channel.field, source) not in place:
                 raise LilasError(
                     f"augment: {channel.name} would become a component of {channel.field} that is "
                     "not among the channels. Use the whole field, or set permute to false."
                 )
-            odd = sum(flipped[axis] for axis in source) % 2
-            if (
-                (odd or source != channel.axes)
-                and preprocessing
-                and preprocessing.offsets[i] is not None
-            ):
-                raise LilasError(
-                    f"augment: {channel.name} is a vector's component with a logarithm, which can "
-                    "be rolled but neither flipped nor permuted. Remove its transform."
-                )
             origin[case, i] = place[channel.field, source]
-            sign[case, i] = 1 - 2 * odd
+            sign[case, i] = mirrored * (1 - 2 * (sum(flipped[axis] for axis in source) % 2))
+            if preprocessing is not None:
+                _check_transforms(
+                    channel, i, int(origin[case, i]), sign[case, i] < 0, preprocessing
+                )
     factor = sign * std[origin] / std
     shift = (sign * mean[origin] - mean) / std
     return origin[inverse], factor[inverse], shift[inverse]
+
+
+def _check_transforms(
+    channel: Channel, to: int, source: int, negated: bool, preprocessing: Preprocessing
+) -> None:
+    """Refuses a component that its transform does not let be another's, or change its sign."""
+    transforms = preprocessing.transforms
+    if transforms[to] == transforms[source] and (transforms[to].is_odd or not negated):
+        return
+    raise LilasError(
+        f"augment: {channel.name} is a component that {transforms[to]} is taken of, and "
+        f"{transforms[source]} of what would take its place; a component with a logarithm has one "
+        "sign. It can be rolled, but not so flipped or permuted: change its transform."
+    )

@@ -8,19 +8,20 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from lilas.data.transforms import Transform
 from lilas.errors import LilasError
 from lilas.files import read_json
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The preprocessing of each channel: y = (f(x) - mean) / std, with f(x) = x or log(x + offset).
+    """The preprocessing of each channel: y = (f(x) - mean) / std, with a transform f.
 
     Source: paper, Appendix B; official code 1.1.0.
 
     Attributes:
         names: Names of the channels, for messages.
-        offsets: Offset of the logarithm, in the field's unit; None where there is no transform.
+        transforms: Their transforms f.
         mean: Mean of f(x).
         std: Standard deviation of f(x), not zero.
 
@@ -29,15 +30,15 @@ class Preprocessing:
     """
 
     names: tuple[str, ...]
-    offsets: tuple[float | None, ...]
+    transforms: tuple[Transform, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
         count = len(self.names)
-        if not count == len(self.offsets) == len(self.mean) == len(self.std):
+        if not count == len(self.transforms) == len(self.mean) == len(self.std):
             raise LilasError(
-                f"preprocessing: {count} channels, {len(self.offsets)} transforms, "
+                f"preprocessing: {count} channels, {len(self.transforms)} transforms, "
                 f"{len(self.mean)} means and {len(self.std)} stds; expected as many of each"
             )
         for name, mean, std in zip(self.names, self.mean, self.std, strict=True):
@@ -68,8 +69,8 @@ class Preprocessing:
                     )
         return cls(
             names=tuple(channels),
-            offsets=tuple(
-                log_offset(entry["transform"], f"{source}: channel {name!r}")
+            transforms=tuple(
+                Transform.read(entry["transform"], f"{source}: channel {name!r}")
                 for name, entry in channels.items()
             ),
             mean=tuple(float(entry["mean"]) for entry in channels.values()),
@@ -104,15 +105,14 @@ class Preprocessing:
         """
         self._check(x, channel_axis)
         for i, values in enumerate(x.unbind(channel_axis)):
-            if (offset := self.offsets[i]) is not None:
-                shifted = values + offset
-                if not (valid := shifted > 0).all():
-                    raise LilasError(
-                        f"preprocessing: channel {self.names[i]!r} holds "
-                        f"{values[~valid][0].item():g}, where log(x + {offset:g}) is undefined. "
-                        "Remove its transform, or choose an offset above minus its minimum."
-                    )
-                torch.log(shifted, out=values)
+            transform = self.transforms[i]
+            if transform.kind == "log" and not (valid := values + transform.number > 0).all():
+                raise LilasError(
+                    f"preprocessing: channel {self.names[i]!r} holds "
+                    f"{values[~valid][0].item():g}, where {transform} is undefined. "
+                    "Remove its transform, or choose an offset above minus its minimum."
+                )
+            transform.forward_(values)
             values.sub_(self.mean[i]).div_(self.std[i])
         return x
 
@@ -133,8 +133,7 @@ class Preprocessing:
         self._check(x, channel_axis)
         for i, values in enumerate(x.unbind(channel_axis)):
             values.mul_(self.std[i]).add_(self.mean[i])
-            if (offset := self.offsets[i]) is not None:
-                values.exp_().sub_(offset)
+            self.transforms[i].inverse_(values)
         return x
 
     def _check(self, x: Tensor, channel_axis: int) -> None:
@@ -143,23 +142,3 @@ class Preprocessing:
                 f"preprocessing: expected the {len(self.names)} channels {', '.join(self.names)} "
                 f"along axis {channel_axis}, found the shape {tuple(x.shape)}"
             )
-
-
-def log_offset(transform: Mapping[str, Any], where: str) -> float | None:
-    """Returns the offset of a transform's logarithm, None for no transform.
-
-    Args:
-        transform: `{"kind": "none"}` or `{"kind": "log", "offset": 1.0}`.
-        where: What the transform belongs to, for messages.
-
-    Raises:
-        LilasError: the transform is neither.
-    """
-    if transform == {"kind": "none"}:
-        return None
-    if transform.get("kind") == "log" and set(transform) == {"kind", "offset"}:
-        return float(transform["offset"])
-    raise LilasError(
-        f"{where}: unknown transform {dict(transform)}; allowed: {{'kind': 'none'}} or "
-        "{'kind': 'log', 'offset': number}"
-    )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lilas.data import chunks, hdf5
+from lilas.data.channels import check_symmetry
 from lilas.data.hdf5 import open_hdf5
 from lilas.data.preprocess import Preprocessing
 from lilas.data.well import WellFile, open_field
@@ -44,24 +45,23 @@ def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> 
     sizes = (file.trajectories, file.steps, *file.shape)
     fields = dict.fromkeys((channel.field, channel.order) for channel in file.channels)
     finite = np.empty(states.shape[:2], bool)
-    first = 0
     with open_hdf5(file.path) as opened, np.errstate(over="ignore"):
         for name, order in fields:
             dataset, whole = open_field(file.path, opened, name, order, sizes)
             varies = hdf5.flag(file.path, dataset, "sample_varying")
-            components = len(file.shape) ** order
-            channels = slice(first, first + components)
+            own = {i: one for i, one in enumerate(file.channels) if one.field == name}
             # A few steps at a time, so that nothing else is as large as the states.
             for part in _parts(dataset, wanted, time_axis=int(varies)):
                 steps = wanted[part]
                 ascending = slice(steps.start, steps.stop, steps.step)
                 values = chunks.read(dataset, (trajectory, ascending) if varies else (ascending,))
                 values = values.astype(np.float32, copy=False)
-                values = values.reshape(len(steps), *whole, components)
-                states[part, channels] = np.moveaxis(values, -1, 1)
-                space = tuple(range(2, states.ndim))
-                finite[part, channels] = np.isfinite(states[part, channels]).all(axis=space)
-            first += components
+                values = values.reshape(len(steps), *whole, *[len(file.shape)] * order)
+                check_symmetry(file.path, list(own.values()), values)
+                space = tuple(range(1, states.ndim - 1))
+                for i, channel in own.items():
+                    states[part, i] = values[(..., *channel.axes)]
+                    finite[part, i] = np.isfinite(states[part, i]).all(axis=space)
     if not finite.all():
         step, channel = np.argwhere(~finite)[0]
         raise broken(

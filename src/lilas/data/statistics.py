@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 
 from lilas.data.hdf5 import open_hdf5
-from lilas.data.preprocess import log_offset
+from lilas.data.transforms import Transform
 from lilas.data.well import WellFile
 from lilas.errors import LilasError, broken
 from lilas.progress import progress
@@ -25,7 +25,7 @@ def compute_statistics(
 ) -> dict[str, Any]:
     """Returns mean, standard deviation, extremes and count of each transformed channel.
 
-    With y = f(x), f(x) = x or log(x + offset), over all trajectories, steps and points i:
+    With y = f(x), a transform (`lilas.data.transforms`), over all trajectories, steps and points i:
     mean = Σ y_i / n and std² = Σ (y_i - mean)² / n, in float64. Every file is read once, in blocks
     of at most `BLOCK_BYTES`, one per thread at a time; blocks are merged in file order (Chan et
     al. 1982), so the result depends neither on the threads nor, to rounding, on the blocks. A
@@ -33,8 +33,8 @@ def compute_statistics(
 
     Args:
         files: The files of the split, with the same channels.
-        transforms: By field, `{"kind": "log", "offset": number}` or `{"kind": "none"}`; fields
-            that are not named have none.
+        transforms: By field or component, such as `{"kind": "log", "offset": number}`; a
+            component's own comes before its field's, and what is not named has none.
 
     Returns:
         JSON values: `{"channels": {name: {"transform", "mean", "std", "min", "max", "count"}}}` in
@@ -45,48 +45,59 @@ def compute_statistics(
             is constant, or `transforms` names another field.
     """
     channels = files[0].channels
-    orders = {channel.field: channel.order for channel in channels}
-    if unknown := [name for name in transforms if name not in orders]:
+    known = dict.fromkeys(name for c in channels for name in (c.field, c.name))
+    if unknown := [name for name in transforms if name not in known]:
         raise LilasError(
-            f"statistics: transform names {unknown[0]!r}; the fields are {', '.join(orders)}"
+            f"statistics: transform names {unknown[0]!r}; the fields are {', '.join(known)}"
         )
-    chosen = {name: dict(transforms.get(name, {"kind": "none"})) for name in orders}
-    offsets = {name: log_offset(chosen[name], f"statistics: field {name!r}") for name in orders}
+    chosen = {
+        c.name: dict(transforms.get(c.name, transforms.get(c.field, {"kind": "none"})))
+        for c in channels
+    }
+    functions = {
+        name: Transform.read(each, f"statistics: channel {name!r}") for name, each in chosen.items()
+    }
+    # Of each field, by the component's place: which are channels, and what is taken of them.
+    fields: dict[tuple[str, int], dict[tuple[int, ...], Transform]] = {}
+    for c in channels:
+        fields.setdefault((c.field, c.order), {})[c.axes] = functions[c.name]
     # Of each channel's files: (block, quantity).
     parts: dict[str, list[np.ndarray]] = {channel.name: [] for channel in channels}
     for file in progress(files, desc="statistics", unit="file"):
         with open_hdf5(file.path) as opened:
             lazy = {
-                name: _reduced(opened[f"t{order}_fields/{name}"], order, offsets[name])
-                for name, order in orders.items()
+                name: _reduced(opened[f"t{order}_fields/{name}"], own)
+                for (name, order), own in fields.items()
             }
             (blocks,) = dask.compute(lazy, scheduler="threads")
         for channel in channels:
-            part = blocks[channel.field][(..., *channel.axes, slice(None))].reshape(-1, 7)
-            _check(file, channel.name, offsets[channel.field], part)
+            place = list(fields[channel.field, channel.order]).index(channel.axes)
+            part = blocks[channel.field].reshape(-1, *blocks[channel.field].shape[-2:])[:, place]
+            _check(file, channel.name, functions[channel.name], part)
             stands_for = file.trajectories * file.steps * math.prod(file.shape)
             part[:, [_COUNT, _SQUARES]] *= stands_for / part[:, _COUNT].sum()
             parts[channel.name].append(part)
     return {
         "channels": {
-            channel.name: {"transform": chosen[channel.field]}
+            channel.name: {"transform": chosen[channel.name]}
             | _merged(channel.name, np.concatenate(parts[channel.name]))
             for channel in channels
         }
     }
 
 
-def _reduced(dataset: Any, order: int, offset: float | None) -> da.Array:
-    """Returns a dataset reduced block by block: (*blocks, *components, quantity), float64."""
+def _reduced(dataset: Any, components: Mapping[tuple[int, ...], Transform]) -> da.Array:
+    """Returns a dataset's components reduced block by block: (*blocks, component, quantity)."""
+    order = len(next(iter(components)))
     axes = dataset.ndim - order
     blocks = da.from_array(dataset, _block_shape(dataset.shape, dataset.dtype.itemsize), name=False)
     return blocks.map_blocks(
         _moments,
-        order,
-        offset,
-        chunks=(*[1] * axes, *dataset.shape[axes:], 7),
-        new_axis=dataset.ndim,
-        meta=np.empty((0,) * (dataset.ndim + 1)),
+        components,
+        chunks=(*[1] * axes, len(components), 7),
+        drop_axis=list(range(axes, dataset.ndim)),
+        new_axis=[axes, axes + 1],
+        meta=np.empty((0,) * (axes + 2)),
     )
 
 
@@ -99,26 +110,34 @@ def _block_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return tuple(block)
 
 
-def _moments(x: np.ndarray, order: int, offset: float | None) -> np.ndarray:
-    """Returns the quantities of a block, (1, …, *components, quantity)."""
+def _moments(x: np.ndarray, components: Mapping[tuple[int, ...], Transform]) -> np.ndarray:
+    """Returns the quantities of a block, (1, …, component, quantity)."""
+    order = len(next(iter(components)))
     axes = tuple(range(x.ndim - order))
     y = x.astype(np.float64)
-    quantities = np.zeros((*x.shape[len(axes) :], 7))
+    if order:
+        flat = [np.ravel_multi_index(place, x.shape[len(axes) :]) for place in components]
+        y = y.reshape(*x.shape[: len(axes)], -1)
+        y = y if flat == list(range(y.shape[-1])) else y[..., flat]
+    quantities = np.zeros((*y.shape[len(axes) :], 7))
     quantities[..., _COUNT] = math.prod(x.shape[: len(axes)])
     quantities[..., _NON_FINITE] = (~np.isfinite(y)).sum(axes)
-    if offset is not None:
-        y += offset
-        quantities[..., _UNDEFINED] = (y <= 0).sum(axes)
-    if not quantities[..., [_NON_FINITE, _UNDEFINED]].any():
-        y = y if offset is None else np.log(y, out=y)
+    parts = list(np.moveaxis(y, -1, 0)) if order else [y]
+    rows = quantities.reshape(len(components), 7)
+    for row, part, transform in zip(rows, parts, components.values(), strict=True):
+        if transform.kind == "log":
+            row[_UNDEFINED] = (part + transform.number <= 0).sum()
+    if not rows[:, [_NON_FINITE, _UNDEFINED]].any():
+        for part, transform in zip(parts, components.values(), strict=True):
+            transform.forward_(part)
         quantities[..., _MIN], quantities[..., _MAX] = y.min(axes), y.max(axes)
         quantities[..., _MEAN] = mean = y.mean(axes)
         y -= mean
         quantities[..., _SQUARES] = np.square(y, out=y).sum(axes)
-    return quantities.reshape([1] * len(axes) + list(quantities.shape))
+    return rows.reshape(*[1] * len(axes), *rows.shape)
 
 
-def _check(file: WellFile, name: str, offset: float | None, part: np.ndarray) -> None:
+def _check(file: WellFile, name: str, transform: Transform, part: np.ndarray) -> None:
     count, non_finite, undefined = part[:, [_COUNT, _NON_FINITE, _UNDEFINED]].sum(0)
     if non_finite:
         raise broken(
@@ -130,9 +149,9 @@ def _check(file: WellFile, name: str, offset: float | None, part: np.ndarray) ->
     if undefined:
         raise broken(
             file.path,
-            f"values above {-offset:g} in channel {name!r}, for log(x + {offset:g})",
+            f"values above {-transform.number:g} in channel {name!r}, for {transform}",
             f"{undefined:.0f} of {count:.0f} at or below it",
-            "Remove the field's transform, or choose a larger offset.",
+            "Remove its transform, or choose a larger offset.",
         )
 
 

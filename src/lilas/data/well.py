@@ -10,7 +10,6 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +18,13 @@ import numpy as np
 
 from lilas.data import hdf5
 from lilas.data.axes import read_axis, standing
+from lilas.data.channels import Channel, Field, select
 from lilas.data.hdf5 import FOREIGN, open_hdf5
 from lilas.data.presence import check_present
 from lilas.errors import LilasError, broken
 
 BOUNDARIES = {"wall": 0, "open": 1, "periodic": 2}
 ORDERS = (0, 1, 2)
-
-
-@dataclass(frozen=True)
-class Channel:
-    """One channel of a state: a scalar field, or one component of a vector or tensor field.
-
-    Attributes:
-        field: Name of the field.
-        order: Order of the field: 0 scalar, 1 vector, 2 tensor.
-        axes: Space axes of the component, one index per order.
-        dims: Names of those axes.
-    """
-
-    field: str
-    order: int
-    axes: tuple[int, ...]
-    dims: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Name of the channel, as the_well's: `buoyancy`, `velocity_x`, `stress_xy`."""
-        return f"{self.field}_{''.join(self.dims)}" if self.dims else self.field
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +71,9 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
 
     Args:
         path: The file.
-        fields: Fields to read, in channel order; None is every field that varies in time, in the
-            file's order, scalars first.
+        fields: Fields to read, or single components, in channel order; None is every field that
+            varies in time, in the file's order, scalars first. A symmetric or antisymmetric tensor
+            is read without the components that repeat others.
 
     Raises:
         LilasError: the file is damaged, foreign or inconsistent, or lacks a requested field.
@@ -112,16 +91,9 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
         shape = tuple(points.shape[1] for points in coordinates.values())
         sizes = (trajectories, times.shape[1], *shape)
         found = _time_varying(path, file, sizes)
-        chosen = tuple(found) if fields is None else tuple(fields)
-        missing = [name for name in chosen if name not in found]
-        if missing:
-            expected = f"the fields {', '.join(missing)}, varying in time"
-            action = "Correct the fields in states, or take a file that holds them."
-            raise broken(path, expected, f"only {', '.join(found) or 'none'}", action)
-        if not chosen or len(set(chosen)) < len(chosen):
-            raise LilasError(f"{path}: asked for the fields {chosen}; name each field once")
-        for name in chosen:
-            check_present(path, file[f"t{found[name]}_fields"][name])
+        channels = select(path, list(found.values()), dimensions, fields)
+        for name, order in dict.fromkeys((one.field, one.order) for one in channels):
+            check_present(path, file[f"t{order}_fields"][name])
         return WellFile(
             path=path,
             dataset=hdf5.text(path, file, "dataset_name"),
@@ -133,11 +105,7 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
             times=times,
             time_units=str(file.attrs.get("time_units", "unspecified")),
             coordinates=coordinates,
-            channels=tuple(
-                Channel(name, found[name], axes, tuple(dimensions[axis] for axis in axes))
-                for name in chosen
-                for axes in product(range(len(dimensions)), repeat=found[name])
-            ),
+            channels=channels,
             parameters=_parameters(path, file, trajectories),
             boundaries=_boundaries(path, file, dict(zip(dimensions, shape, strict=True))),
         )
@@ -172,18 +140,24 @@ def doubts(file: WellFile) -> list[str]:
     return [f"{file.path}: {found}"] if found else []
 
 
-def _time_varying(path: Path, file: h5py.File, sizes: tuple[int, ...]) -> dict[str, int]:
-    """Returns the order of each field that varies in time, after a check of its shape."""
-    found = {}
+def _time_varying(path: Path, file: h5py.File, sizes: tuple[int, ...]) -> dict[str, Field]:
+    """Returns the fields that vary in time by name, after a check of their shapes."""
+    found: dict[str, Field] = {}
     for order in ORDERS:
         group = hdf5.group(path, file, f"t{order}_fields")
         for name in hdf5.names(path, group, "field_names"):
-            if hdf5.flag(path, hdf5.dataset(path, group, name), "time_varying"):
+            dataset = hdf5.dataset(path, group, name)
+            if hdf5.flag(path, dataset, "time_varying"):
                 if name in found:
                     expected = f"one field {name}"
-                    raise broken(path, expected, f"t{found[name]}_ and t{order}_fields", FOREIGN)
+                    other = f"t{found[name].order}_ and t{order}_fields"
+                    raise broken(path, expected, other, FOREIGN)
                 open_field(path, file, name, order, sizes)
-                found[name] = order
+                symmetric, other = (
+                    order == 2 and key in dataset.attrs and hdf5.flag(path, dataset, key)
+                    for key in ("symmetric", "antisymmetric")
+                )
+                found[name] = Field(name, order, symmetric - other)
     return found
 
 

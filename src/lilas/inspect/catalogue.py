@@ -140,7 +140,13 @@ ARTIFACTS = (
         "Of each channel over the training split, after its field's transform. An official "
         "autoencoder brings its own, with the transform, mean and std that it was trained with.",
         (
-            Variable("channels.{channel}.transform", (), "mapping", "", "none, or log and offset."),
+            Variable(
+                "channels.{channel}.transform",
+                (),
+                "mapping",
+                "",
+                "none, log and offset, or arcsinh and scale.",
+            ),
             Variable("channels.{channel}.mean", (), "number", "the transformed field's", "Mean."),
             Variable(
                 "channels.{channel}.std",

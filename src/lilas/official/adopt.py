@@ -29,7 +29,7 @@ def check_states(run: OfficialRun, data: WellFile, states: datasets.States) -> N
         action = "This run is of other data."
         raise _differs(run, "the axes", ", ".join(axes), ", ".join(data.axes), action)
     for channel in data.channels:
-        transform = states.transform.get(channel.field)
+        transform = states.transform.get(channel.name, states.transform.get(channel.field))
         asked = transform.model_dump() if transform else {"kind": "none"}
         if asked != (trained := known[channel.name]["transform"]):
             what = f"the transform of {channel.name}"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lilas import settings
+from lilas.data.transforms import Transform
 from lilas.errors import LilasError
 from lilas.official.folders import SECTIONS
 from lilas.official.keys import AUTOENCODER, OFFSETS, SCHEDULE, TRANSFORMER, UNET, bounds
@@ -129,14 +130,15 @@ def official_dataset(
     }
 
 
-def _official_transform(transform: dict[str, Any]) -> str | None:
-    if transform["kind"] == "none":
+def _official_transform(values: dict[str, Any]) -> str | None:
+    transform = Transform.read(values, "official")
+    if transform.kind == "none":
         return None
     for name, offset in OFFSETS.items():
-        if offset == transform["offset"]:
+        if transform == Transform("log", offset):
             return name
     raise LilasError(
-        f"official: no transform log(x + {transform['offset']:g}); it knows offsets "
+        f"official: no transform {transform}; it knows log(x + offset), with offsets "
         + ", ".join(f"{offset:g}" for offset in OFFSETS.values())
     )
 

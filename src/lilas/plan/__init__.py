@@ -9,6 +9,7 @@ from lilas.data.registry import data_in, well_urls
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.official.released import Released, autoencoder_of, find_released, released
+from lilas.settings import refuse_unknown
 from lilas.study import paths
 from lilas.study.datasets import Dataset, Folder, Well
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry
@@ -197,6 +198,10 @@ def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
             try:
                 study.check_extent(name, list(first.shape), first.steps, len(first.channels))
                 study.check_names(name, list(first.axes), list(first.parameters))
+                known = {known for one in first.channels for known in (one.field, one.name)}
+                refuse_unknown(
+                    f"datasets.{name}.states.transform", entry.states.transform, sorted(known)
+                )
             except ValueError as error:
                 raise LilasError(str(error)) from None
 

@@ -20,7 +20,7 @@ PACKAGE = Path(lilas.__file__).parent
 VERSIONS = {
     "simulate": 1,
     "download": 1,
-    "statistics": 1,
+    "statistics": 2,
     "autoencoder": 3,
     "latents": 4,
     "emulator": 3,

@@ -1,12 +1,13 @@
 """The section `datasets` of a study."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lilas import systems
 from lilas.settings import Model, Positive, choice, expanded, extended, refuse_unknown
-from lilas.study.well import Facts, find_facts
+from lilas.study.well import Facts, component_names, find_facts
 from lilas.systems.base import System
 
 
@@ -96,29 +97,48 @@ def _refuse_repeated(key: str, values: tuple[str, ...]) -> None:
         raise ValueError(f"{key}: {repeated[0]!r} is there twice")
 
 
-class Transform(Model):
-    """A field's transform before it is standardised: log(x + offset)."""
+class LogTransform(Model):
+    """A transform before standardisation, log(x + offset)."""
 
-    kind: Literal["log"] = Field(description="The transform.")
-    offset: float = Field(ge=0, description="Added to the field before the logarithm.")
+    kind: Literal["log"] = Field(description="The logarithm, of what is above -offset.")
+    offset: float = Field(ge=0, description="Added to the field, in its unit.")
 
 
+class ArcsinhTransform(Model):
+    """A transform before standardisation, arcsinh(x / scale)."""
+
+    kind: Literal["arcsinh"] = Field(
+        description="Linear for values below the scale, logarithmic above; of both signs."
+    )
+    scale: float = Field(gt=0, allow_inf_nan=False, description="In the field's unit.")
+
+
+Transform = choice([LogTransform, ArcsinhTransform], "kind")
 SYSTEMS = extended("lilas.systems", System, systems.OURS, "system")
 Source = choice({"simulate": choice(SYSTEMS, "system"), "well": Well, "path": Folder}, "kind")
 
 
 class States(Model):
-    """What a state is: which fields, how transformed."""
+    """What a state is: which fields, how transformed.
 
-    fields: list[str] = Field(min_length=1, description="Fields, in channel order.")
+    Fields and transforms may name single components of a vector or a tensor, such as `velocity_x`
+    or `C_xy`. A tensor that its file calls symmetric has each of its components once.
+    """
+
+    fields: list[str] = Field(
+        min_length=1, description="Fields, or single components of them, in channel order."
+    )
     transform: dict[str, Transform] = Field(
-        default={}, description="Transform by field; fields not named are only standardised."
+        default={},
+        description="Transform by field or component, whose own comes first; what is not named is "
+        "only standardised.",
     )
 
     @model_validator(mode="after")
     def _known_fields(self) -> "States":
         for name in self.transform:
-            if name not in self.fields:
+            # Which components there are is known with the axes.
+            if not any(name == field or name.startswith(f"{field}_") for field in self.fields):
                 raise ValueError(f"transform names {name!r}, which is not in fields {self.fields}")
         return self
 
@@ -180,21 +200,38 @@ class Dataset(Model):
     def extent(self) -> tuple[list[int], int, int] | None:
         """Returns grid points, steps and channels where the settings alone tell them.
 
+        Of a symmetric tensor, whose file says that it is one, they are more than there will be.
+
         Raises:
-            ValueError: a field is not among those that the system has.
+            ValueError: a field, or what a transform names, is not among those that there are.
         """
         source = self.source
         if isinstance(source, System):
-            refuse_unknown("states.fields", self.states.fields, source.components)
-            channels = sum(source.components[field] for field in self.states.fields)
-            return list(source.size), source.steps, channels
+            axes = source.axes
+            orders = {
+                name: next(order for order in range(3) if len(axes) ** order == count)
+                for name, count in source.components.items()
+            }
+            return list(source.size), source.steps, len(self._channels(orders, axes))
         if isinstance(source, Well):
-            facts = source.facts
-            refuse_unknown("states.fields", self.states.fields, facts.fields)
-            channels = sum(len(facts.components(field)) for field in self.states.fields)
+            channels = self._channels(source.facts.fields, source.facts.axes)
             return (
-                source.size or list(facts.size),
-                source.steps or max(facts.steps),
-                source.channels or channels,
+                source.size or list(source.facts.size),
+                source.steps or max(source.facts.steps),
+                source.channels or len(channels),
             )
         return None
+
+    def _channels(self, orders: Mapping[str, int], axes: Sequence[str]) -> list[str]:
+        """Returns the names of the channels, of fields of these orders."""
+        states = self.states
+        named = {field: component_names(field, order, axes) for field, order in orders.items()}
+        single = {name for names in named.values() for name in names}
+        unknown = [name for name in states.fields if name not in named and name not in single]
+        refuse_unknown("states.fields", unknown, named)
+        channels = [name for field in states.fields for name in named.get(field, [field])]
+        if twice := [name for name in channels if channels.count(name) > 1]:
+            raise ValueError(f"states.fields: {twice[0]!r} is there twice")
+        known = dict.fromkeys([*states.fields, *channels])
+        refuse_unknown("states.transform", states.transform, known)
+        return channels

@@ -63,7 +63,8 @@ class Expected(Model):
     """What a study relies on in every file of a dataset, and must find there when it arrives."""
 
     size: list[Positive]
-    fields: dict[str, int]
+    fields: list[str]
+    orders: dict[str, int]
     parameters: list[str]
     steps: Positive | None
     channels: Positive | None
@@ -78,9 +79,14 @@ def expected(dataset: Dataset) -> Expected | None:
     source = dataset.source
     if not isinstance(source, Well):
         return None
+    facts, asked = source.facts, dataset.states.fields
+    used = [
+        field for field in facts.fields if {field, *facts.components(field)}.intersection(asked)
+    ]
     return Expected(
-        size=source.size or list(source.facts.size),
-        fields={field: source.facts.fields[field] for field in dataset.states.fields},
+        size=source.size or list(facts.size),
+        fields=asked,
+        orders={field: facts.fields[field] for field in used},
         parameters=list(dataset.label),
         steps=source.steps,
         channels=source.channels,

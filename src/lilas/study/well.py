@@ -45,9 +45,8 @@ class Facts:
     steps: tuple[int, ...]
 
     def components(self, field: str) -> list[str]:
-        """Returns the names of a field's components, as the_well's: `velocity_x`, `C_xy`."""
-        indices = product(self.axes, repeat=self.fields[field])
-        return [f"{field}_{''.join(one)}" if one else field for one in indices]
+        """Returns the names of a field's components."""
+        return component_names(field, self.fields[field], self.axes)
 
     @property
     def states(self) -> int:
@@ -63,6 +62,12 @@ class Facts:
         """Bytes of a state of all fields, in float32."""
         channels = sum(len(self.components(field)) for field in self.fields)
         return 4 * channels * math.prod(self.size)
+
+
+def component_names(field: str, order: int, axes: Sequence[str]) -> list[str]:
+    """Returns the names of a field's components, as the_well's: `velocity_x`, `C_xy`."""
+    indices = product(axes, repeat=order)
+    return [f"{field}_{''.join(one)}" if one else field for one in indices]
 
 
 @cache
