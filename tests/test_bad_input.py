@@ -124,15 +124,15 @@ def test_a_store_that_lacks_a_part_gets_no_manifest(miniature, tmp_path):
     shutil.copytree(store, built)
     shards = sorted(path for path in (built / "latent" / "c").rglob("*") if path.is_file())
     shards[-1].unlink()
-    with pytest.raises(LilasError, match="chunks of latent"):
-        stores.finish(tmp_path / "train.zarr", "latent", tmp_path / "train.json", {})
+    with pytest.raises(LilasError, match=r"without the shard c/1/.* of the array latent"):
+        stores.finish(tmp_path / "train.zarr", tmp_path / "train.json", {})
     assert not (tmp_path / "train.json").exists()
     assert not (tmp_path / "train.zarr").exists()
 
 
 def test_a_manifest_without_its_store_is_told(tmp_path):
     record = {"config": {}, "inputs": {}}
-    entry = {"kind": "zarr", "store": "train.zarr", "provenance": record}
+    entry = {"kind": "zarr", "store": "train.zarr", "metadata": "", "provenance": record}
     write_json(tmp_path / "train.json", entry)
     with pytest.raises(LilasError, match="expected a Zarr store, found nothing"):
         stores.open_store(tmp_path / "train.json", "latent")

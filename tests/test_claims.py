@@ -501,7 +501,7 @@ def rollouts_of(folder: Path) -> None:
     )
     built = stores.partial(folder / "rollouts.zarr")
     zarr.open_array(built, path="latent", mode="r+")[:] = 1.0
-    stores.finish(folder / "rollouts.zarr", "latent", folder / "rollouts.json", record)
+    stores.finish(folder / "rollouts.zarr", folder / "rollouts.json", record)
 
 
 def test_costs(tmp_path):

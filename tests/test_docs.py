@@ -320,7 +320,7 @@ def test_weights_are_as_registered(artifacts):  # noqa: F811
     ("name", "path", "absent"),
     [
         ("Manifest of latents", FLOW / "c6-s0/latents/train.json", {"files", "statistics"}),
-        ("Manifest of latents", FLOW / "pixel-s0/latents/train.json", {"store"}),
+        ("Manifest of latents", FLOW / "pixel-s0/latents/train.json", {"store", "metadata"}),
         ("Manifest of rollouts", FLOW / "c6-s0/solver-s0/direct/rollouts.json", set()),
         ("Manifest of frames", FLOW / "c6-s0/solver-s0/direct/frames.json", set()),
     ],

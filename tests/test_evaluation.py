@@ -167,7 +167,7 @@ def perfect_rollouts(folder, **replaced):
     )
     values = np.arange(3.0)[:, None, None, None, None, None] * np.ones((1, 1, 3, 1, 4, 4))
     zarr.open_group(built, mode="r+")["latent"][:] = values
-    stores.finish(folder / "rollouts.zarr", "latent", folder / "rollouts.json", record)
+    stores.finish(folder / "rollouts.zarr", folder / "rollouts.json", record)
     return stores.open_store(folder / "rollouts.json", "latent")
 
 

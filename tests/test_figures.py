@@ -3,7 +3,6 @@
 import itertools
 import json
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from matplotlib.colors import LogNorm, to_hex, to_rgb
 
 from lilas.errors import LilasError
 from lilas.evaluation import spectra
-from lilas.files import write_json
+from lilas.records import stores
 from lilas.records.metrics import KEYS, write_metrics
 from lilas.records.provenance import as_json
 from lilas.report import figures, panels
@@ -506,10 +505,7 @@ def write_frames(path: Path, store: xr.Dataset) -> Path:
     """Writes the first trajectory of frames as a store of its own, and returns its manifest."""
     record = {"stage": "frames", "version": 1, "config": {}, "inputs": {}}
     store = store.isel(trajectory=[0]).assign_attrs(provenance=as_json(record))
-    with warnings.catch_warnings():
-        # That Zarr 3 does not specify consolidated metadata yet is known.
-        warnings.simplefilter("ignore")
-        store.to_zarr(path.with_suffix(".zarr"), zarr_format=3, consolidated=True)
-    entry = {"kind": "zarr", "store": f"{path.name}.zarr", "provenance": record}
-    write_json(path.with_suffix(".json"), entry)
+    folder = path.with_suffix(".zarr")
+    stores.write(stores.partial(folder), store)
+    stores.finish(folder, path.with_suffix(".json"), record)
     return path.with_suffix(".json")

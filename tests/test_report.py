@@ -6,8 +6,8 @@ import itertools
 import json
 import math
 import os
-import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from plotly.offline import get_plotlyjs
 from browser import browse, find
 from lilas.errors import LilasError
 from lilas.evaluation.metrics import evaluate
+from lilas.records import stores
 from lilas.records.metrics import KEYS, write_metrics
 from lilas.records.stores import text
 from lilas.report import report
@@ -83,18 +84,15 @@ def make_frames(folder: Path, run: tuple, trajectories: int = 2) -> Path:
             "provenance": json.dumps(record),
         },
     )
-    folder = folder / emulator
-    write(dataset, folder / "frames.zarr")
-    manifest = folder / "frames.json"
-    manifest.write_text(json.dumps({"kind": "zarr", "store": "frames.zarr", "provenance": record}))
+    return write(dataset, folder / emulator / "frames.json", record)
+
+
+def write(dataset: xr.Dataset, manifest: Path, record: dict[str, Any]) -> Path:
+    """Writes a store of frames and its manifest, whose path it returns."""
+    store = manifest.with_suffix(".zarr")
+    stores.write(stores.partial(store), dataset)
+    stores.finish(store, manifest, record)
     return manifest
-
-
-def write(dataset: xr.Dataset, path: Path) -> None:
-    with warnings.catch_warnings():
-        # Zarr 3 does not specify consolidated metadata yet; without, xarray warns as well.
-        warnings.simplefilter("ignore")
-        dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=True)
 
 
 def make_cells(horizons: tuple[str, ...] = ("1-9",), **vrmse: float) -> pd.DataFrame:
@@ -502,7 +500,7 @@ def test_frames_that_are_not_finite_are_an_error(tmp_path):
     manifest = make_frames(tmp_path, RUNS[0])
     store = xr.open_zarr(manifest.with_name("frames.zarr")).load()
     store["mean"][1, 2, 0, 3, 4] = math.nan
-    write(store, manifest.with_name("frames.zarr"))
+    write(store, manifest, stores.store_record(store))
     with pytest.raises(LilasError, match="finite values of mean"):
         embed([manifest], 10**9, looks(make_cells()))
 

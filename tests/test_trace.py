@@ -90,7 +90,7 @@ def make_rollouts(folder: Path, inputs: dict[str, Any], context: int) -> None:
     )
     built = stores.partial(folder / "rollouts.zarr")
     zarr.open_array(built, path="latent", mode="r+")[:] = 1.0
-    stores.finish(folder / "rollouts.zarr", "latent", folder / "rollouts.json", record)
+    stores.finish(folder / "rollouts.zarr", folder / "rollouts.json", record)
 
 
 def row(cell: str, number: float) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Frames: decoded states of a few rollouts beside the truth, for people to look at."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +39,12 @@ def write_frames(
         record: Provenance.
         made: The other arguments of `make_frames`.
     """
-    if not stores.is_named(store, "truth", record):
+    if not stores.is_named(store, record):
         compression = made["autoencoder"].compression
         attributes = names | {"compression": compression, "provenance": as_json(record)}
         frames = make_frames(dataset, **made).assign_attrs(attributes)
-        with warnings.catch_warnings():
-            # Strings of variable length, as Zarr 3 has them, are known to be young.
-            warnings.simplefilter("ignore")
-            frames.to_zarr(stores.partial(store), mode="w", zarr_format=3, consolidated=False)
-    stores.finish(store, "truth", manifest, record)
+        stores.write(stores.partial(store), frames)
+    stores.finish(store, manifest, record)
 
 
 def make_frames(
@@ -75,7 +71,7 @@ def make_frames(
         channel, x, y), at lead times from 0 to the last.
 
     Raises:
-        LilasError: as `paired_row`.
+        LilasError: as `paired_row`, or the rollouts are damaged.
     """
     leads = dataset["lead_time"].values
     after = np.flatnonzero(leads >= 0)
@@ -89,7 +85,7 @@ def make_frames(
         for place in places:
             step = int(dataset["step"].values[place])
             truth = torch.from_numpy(pixels.truth(row, slice(step, step + 1))).to(device)
-            latents = dataset["latent"].isel(trajectory=i, time=slice(place, place + 1)).values
+            latents = stores.read(dataset, "latent", trajectory=i, time=slice(place, place + 1))
             members = decode(latents, autoencoder, pixels.preprocessing, device)[:, 0]
             states = {
                 "truth": truth[0],

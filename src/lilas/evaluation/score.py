@@ -21,6 +21,7 @@ from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import autoencode, decode
 from lilas.models.rollout import check_long_enough
 from lilas.progress import progress
+from lilas.records.stores import read
 
 # Numbers of an ensemble in memory at once, before what scores need besides.
 DECODED = 2**22
@@ -208,7 +209,8 @@ def score_rollouts(
         device: Where to decode and score.
 
     Raises:
-        LilasError: as `paired_row`, before any score, or a metric is not finite.
+        LilasError: as `paired_row`, before any score; the rollouts are damaged, or a metric is not
+            finite.
     """
     context, steps = dataset.attrs["context"], dataset["step"].values
     after = slice(int(steps[context - 1]), int(steps[-1]) + 1, dataset.attrs["stride"])
@@ -221,7 +223,7 @@ def score_rollouts(
             times = slice(done, done + len(leads))
             done = times.stop
             truth = torch.from_numpy(pixels.truth(row, block)).to(device)
-            latents = dataset["latent"].isel(trajectory=i, time=times).values
+            latents = read(dataset, "latent", trajectory=i, time=times)
             states = decode(latents, autoencoder, pixels.preprocessing, device)
             # Shared by both comparisons, as is all that depends on the ensemble alone.
             ensemble = Ensemble(states, truth.ndim - 2)

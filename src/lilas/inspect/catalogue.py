@@ -218,9 +218,10 @@ ARTIFACTS = (
         (f"{STUDY}/{paths.store(paths.MANIFEST)}",),
         "Zarr 3",
         "The encoded trajectories of a split. A chunk is a trajectory; a shard holds trajectories "
-        "of one source file. The first augmentation is the data as they are. `time` and `{axis}` "
-        "are there where all trajectories agree. A parameter that has the name of another variable "
-        "is called `parameter_NAME`. Open it with `xarray.open_zarr`.",
+        "of one source file. Every chunk, of whatever values, is there and has a crc32c: a store "
+        "without one is refused. The first augmentation is the data as they are. `time` and "
+        "`{axis}` are there where all trajectories agree. A parameter that has the name of another "
+        "variable is called `parameter_NAME`. Open it with `xarray.open_zarr`.",
         (
             Variable("latent", (*_COPY, "time", "channel", SPACE), "float32", "1", "The latents."),
             Variable("label", (*_COPY, "feature"), "float32", "1", "What the emulator is told."),
@@ -263,6 +264,7 @@ ARTIFACTS = (
         (
             Variable("kind", (), "string", "", "`zarr`, or `files` for pixel space."),
             Variable("store", (), "string", "", "Name of the store beside it (zarr)."),
+            Variable("metadata", (), "string", "", "SHA-256 of its zarr.json (zarr)."),
             Variable("files", ("file",), "string", "", "Paths of the data files (files)."),
             Variable("statistics", (), "string", "", "Path of the statistics (files)."),
         ),
@@ -311,6 +313,7 @@ ARTIFACTS = (
         (
             Variable("kind", (), "string", "", "`zarr`."),
             Variable("store", (), "string", "", "Name of the store beside it."),
+            Variable("metadata", (), "string", "", "SHA-256 of its zarr.json."),
         ),
         {"provenance": PROVENANCE},
     ),
@@ -357,6 +360,7 @@ ARTIFACTS = (
         (
             Variable("kind", (), "string", "", "`zarr`."),
             Variable("store", (), "string", "", "Name of the store beside it."),
+            Variable("metadata", (), "string", "", "SHA-256 of its zarr.json."),
         ),
         {"provenance": PROVENANCE},
     ),

@@ -13,7 +13,6 @@ from lilas.files import read_json
 from lilas.inspect import data, scores, stores, trainings
 from lilas.inspect.catalogue import INSPECTED
 from lilas.inspect.inspection import Inspection
-from lilas.models.latents import STORED
 from lilas.records.stores import open_store
 
 
@@ -51,6 +50,9 @@ def _json(path: Path) -> Inspection:
         return data.inspect_statistics(path, value)
     if {"kind", "provenance"} <= set(value):
         if value["kind"] == "zarr":
-            return stores.inspect_latents(path, open_store(path, *STORED))
+            dataset = open_store(path)
+            if "truth" in dataset:
+                return stores.inspect_frames(path, dataset)
+            return stores.inspect_latents(path, dataset)
         return data.inspect_pixel_latents(path, value)
     raise _unknown(path)

@@ -22,7 +22,7 @@ from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import load_autoencoder
 from lilas.models.coding import decode
 from lilas.models.latents import STORED
-from lilas.records.stores import store_record
+from lilas.records.stores import open_folder, read, reading, store_record
 
 # Rows of latent channels and of members at most.
 CHANNELS, MEMBERS = 8, 4
@@ -32,17 +32,12 @@ Decoder = tuple[Autoencoder, Preprocessing, WellFile]
 
 def inspect_store(path: Path) -> Inspection:
     """Inspects a Zarr store, by its variables."""
-    try:
-        dataset = xr.open_zarr(path)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise broken(path, "a Zarr store of LILAS", f"another ({reason})", ELSEWHERE) from None
-    if {"truth", "member", "lead_time"} <= dataset.variables.keys() and dataset.attrs:
-        return _frames(path, dataset)
-    if not dataset.variables.keys() >= set(STORED) or "provenance" not in dataset.attrs:
+    dataset = open_folder(path, action=ELSEWHERE)
+    if {"truth", "member", "lead_time"} <= dataset.variables.keys():
+        return inspect_frames(path, dataset)
+    if not dataset.variables.keys() >= set(STORED):
         found = ", ".join(map(str, dataset.variables)) or "nothing"
-        expected = f"the variables {', '.join(STORED)} and provenance"
-        raise broken(path, expected, found, ELSEWHERE)
+        raise broken(path, f"the variables {', '.join(STORED)}", found, ELSEWHERE)
     return inspect_latents(path, dataset)
 
 
@@ -78,7 +73,8 @@ def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
         facts["features"] = ", ".join(dataset["feature"].values)
         what = f"latents of {dataset.dataset}"
     facts["files"] = ", ".join(dict.fromkeys(dataset["file"].values))
-    ranges = text.array_ranges(array, latent.dims)
+    with reading(path, "the array latent"):
+        ranges = text.array_ranges(array, latent.dims)
     channels = [f"latent {i}" for i in range(latent.sizes["channel"])]
     lines = [f"{path}: {what}", "", *text.facts(facts), "", "Channels", *ranges.lines(channels)]
     lines += text.origin(record)
@@ -119,7 +115,7 @@ def _latent_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     """Draws the first trajectory: its decoded fields, then its latent channels."""
     times = dataset["trajectory_time"].values[0, : int(dataset["steps"][0])]
     steps = spaced(len(times), PANELS)
-    latents = dataset["latent"].isel(augmentation=0, trajectory=0, time=steps).values
+    latents = read(dataset, "latent", augmentation=0, trajectory=0, time=steps)
     rows = {}
     if decoder:
         autoencoder, preprocessing, file = decoder
@@ -134,7 +130,7 @@ def _rollout_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     """Draws the members of the first trajectory over lead time, in the first field."""
     steps = spaced(dataset.sizes["time"], PANELS)
     members = range(min(MEMBERS, dataset.sizes["member"]))
-    chosen = dataset["latent"].isel(trajectory=0, member=list(members), time=steps).values
+    chosen = read(dataset, "latent", trajectory=0, member=list(members), time=steps)
     states, name = chosen[:, :, 0], "latent 0"
     if decoder:
         autoencoder, preprocessing, file = decoder
@@ -150,8 +146,9 @@ def _rollout_picture(dataset: xr.Dataset, decoder: Decoder | None) -> Figure:
     )
 
 
-def _frames(path: Path, dataset: xr.Dataset) -> Inspection:
-    truth, leads = dataset["truth"], dataset["lead_time"].values
+def inspect_frames(path: Path, dataset: xr.Dataset) -> Inspection:
+    """Inspects a store of frames."""
+    truth, leads, source = dataset["truth"], dataset["lead_time"].values, dataset.encoding["source"]
     facts = {name: str(dataset.attrs[name]) for name in ("dataset", "autoencoder")}
     facts |= {name: str(dataset.attrs[name]) for name in ("emulator", "sampler", "compression")}
     facts["states"] = f"{truth.dtype} {text.shape(truth.dims, truth.shape)}, physical units"
@@ -160,18 +157,19 @@ def _frames(path: Path, dataset: xr.Dataset) -> Inspection:
     facts["trajectories"] = text.plain(dataset["trajectory"].values.tolist())
     lines = [f"{path}: frames, decoded rollouts beside the truth", "", *text.facts(facts)]
     for name in ("truth", "mean", "spread"):
-        ranges = text.array_ranges(zarr.open_array(path, path=name, mode="r"), truth.dims)
+        with reading(source, f"the array {name}"):
+            ranges = text.array_ranges(zarr.open_array(source, path=name, mode="r"), truth.dims)
         lines += ["", f"Channels of {name}", *ranges.lines(dataset["channel"].values.tolist())]
 
     def draw() -> Figure:
         steps = spaced(len(leads), PANELS)
         rows = {
-            name: dataset[name].isel(trajectory=0, channel=0, time=steps).values
+            name: read(dataset, name, trajectory=0, channel=0, time=steps)
             for name in ("truth", "autoencoder", "mean")
         }
         for i in range(dataset.sizes["member"]):
-            chosen = dataset["member"].isel(trajectory=0, member=i, channel=0, time=steps)
-            rows[f"member {i}"] = chosen.values
+            index = {"trajectory": 0, "member": i, "channel": 0, "time": steps}
+            rows[f"member {i}"] = read(dataset, "member", **index)
         field, row = dataset["channel"].values[0], int(dataset["trajectory"][0])
         titles = [f"lead time {leads[i]}" for i in steps]
         return pictures.panels(rows, titles, f"{field}, test trajectory {row}", shared=True)

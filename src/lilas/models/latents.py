@@ -65,11 +65,12 @@ class Latents:
         """Returns steps of a trajectory, float32 (time, channel, *space).
 
         Raises:
-            LilasError: they hold values that are not finite.
+            LilasError: they are damaged or hold values that are not finite.
         """
         own = range(self.steps[row])[steps]
         place = (*divmod(row, self.trajectories), slice(own.start, own.stop, own.step))
-        states = self._array[place]
+        with stores.reading(self.dataset.encoding["source"], f"{VARIABLE} of row {row}"):
+            states = self._array[place]
         if not np.isfinite(states).all():
             raise broken(
                 self.dataset.encoding["source"],
@@ -300,7 +301,7 @@ def encode_files(
         augment: The keys of `lilas.study.datasets.Augment`.
         device: Where to encode.
     """
-    array = zarr.open_array(stores.partial(store), path=VARIABLE, mode="r+")
+    array = stores.open_to_fill(store, VARIABLE)
     firsts = np.cumsum([0, *(file.trajectories for file in files)])
     for part in parts:
         pixels = Pixels([files[part]], preprocessing, {})
@@ -330,8 +331,7 @@ def _encode_file(
     for start in range(0, pixels.rows, array.shards[1]):
         block = range(start, min(start + array.shards[1], pixels.rows))
         rows = slice(first + block.start, first + block.stop)
-        # A shard is written whole, so its last trajectory speaks for it, by its last step.
-        if np.isfinite(array[:, rows.stop - 1, pixels.steps[block[-1]] - 1]).all():
+        if stores.is_filled(array, slice(None), rows):
             bar.update(len(block) * len(maps))
             continue
         # Each state is read once; only latents are kept until their shard is full.

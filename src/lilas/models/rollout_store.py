@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-import zarr
 from torch import nn
 
 from lilas.data import axes
@@ -52,7 +51,7 @@ def write_rollouts(
     check_long_enough(source, rows, steps)
     if not stores.is_begun(store, VARIABLE, record):
         _create(store, source, rows, steps, sampler, stride, record)
-    array = zarr.open_array(stores.partial(store), path=VARIABLE, mode="r+")
+    array = stores.open_to_fill(store, VARIABLE)
     if sampler.compile:
         emulator.backbone.compile()
     together = max(1, sampler.batch_size // sampler.members)
@@ -61,7 +60,7 @@ def write_rollouts(
         for first in range(0, len(rows), together):
             block = slice(first, min(first + together, len(rows)))
             # What an earlier, killed run finished is kept.
-            if not np.isnan(array[block, -1, -1]).any():
+            if stores.is_filled(array, block):
                 bar.update(block.stop - block.start)
                 continue
             given = slice(steps.start, steps.start + sampler.context * stride, stride)

@@ -20,7 +20,6 @@ from typing import Any
 import h5py
 import numpy as np
 import xarray as xr
-import zarr
 
 from lilas.data.hdf5 import open_hdf5
 from lilas.errors import LilasError, broken
@@ -160,7 +159,7 @@ def import_latents(
     for cache in caches:
         check_finite(cache)
     create_store(store, dataset, counts, record)
-    array = zarr.open_array(stores.partial(store), path=VARIABLE, mode="r+")
+    array = stores.open_to_fill(store, VARIABLE)
     first, shared = 0, array.shards[1]
     for cache, count in zip(caches, counts, strict=True):
         with open_hdf5(cache.path) as file:
@@ -169,7 +168,7 @@ def import_latents(
                 place = copy * count + start
                 array[copy, block] = _filled(file["state"][place : place + shared], array.shape[2])
         first += count
-    stores.finish(store, VARIABLE, manifest, record)
+    stores.finish(store, manifest, record)
 
 
 def _filled(states: np.ndarray, steps: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import colors
 
 from lilas.errors import LilasError
+from lilas.records.stores import read
 from lilas.report.figures import plt
 from lilas.report.looks import Looks, Run, field_scale
 
@@ -56,13 +57,13 @@ def rollout_states(
         (lead time, x, y) each.
 
     Raises:
-        LilasError: a state is not finite.
+        LilasError: a state is damaged or not finite.
     """
 
     def states(store: xr.Dataset, variable: str) -> np.ndarray:
         places = [store["lead_time"].values.tolist().index(lead) for lead in lead_times]
         channel = store["channel"].values.tolist().index(field)
-        return store[variable].isel(trajectory=index, time=places, channel=channel).values
+        return read(store, variable, trajectory=index, time=places, channel=channel)
 
     ordered = {run: runs[run] for run in study if run in set(chosen)}
     truth = states(next(iter(ordered.values())), "truth")

@@ -20,7 +20,7 @@ import xarray as xr
 from lilas.display import spaced
 from lilas.errors import broken
 from lilas.evaluation.metrics import EPS_VARIANCE
-from lilas.records.stores import open_store
+from lilas.records.stores import open_store, read
 from lilas.report.looks import Looks, field_scale, run_of
 
 VARIABLES = ("truth", "mean", "spread", "member")
@@ -186,7 +186,7 @@ def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> di
     VRMSE is that of `lilas.evaluation.metrics`, of three space axes in the plane that the frames
     keep. The spread beside it is divided by the same deviation.
     """
-    whole = {name: store[name].values for name in VARIABLES}
+    whole = {name: read(store, name) for name in VARIABLES}
     for name, values in whole.items():
         if not np.isfinite(values).all():
             action = "Delete it and run again."

@@ -10,7 +10,7 @@ from lilas.data.preprocess import Preprocessing
 from lilas.data.well import open_files
 from lilas.devices import select_device
 from lilas.models.build import load_autoencoder
-from lilas.models.latents import VARIABLE, begin_latents, encode_files, write_pixel_manifest
+from lilas.models.latents import begin_latents, encode_files, write_pixel_manifest
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
@@ -46,7 +46,7 @@ def main() -> None:
         if pixels:
             write_pixel_manifest(manifest, names, args.statistics, record)
             continue
-        if not stores.is_named(store, VARIABLE, record):
+        if not stores.is_named(store, record):
             files, augment = open_files(names, config.states.fields), config.augment.model_dump()
             model = load_autoencoder(args.weights, files[0], device)
             begin_latents(
@@ -61,7 +61,7 @@ def main() -> None:
                     store, files, parts, model, preprocessing, augment=augment, device=device
                 )
         if args.what == "finish":
-            stores.finish(store, VARIABLE, manifest, record)
+            stores.finish(store, manifest, record)
     if args.done:
         stores.mark(args.done)
 

@@ -4,7 +4,7 @@ from lilas.devices import select_device
 from lilas.models.build import load_emulator
 from lilas.models.latents import open_latents
 from lilas.models.rollout import evaluated_trajectories, rollout_steps
-from lilas.models.rollout_store import VARIABLE, write_rollouts
+from lilas.models.rollout_store import write_rollouts
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
@@ -35,7 +35,7 @@ def main() -> None:
         [*config.implementations(), *read_record(args.emulator)["implementations"]],
     )
     # Killed after the store had its name and before the manifest: nothing is left to sample.
-    if not stores.is_named(args.store, VARIABLE, record):
+    if not stores.is_named(args.store, record):
         write_rollouts(
             args.store,
             source,
@@ -48,7 +48,7 @@ def main() -> None:
             record=record,
             device=device,
         )
-    stores.finish(args.store, VARIABLE, args.manifest, record)
+    stores.finish(args.store, args.manifest, record)
 
 
 if __name__ == "__main__":
