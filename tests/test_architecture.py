@@ -68,7 +68,7 @@ def test_modules_are_short_and_few_lie_at_the_top():
     for path in set(PACKAGE.rglob("*.py")) - {CATALOGUE}:
         lines = len(path.read_text().splitlines())
         assert lines <= 400, f"{path} has {lines} lines: split it by idea"
-    assert len(list(PACKAGE.glob("*.py"))) <= 12
+    assert len(list(PACKAGE.glob("*.py"))) <= 13
 
 
 def test_the_numerics_do_not_know_snakemake():

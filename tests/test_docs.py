@@ -28,6 +28,7 @@ from lilas.study.samplers import (
     AlgorithmSettings,
     AzulaSettings,
     GuidanceSettings,
+    MultistepSettings,
     SamplingSettings,
 )
 from lilas.study.study import Study
@@ -48,7 +49,7 @@ BASES |= {
     EmulatorSettings,
     AlgorithmSettings,
     AzulaSettings,
-    AzulaSettings,
+    MultistepSettings,
     SamplingSettings,
     GuidanceSettings,
     Trained,
@@ -127,8 +128,12 @@ def test_known_keys_read_as_known():
     page = configuration_page()
     assert "| `ema` | number ≥ 0, < 1 | `0.0` |" in page
     assert "| `method` | `diffusion` | required |" in page
-    assert "| `window` | integer ≥ 2 | `5` |" in page
-    assert "| `horizons` | list of [integer > 0, integer > 0], at least one | required |" in page
+    assert "| `window` | integer ≥ 2, ≤ 10000 | `5` |" in page
+    assert '| `device` | text | `"auto"` |' in page
+    assert "| `steps` | integer > 0 | required | Optimiser steps. |" in page
+    assert "| `samplers` | list of name, at least one, each once | required |" in page
+    horizons = "list of [integer > 0, integer > 0], at least one, each once"
+    assert f"| `horizons` | {horizons} | required |" in page
     assert "| `train` | [Train](#train) or `null` | `null` |" in page
 
 

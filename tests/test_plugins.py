@@ -19,7 +19,6 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lilas.settings import Positive
 from lilas.study.autoencoders import TrainedAutoencoder
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.samplers import GuidanceSettings, SamplingSettings
@@ -154,6 +153,7 @@ def bound(settings, denoiser, window):
 
 METRIC = """
 from lilas.evaluation.metric import Metric
+from lilas.values import Positive
 
 SEVEN = Metric("seven", lambda c: 7 + 0 * c.mse, "7", "1", "lower", "a test")
 """

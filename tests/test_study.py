@@ -1,7 +1,12 @@
-"""What a study may not say: one mistake for every refusal that `lilas.study` knows."""
+"""What a study may not say: one mistake for every refusal that `lilas.study` knows.
+
+What mutations of studies give is in test_study_mutations.py.
+"""
 
 import ast
+import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +16,11 @@ import yaml
 
 import lilas.study
 from lilas.errors import LilasError
-from lilas.study.read import read_study
+from lilas.study.datasets import Folder
+from lilas.study.extent import Extent
+from lilas.study.read import read_config, read_study, study_path
+from lilas.study.study import Study
+from lilas.study.yaml import read_yaml
 
 MINIATURE = Path(__file__).parent / "data" / "miniature.yaml"
 GONE = object()
@@ -22,8 +31,10 @@ VIT = {
     "patch_size": 4,
     "transformer": {"channels": 16, "blocks": 1, "heads": 2},
 }
-# A key and what is wrong with its value, and words of the message.
+CONVECTION = "datasets.convection"
 SOURCE = "datasets.convection.source"
+UNET = {"architecture": "unet", "channels": [8, 16], "blocks": [1, 1], "embedding": 16}
+# A key and what is wrong with its value, and words of the message.
 MISTAKES = [
     (SOURCE, {"kind": "well", "name": "rayleigh_bernard"}, ["source", "mean 'rayleigh_benard'?"]),
     (SOURCE, {"kind": "well", "name": "shear_flow"}, ["'buoyancy'", "tracer, pressure, velocity"]),
@@ -32,14 +43,78 @@ MISTAKES = [
         {"kind": "well", "name": ["MHD_64", "MHD_256"]},
         ["joined datasets must agree", "MHD_256 has size 256, 256, 256, MHD_64 64, 64, 64"],
     ),
-    (SOURCE, {"kind": "well", "name": ["MHD_64", "MHD_64"]}, ["name: 'MHD_64' is there twice"]),
-    (SOURCE, {"kind": "well", "name": []}, ["source", "name: expected a name, or several"]),
-    (SOURCE, {"kind": "path", "path": ["a", "b", "a"]}, ["source", "path: 'a' is there twice"]),
+    (
+        SOURCE,
+        {"kind": "well", "name": ["MHD_64", "MHD_64"]},
+        ["source.name: 'MHD_64' is there twice"],
+    ),
+    (SOURCE, {"kind": "well", "name": []}, ["source.name", "at least 1 item"]),
+    (SOURCE, {"kind": "path", "path": ["a", "b", "a"]}, ["source.path: 'a' is there twice"]),
     (
         SOURCE,
         {"kind": "well", "name": "rayleigh_benard", "size": [512]},
         ["source", "size [512]: expected a number for each axis, x, y"],
     ),
+    (f"{SOURCE}.rayleigh", [-1e4], ["source.rayleigh", "greater than 0", "-10000"]),
+    (f"{SOURCE}.rayleigh", [0], ["source.rayleigh", "greater than 0"]),
+    (f"{SOURCE}.rayleigh", [math.nan], ["source.rayleigh", "finite"]),
+    (f"{SOURCE}.rayleigh", [math.inf], ["source.rayleigh", "finite"]),
+    (f"{SOURCE}.rayleigh", [1e30], ["source.rayleigh", "100000000000000"]),
+    (f"{SOURCE}.rayleigh", [2e4, 2e4], ["source.rayleigh", "twice"]),
+    (f"{SOURCE}.rayleigh", [2e4, 2e4 + 1e-9], ["source: rayleigh", "one name of a file"]),
+    (f"{SOURCE}.prandtl", [0.0], ["source.prandtl", "0.000001"]),
+    (f"{SOURCE}.prandtl", [math.inf], ["source.prandtl", "finite"]),
+    (f"{SOURCE}.time_step", math.inf, ["source.time_step", "finite"]),
+    (f"{SOURCE}.time_step", 0.03, ["time_step 0.03 does not divide start 2"]),
+    (f"{SOURCE}.time_step", 0.04, ["time_step 0.04 does not divide interval 0.25"]),
+    (f"{SOURCE}.time_step", 0.5, ["time_step 0.5 does not divide interval 0.25"]),
+    (f"{SOURCE}.start", math.inf, ["source.start", "finite"]),
+    (f"{SOURCE}.start", 1e30, ["start 1e+30 takes", "at most 1e+09"]),
+    (f"{SOURCE}.interval", math.nan, ["source.interval", "finite"]),
+    (f"{SOURCE}.size", [2, 16], ["source.size", "greater than or equal to 4"]),
+    (f"{SOURCE}.steps", True, ["source.steps", "integer", "True"]),
+    (f"{SOURCE}.steps", GONE, ["source.steps is missing: States per trajectory"]),
+    ("samplers", GONE, ["samplers is missing: Samplers; a mapping by name"]),
+    ("samplers", [1], ["samplers: expected", "a mapping by name"]),
+    (f"{CONVECTION}.evaluation", 3, ["evaluation: expected", "keys start, horizons"]),
+    ("datasets.a-b", CONVECTION, ["'a-b' is no name"]),
+    (
+        f"{CONVECTION}.states.transform",
+        {"velocity": {"kind": "log", "offset": 1}},
+        ["states.transform.velocity", "both signs", "arcsinh"],
+    ),
+    (
+        f"{CONVECTION}.states.transform",
+        {"buoyancy": {"kind": "log", "offset": 0}},
+        ["states.transform.buoyancy.offset 0", "more than 0"],
+    ),
+    (
+        f"{CONVECTION}.states.transform",
+        {"velocity_x": {"kind": "log", "offset": 1}},
+        ["states.transform.velocity_x.kind log", "velocity takes both signs"],
+    ),
+    (
+        f"{CONVECTION}.states.fields",
+        ["buoyancy", "velocity_x"],
+        ["evaluation.physics: convection", "'velocity_y'", "buoyancy, velocity_x"],
+    ),
+    (f"{CONVECTION}.states.fields", ["velocity"], ["evaluation.physics", "'buoyancy'"]),
+    (f"{CONVECTION}.states.fields", ["pressure"] * 2, ["states.fields", "'pressure'", "twice"]),
+    (
+        f"{CONVECTION}.evaluation.physics",
+        "gas",
+        ["evaluation.physics", "'energy'", "allowed: null"],
+    ),
+    (f"{CONVECTION}.augment.roll", ["y"], ["augment.roll", "'y'", "wall", "allowed: x"]),
+    (f"{CONVECTION}.augment.flip", ["x", "x"], ["augment.flip", "twice"]),
+    (f"{CONVECTION}.augment", {"copies": 3}, ["augment.copies 3", "at most 1"]),
+    (f"{CONVECTION}.augment", {"flip": ["x"], "copies": 3}, ["augment.copies 3", "at most 2"]),
+    (f"{CONVECTION}.augment.permute", True, ["augment.permute", "32 x 16", "allowed: false"]),
+    (f"{CONVECTION}.evaluation.horizons", [[1, 3], [3, 8]], ["[1, 3] and [3, 8] overlap"]),
+    (f"{CONVECTION}.evaluation.horizons", [[1, 3], [1, 3]], ["horizons", "twice"]),
+    (f"{CONVECTION}.evaluation.trajectories", 5, ["evaluation.trajectories 5", "at most 4"]),
+    ("figures", {"trajectories": 5}, ["figures.trajectories 5", "at most 4"]),
+    ("figures", {"lead_times": [1, 9]}, ["figures.lead_times", "9", "at most 8"]),
     ("datasets.convection.states.transform", {"heat": {"kind": "log", "offset": 1}}, ["'heat'"]),
     ("datasets.convection.states.fields", ["heat"], ["'heat'", "buoyancy, pressure, velocity"]),
     ("datasets.convection.states.fields", ["velocity", "velocity_y"], ["'velocity_y' is there tw"]),
@@ -86,6 +161,24 @@ MISTAKES = [
     ("autoencoders.c16.architecture", GONE, ["autoencoders.c16", "architecture"]),
     ("autoencoders.c16.train", GONE, ["autoencoders.c16: train is missing"]),
     ("autoencoders.c16.train.warmup", 8, ["warmup 8 must be shorter than steps 8"]),
+    ("autoencoders.c16.train.validate_every", 9, ["validate_every 9", "at most 8"]),
+    (
+        "autoencoders.c16.per_dataset",
+        {"convection": {"train": {"precondition_every": 4}}},
+        ["c16.per_dataset.convection.train: precondition_every 4", "adam has no precond"],
+    ),
+    (
+        "autoencoders.c16.per_dataset",
+        {"convection": {"latent_channels": 65}},
+        ["c16.per_dataset.convection.latent_channels 65"],
+    ),
+    ("autoencoders.c16.train.weight_decay", 1000, ["weight_decay 1000", "less than 1000"]),
+    ("autoencoders.c16.train.optimizer", "muon", ["train.optimizer muon", "attention_heads"]),
+    ("autoencoders.c16.train.optimizer", "adem", ["optimizer", "did you mean 'adam'"]),
+    ("autoencoders.c16.channels", [8, 1, 16], ["channels 1 at level 1", "at least 2"]),
+    ("autoencoders.c16.channels", [10**30, 16, 16], ["c16.channels.0", "65536"]),
+    ("autoencoders.c16.seeds", [0, 0], ["autoencoders.c16.seeds", "twice"]),
+    ("autoencoders.c16.kernel_size", 11, ["kernel_size 11", "8 x 4", "at most 9"]),
     ("autoencoders.c16.train.betas", [0.9], ["betas [0.9]", "adam takes 2"]),
     ("autoencoders.c16", VIT, ["autoencoders.c16: train is missing"]),
     ("autoencoders.c16", VIT | {"norm": "group"}, ["autoencoders.c16", "norm"]),
@@ -109,6 +202,25 @@ MISTAKES = [
         ["diffusion.samplers", "does not fit method 'diffusion'", "ab4"],
     ),
     ("emulators.solver.samplers", ["ab4"], ["emulators.solver.samplers", "'ab4'", "direct"]),
+    ("emulators.diffusion.samplers", ["ab4", "ab4"], ["diffusion.samplers", "twice"]),
+    ("emulators.diffusion.window", 60, ["diffusion.window 60", "12 steps", "at most 12"]),
+    ("emulators.diffusion.network.patch_size", [3, 3], ["patch_size [3, 3]", "8 x 4"]),
+    ("emulators.diffusion.network.patch_size", [2], ["patch_size [2]", "allowed: 2"]),
+    ("emulators.diffusion.network.patch_size", [], ["patch_size []", "allowed: 2"]),
+    ("emulators.diffusion.network.attention_window", [3, 3], ["attention_window", "allowed: 3"]),
+    ("emulators.solver.network.stride", [2, 2], ["network.stride [2, 2]", "allowed: 3"]),
+    ("emulators.solver.network.attention_heads", {1: 3}, ["must divide", "16 channels"]),
+    ("emulators.solver.network.norm", "groop", ["network.norm", "did you mean 'group'"]),
+    (
+        "emulators.solver.network",
+        UNET | {"channels": [8, 24], "norm": "group"},
+        ["emulators.solver.network", "channels 24 at level 1", "multiple of 16"],
+    ),
+    (
+        "emulators.solver.network",
+        UNET | {"periodic": True, "kernel_size": 13},
+        ["solver.network.kernel_size 13", "5 x 4 x 2", "at most 5"],
+    ),
     ("emulators.diffusion.network", GONE, ["emulators.diffusion", "network"]),
     ("emulators.diffusion.network.channels", 18, ["channels 18 must divide into 2 even heads"]),
     ("emulators.diffusion.context_at_least", 5, ["context_at_least 5", "at most 4"]),
@@ -122,9 +234,42 @@ MISTAKES = [
     ("emulators.solver.network.attention_heads", {2: 1}, ["solver.network", "level 2"]),
     ("samplers.ab4.context", 2, ["samplers.ab4.context 2", "evaluation.start, which is 0"]),
     ("samplers.ab4.overlap", 5, ["samplers.ab4.overlap 5", "at most 4"]),
+    ("samplers.ab4.order", 5, ["samplers.ab4", "order 5", "at most 4"]),
+    ("samplers.checkpoint", "samplers.ab4", ["samplers.checkpoint", "taken"]),
     ("samplers.ab4.crop", 1, ["samplers.ab4", "crop 1 keeps no new state", "at least 2"]),
     ("samplers.ab4.crop", 6, ["samplers.ab4.crop 6", "at most 5"]),
     ("samplers.direct.members", 2, ["samplers.direct.members", "method 'solver' is deterministic"]),
+]
+# What is known of the miniature's data, and of data that do not fit it: what differs, words of the
+# message.
+EXTENT = Extent(
+    size=(32, 16),
+    channels=("buoyancy", "pressure", "velocity_x", "velocity_y"),
+    steps={"train": 12, "valid": 12, "test": 12},
+    trajectories={"train": 6, "valid": 4, "test": 4},
+    axes=("x", "y"),
+    boundaries={"x": {"periodic"}, "y": {"wall"}},
+    parameters=("Rayleigh", "Prandtl"),
+)
+DEEP = {
+    "size": (32, 16, 16),
+    "axes": ("x", "y", "z"),
+    "channels": (*EXTENT.channels, "velocity_z"),
+}
+MISFITS = [
+    ({"steps": {"train": 12, "valid": 12, "test": 8}}, ["evaluation", "step 8", "at most 7"]),
+    ({"steps": {"train": 4, "valid": 12, "test": 12}}, ["window 5", "4 steps", "at most 4"]),
+    ({"axes": ("y", "z")}, ["augment.flip", "'x'", "y, z"]),
+    ({"boundaries": {"x": {"open"}, "y": {"wall"}}}, ["augment.roll", "'x'", "open"]),
+    ({"parameters": ("Prandtl",)}, ["label", "'Rayleigh'", "allowed: Prandtl"]),
+    ({"grid": "spherical"}, ["augment.flip", "cartesian", "spherical"]),
+    ({"size": (30, 16)}, ["autoencoders.c16", "channels and patch_size", "30 points"]),
+    ({"channels": ()}, ["evaluation.physics", "'buoyancy'", "none"]),
+    (
+        DEEP,
+        ["emulators.solver.network.architecture", "at most 2", "transformer"],
+    ),
+    ({"trajectories": {"test": 0}}, ["figures.trajectories 1", "at most 0"]),
 ]
 
 
@@ -138,9 +283,10 @@ def write(path: Path, key: str, value: Any) -> Path:
         inside = inside.setdefault(name, {})
     if value is GONE:
         del inside[last]
-    elif isinstance(value, str):
-        first, second = value.split(".")
-        inside[last] = values[first][second]
+    elif isinstance(value, str) and value.startswith(("datasets.", "samplers.")):
+        inside[last] = values
+        for name in value.split("."):
+            inside[last] = inside[last][name]
     else:
         inside[last] = value
     path.write_text(yaml.safe_dump(values))
@@ -160,6 +306,120 @@ def test_a_mistake_is_told_by_its_key(tmp_path, key, value, words):
     message = refusal(write(tmp_path / "study.yaml", key, value))
     for word in words:
         assert word in message
+
+
+def misfit(study: Study, differs: dict[str, Any]) -> str:
+    with pytest.raises(ValueError, match=r"\w") as error:
+        study.check_extent("convection", dataclasses.replace(EXTENT, **differs))
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("differs", "words"), MISFITS)
+def test_data_that_do_not_fit_are_told_by_their_key(differs, words):
+    study = read_study(MINIATURE)
+    study.check_extent("convection", EXTENT)
+    message = misfit(study, differs)
+    for word in words:
+        assert word in message
+
+
+def test_what_a_law_or_a_network_needs_of_files_is_told(tmp_path):
+    study = read_study(write(tmp_path / "study.yaml", "datasets.convection.label", {}))
+    assert "convection needs the parameter 'Prandtl'" in misfit(study, {"parameters": ["Rayleigh"]})
+    values = yaml.safe_load(MINIATURE.read_text())
+    del values["emulators"]["solver"]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    message = misfit(read_study(tmp_path / "study.yaml"), DEEP)
+    assert message.startswith("emulators.pixel_solver.network.patch_size [4, 4]: expected a value")
+
+
+def test_of_files_with_other_boundaries_those_with_fewer_symmetries_count(tmp_path):
+    """Some files are periodic, some open: the open ones can be flipped alone."""
+    path = write(tmp_path / "study.yaml", "datasets.convection.augment.copies", 3)
+    study = read_study(path)
+    study.check_extent("convection", EXTENT)
+    mixed = {"x": {"periodic", "open"}, "y": {"wall"}}
+    assert "copies 3: flip, roll and permute allow 2" in misfit(study, {"boundaries": mixed})
+
+
+def test_text_is_text_and_numbers_are_numbers(tmp_path):
+    """As people write them: 1e5 is a number, "1e5" is text, and 1e-3 is no text."""
+    path = tmp_path / "study.yaml"
+    text = MINIATURE.read_text().replace("steps: 8\n", "steps: 1e5\n")
+    for old, new in [("label: {Ray", 'label: {"1e6": log, Ray'), ("[1, 3]", "[1, 3e0]")]:
+        text = text.replace(old, new)
+    path.write_text(text)
+    assert "label: unknown '1e6'" in refusal(path)
+    path.write_text(text.replace('"1e6": log, ', ""))
+    study = read_study(path)
+    train = study.autoencoders["c16"].model.train
+    assert (train.steps, train.learning_rate) == (100_000, 1e-3)
+    assert study.datasets["convection"].evaluation.horizons[0] == (1, 3)
+    for old, new in [("steps: 1e5", 'steps: "8"'), ("fields: [buoyancy,", "fields: [1e6,")]:
+        path.write_text(text.replace(old, new).replace('"1e6": log, ', ""))
+        assert "expected" in refusal(path)
+    (tmp_path / "source.yaml").write_text('{kind: path, path: "1e6", include: ["1e6", "2024"]}')
+    source = Folder.model_validate(read_yaml(tmp_path / "source.yaml"))
+    assert (source.path, source.include) == ("1e6", ["1e6", "2024"])
+
+
+CONFIG = {"study": "demo", "data": "data", "results": "results", "device": "auto"}
+
+
+def test_the_command_line_is_text_where_text_belongs():
+    """Snakemake makes numbers of what looks like such."""
+    said = ["results=1e6", "data=2024", 'study="007"', "checkpoint_seconds=6e1"]
+    values = CONFIG | {"results": 1e6, "data": 2024, "study": "007", "checkpoint_seconds": 60.0}
+    config = read_config(values, said)
+    assert (config.results, config.data, config.study) == ("1e6", "2024", "007")
+    with pytest.raises(LilasError, match=r"results: expected text .* found 2024"):
+        read_config(CONFIG | {"results": 2024})
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:1\n", ""])
+def test_an_unknown_device_is_told_with_those_allowed(device):
+    with pytest.raises(LilasError) as error:
+        read_config(CONFIG | {"device": device})
+    allowed = "allowed: auto, cpu, cuda, cuda:N, mps"
+    assert str(error.value) == f"config.yaml: device: unknown {device!r}; {allowed}"
+
+
+def test_braces_in_a_folder_are_refused():
+    with pytest.raises(LilasError, match=r"results: a/\{b\}: braces"):
+        read_config(CONFIG | {"results": "a/{b}"})
+
+
+def test_a_study_that_is_almost_there_is_named(tmp_path):
+    (tmp_path / "demo.yaml").touch()
+    with pytest.raises(LilasError, match="'demos' not found, did you mean demo"):
+        study_path("demos", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\nb: 2\na: 3", ["line 3", "'a' a second time"]),
+        ("a: &x {b: 1, b: 2}\nc: *x", ["line 1", "'b' a second time"]),
+        ("a: [", ["cannot be read as YAML"]),
+        ("? [1]\n: 2\n", ["cannot be read as YAML"]),
+        ("a: 1\n\tb: 2", ["cannot be read as YAML"]),
+        ("\x00", ["cannot be read as YAML"]),
+        ("", ["a study is a mapping with keys datasets"]),
+        ("3", ["a study is a mapping with keys datasets"]),
+        ("3: 4", ["Keys should be strings"]),
+        ("datasets: {3: 4}", ["datasets.3"]),
+        ("datasets: &x {a: *x}", ["datasets.a"]),
+        ("datasets: " + "[" * 50 + "]" * 50, ["datasets: expected", "a mapping by name"]),
+        ("datasets: {a: " + "x" * 1000 + "}", ["datasets.a: expected"]),
+        (f"{'x' * 1000}: 1", ["unknown key"]),
+    ],
+)
+def test_what_is_no_study_is_told_in_one_line(tmp_path, text, words):
+    (tmp_path / "study.yaml").write_text(text)
+    message = refusal(tmp_path / "study.yaml").removeprefix(str(tmp_path))
+    for word in words:
+        assert word in message
+    assert len(message) <= 300
 
 
 def test_the_miniature_has_no_mistake():
@@ -198,6 +458,11 @@ def test_every_refusal_has_its_mistake(tmp_path):
     try:
         for key, value, _ in MISTAKES:
             refusal(write(tmp_path / "study.yaml", key, value))
+        for differs, _ in MISFITS:
+            misfit(read_study(MINIATURE), differs)
+        test_what_a_law_or_a_network_needs_of_files_is_told(tmp_path)
+        test_an_unknown_device_is_told_with_those_allowed("gpu")
+        test_braces_in_a_folder_are_refused()
     finally:
         sys.settrace(before)
     assert len(raised()) > 20

@@ -11,6 +11,7 @@ import yaml
 
 from lilas import plan
 from lilas.data.registry import well_urls
+from lilas.study.extent import Extent
 from lilas.study.paths import origins
 from lilas.study.read import Config, read_study
 from lilas.study.study import Study
@@ -68,7 +69,16 @@ def test_sizes_are_those_of_the_paper() -> None:
 def test_a_name_is_enough(tmp_path: Path) -> None:
     source = {"kind": "well", "name": "rayleigh_benard"}
     dataset = study(tmp_path, source).datasets["flow"]
-    assert dataset.extent() == ([512, 128], 200, 4)
+    assert dataset.extent() == Extent(
+        size=(512, 128),
+        channels=["buoyancy", "pressure", "velocity_x", "velocity_y"],
+        steps={"train": 200, "valid": 200, "test": 200},
+        trajectories={},
+        axes=("x", "y"),
+        # Which of its axes is periodic The Well's facts do not tell.
+        boundaries={},
+        parameters=("Rayleigh", "Prandtl"),
+    )
     found = expected(dataset)
     assert found.size == [512, 128]
     assert found.orders == {"buoyancy": 0, "pressure": 0, "velocity": 1}
@@ -80,7 +90,8 @@ def test_a_study_may_overwrite_the_facts(tmp_path: Path) -> None:
     source = {"kind": "well", "name": "rayleigh_benard"}
     other = {"size": [32, 16], "steps": 20, "channels": 5}
     dataset = study(tmp_path, source | other).datasets["flow"]
-    assert dataset.extent() == ([32, 16], 20, 5)
+    extent = dataset.extent()
+    assert (extent.size, extent.steps["test"]) == ([32, 16], 20)
     found = expected(dataset)
     assert (found.size, found.steps, found.channels) == ([32, 16], 20, 5)
 
@@ -101,6 +112,9 @@ def test_joined_datasets_have_the_files_of_all(tmp_path: Path) -> None:
         assert [str(Path(name).parent) for name in names] == [
             folder for folder, part in zip(folders, urls, strict=True) for _ in part
         ]
+    # One is open on all sides, one periodic.
+    boundaries = read.datasets["flow"].extent().boundaries
+    assert boundaries == {axis: {"open", "periodic"} for axis in ("x", "y")}
     # The paper's Euler dataset is these two.
     assert origins(read) == {
         "sources": {"flow": f"{EULER[0]} and {EULER[1]} of The Well"},
@@ -131,10 +145,10 @@ def test_every_dataset_is_read_by_its_name(tmp_path: Path, name: str) -> None:
     fields = {"fields": list(well_facts()[name].fields)}
     dataset = study(tmp_path, {"kind": "path", "path": "p"}, states=fields).datasets["flow"]
     values = dataset.model_dump() | {"source": {"kind": "well", "name": name}}
-    size, steps, channels = type(dataset)(**values).extent()
+    extent = type(dataset)(**values).extent()
     (facts,) = find_facts([name])
-    assert 4 * channels * math.prod(size) == facts.state_bytes
-    assert steps == max(facts.steps)
+    assert 4 * len(extent.channels) * math.prod(extent.size) == facts.state_bytes
+    assert extent.steps["test"] == max(facts.steps)
 
 
 def test_the_package_holds_the_files_that_it_reads() -> None:

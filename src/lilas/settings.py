@@ -5,14 +5,11 @@ architecture, a method, an algorithm.
 """
 
 import difflib
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,42 +22,12 @@ from pydantic import (
 )
 
 from lilas import plugins
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-Positive = Annotated[int, Field(gt=0)]
-PositiveNumber = Annotated[float, Field(gt=0)]
+from lilas.values import Distinct, shown
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _odd(number: int) -> int:
-    if number % 2 == 0:
-        raise ValueError(f"{number} is even: it has no centre")
-    return number
-
-
-def expanded(path: str) -> str:
-    """Returns a path as a shell has it: ~, $NAME and ${NAME} stand for what they name.
-
-    Raises:
-        ValueError: it is empty, or names a variable or user that is not there.
-    """
-    if not path:
-        raise ValueError("empty; expected a path")
-    for braced, plain in re.findall(r"\$(?:\{([^}]*)\}|(\w+))", path):
-        if not os.environ.get(braced or plain):
-            raise ValueError(f"{path}: the variable {braced or plain} is not set")
-    found = os.path.expandvars(os.path.expanduser(path))
-    if found.startswith("~"):
-        raise ValueError(f"{path}: no user {found.split('/')[0][1:]!r}")
-    return found
-
-
-PathText = Annotated[str, AfterValidator(expanded)]
-Odd = Annotated[int, Field(gt=0), AfterValidator(_odd)]
-Even = Annotated[int, Field(gt=0, multiple_of=2)]
+    # Strict: `true` is no number, a number is no text, and nothing is infinite.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Entry(Model):
@@ -135,6 +102,17 @@ def choice(
     return Annotated[Union[tuple(parts)], Discriminator(find), Choice(keys, tags)]  # noqa: UP007
 
 
+def several(one: Any) -> Any:
+    """Returns the annotation of a value, or of a list of such, each once."""
+    parts = {"one": one, "several": Annotated[Distinct[one], Field(min_length=1)]}
+
+    def find(value: Any) -> str:
+        return "several" if isinstance(value, list) else "one"
+
+    tagged = tuple(Annotated[part, Tag(name)] for name, part in parts.items())
+    return Annotated[Union[tagged], Discriminator(find), Choice((), parts)]  # noqa: UP007
+
+
 def _nothing(value: Any) -> Any:
     if value is not None:
         raise ValueError("LILAS has none of its own, and no plug-in that adds one is installed")
@@ -199,7 +177,8 @@ def refuse_unknown(key: str, names: Any, allowed: Any) -> None:
     """
     for name in names:
         if name not in allowed:
-            raise ValueError(f"{key}: unknown {name!r}{_near(name, allowed)}; {_allowed(allowed)}")
+            near = _near(name, allowed)
+            raise ValueError(f"{key}: unknown {shown(name)}{near}; {_allowed(allowed)}")
 
 
 def describe(error: ValidationError, model: type[Model], where: str = "") -> str:
@@ -208,37 +187,91 @@ def describe(error: ValidationError, model: type[Model], where: str = "") -> str
     An unknown key comes first: it is often another's that is missing, misspelt.
     """
     findings = error.errors(include_url=False)
-    finding = next((one for one in findings if one["type"] == "extra_forbidden"), findings[0])
+    unknown = ("extra_forbidden", "invalid_key")
+    finding = next((one for one in findings if one["type"] in unknown), findings[0])
     keys, known, here = _follow(model, finding["loc"])
     key = ".".join(([where] if where else []) + keys)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if finding["type"] == "extra_forbidden":
-        near = _near(finding["loc"][-1], known)
-        return f"{key}: unknown key{near}; {_allowed(sorted(known))}{more}"
-    if finding["type"] in ("union_tag_invalid", "union_tag_not_found"):
+    return f"{_told(key, finding, known, here)}{more}"
+
+
+def _told(key: str, finding: Any, known: set[str], here: Any) -> str:
+    """Returns a finding in words.
+
+    Args:
+        key: Where, as people write it.
+        finding: Of pydantic.
+        known: The keys allowed there.
+        here: The annotation of the value.
+    """
+    kind, value = finding["type"], finding.get("input")
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{_near(finding['loc'][-1], known)}; {_allowed(sorted(known))}"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
         mark = _marks(here)[0]
         allowed = [name for name in mark.models if name not in mark.keys]
-        name, value = mark.keys[-1], finding["input"]
+        name = mark.keys[-1]
         key = f"{key}.{name}".lstrip(".")
         said = value.get(name) if isinstance(value, dict) else value
         if said is None:
-            return f"{key} is missing; {_allowed(allowed)}{more}"
-        return f"{key}: unknown {said!r}{_near(said, allowed)}; {_allowed(allowed)}{more}"
-    if finding["type"] == "missing":
-        return f"{key} is missing{more}"
-    message = finding["msg"].removeprefix("Value error, ")
-    if finding["type"] == "value_error":
-        return f"{key}: {message}{more}" if key else f"{message}{more}"
-    return f"{key}: {message}, found {finding.get('input')!r}{more}"
+            return f"{key} is missing; {_allowed(allowed)}"
+        return f"{key}: unknown {shown(said)}{_near(said, allowed)}; {_allowed(allowed)}"
+    if kind == "missing":
+        return f"{key} is missing: {_may_be(here)}"
+    if kind == "value_error":
+        return f"{key}: {finding['ctx']['error']}".removeprefix(": ")
+    message = EXPECTED.get(kind, finding["msg"].removeprefix("Input "))
+    if kind in ("model_type", "dict_type"):
+        message = f"expected {_may_be(here)}"
+    near = _near(value, _literals(here)) if kind == "literal_error" else ""
+    return f"{key}: {message}, found {shown(value)}{near}"
+
+
+# What pydantic says of types, in words.
+EXPECTED = {
+    "bool_type": "expected true or false",
+    "finite_number": "expected a finite number",
+    "float_type": "expected a number",
+    "int_type": "expected an integer",
+    "int_from_float": "expected an integer",
+    "list_type": "expected a list",
+    "string_type": "expected text (in quotes, a number is text)",
+    "tuple_type": "expected a list",
+}
+
+
+def _may_be(here: Any) -> str:
+    """Returns what a value may be in words: its description, and the values or keys allowed."""
+    described = (getattr(here, "description", None) or "").rstrip(".")
+    models = _models(here)
+    if literals := _literals(here):
+        allowed = _allowed(literals)
+    elif any(get_origin(part) is dict for part in _parts(here)):
+        allowed = "a mapping by name"
+    elif models:
+        keys = dict.fromkeys(name for one in models for name in one.model_fields)
+        gathered = {getattr(one, "gathered", None) for one in models}
+        allowed = f"a mapping with the keys {listed([k for k in keys if k not in gathered])}"
+    else:
+        allowed = ""
+    return "; ".join(part for part in (described, allowed) if part)
 
 
 def _near(name: Any, allowed: Any) -> str:
-    near = difflib.get_close_matches(str(name), list(map(str, allowed)), n=1)
+    near = difflib.get_close_matches(str(name)[:50], list(map(str, allowed)), n=1)
     return f", did you mean {near[0]!r}?" if near else ""
 
 
 def _allowed(names: Any) -> str:
-    return f"allowed: {', '.join(map(str, names)) or 'none'}"
+    return f"allowed: {listed(names) or 'none'}"
+
+
+def listed(names: Any) -> str:
+    """Returns names in one line, as many as are read at a glance."""
+    kept = [str(name) for name in names]
+    while len(", ".join(kept)) > 140:
+        kept.pop()
+    return ", ".join(kept) + (", …" if len(kept) < len(names) else "")
 
 
 def _follow(model: type[Model], location: tuple[Any, ...]) -> tuple[list[str], set[str], Any]:
@@ -246,11 +279,13 @@ def _follow(model: type[Model], location: tuple[Any, ...]) -> tuple[list[str], s
 
     Which of several models a value was read as, and what an entry gathers, is no part of it.
     """
-    shown: list[str] = []
+    keys: list[str] = []
     here: Any = model
     known: set[str] = set()
     beside: set[str] = set()
     for step in location:
+        if step == "[key]":
+            continue
         choices = {name: one for mark in _marks(here) for name, one in mark.models.items()}
         if step in choices:
             here = choices[step]
@@ -262,7 +297,7 @@ def _follow(model: type[Model], location: tuple[Any, ...]) -> tuple[list[str], s
             beside = set(having[0].model_fields) - {step}
             here = having[0].model_fields[step]
             continue
-        shown.append(str(step))
+        keys.append(step if isinstance(step, str) and len(step) <= 64 else shown(step))
         known = beside.union(*(one.model_fields for one in models))
         beside = set()
         if having:
@@ -270,7 +305,7 @@ def _follow(model: type[Model], location: tuple[Any, ...]) -> tuple[list[str], s
         else:
             inner = [part for part in _parts(here) if get_origin(part) in (dict, list, tuple)]
             here = get_args(inner[0])[-1] if inner else None
-    return shown, known, here
+    return keys, known, here
 
 
 def _parts(annotation: Any) -> list[Any]:
@@ -279,6 +314,12 @@ def _parts(annotation: Any) -> list[Any]:
     if get_origin(annotation) in (dict, list, tuple):
         return [annotation]
     return [annotation, *(part for arg in get_args(annotation) for part in _parts(arg))]
+
+
+def _literals(annotation: Any) -> list[Any]:
+    """Returns the values that an annotation spells out, but for those of models within it."""
+    parts = [part for part in _parts(annotation) if get_origin(part) is Literal]
+    return [value for part in parts for value in get_args(part)]
 
 
 def _models(annotation: Any) -> list[type[Model]]:

@@ -9,6 +9,8 @@ from lilas.inspect.catalogue import ARTIFACTS
 from lilas.study.read import Config
 from lilas.study.study import Study
 
+UNHEARD = 2**16
+
 
 def artifacts_page() -> str:
     """Returns `docs/artifacts.md`: every file that the pipeline writes."""
@@ -122,7 +124,8 @@ def _values(entry: dict[str, Any]) -> str:
         if "prefixItems" in entry:
             return f"[{', '.join(_values(part) for part in entry['prefixItems'])}]"
         least = ", at least one" if entry.get("minItems") else ""
-        return f"list of {_values(entry['items'])}{least}"
+        once = ", each once" if entry.get("uniqueItems") else ""
+        return f"list of {_values(entry['items'])}{least}{once}"
     if kind == "object":
         values = next(iter(entry.get("patternProperties", {}).values()), None)
         values = values or entry["additionalProperties"]
@@ -134,7 +137,11 @@ def _values(entry: dict[str, Any]) -> str:
     if kind == "null":
         return "`null`"
     signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
-    bounds = [f"{sign} {entry[key]:g}" for key, sign in signs.items() if key in entry]
+    # What no study comes near is no news.
+    if "minimum" in entry:
+        del signs["exclusiveMinimum"]
+    named = [(sign, entry[key]) for key, sign in signs.items() if entry.get(key, UNHEARD) < UNHEARD]
+    bounds = [f"{sign} {bound:g}" for sign, bound in named]
     return " ".join([kind, ", ".join(bounds)]).strip()
 
 

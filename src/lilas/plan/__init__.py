@@ -13,6 +13,7 @@ from lilas.settings import refuse_unknown
 from lilas.study import paths
 from lilas.study.datasets import Dataset, Folder, Well
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry
+from lilas.study.extent import Extent
 from lilas.study.methods import METHODS
 from lilas.study.read import Config
 from lilas.study.study import Study
@@ -177,7 +178,7 @@ def _check_kind(where: str, run: Released, entry: AutoencoderEntry | EmulatorEnt
 
 
 def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
-    """Checks the studies of datasets that lie on disk against the first file of each split.
+    """Checks the studies of datasets that lie on disk against their files.
 
     Raises:
         LilasError: a file is broken, or the study asks for what the data do not have.
@@ -192,16 +193,12 @@ def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
 
                 check_arrived(file, wanted)
         if isinstance(entry.source, Folder):
-            from lilas.data.well import open_well
-
-            first = open_well(files[name]["train"][0], entry.states.fields)
             try:
-                study.check_extent(name, list(first.shape), first.steps, len(first.channels))
-                study.check_names(name, list(first.axes), list(first.parameters))
-                known = {known for one in first.channels for known in (one.field, one.name)}
-                refuse_unknown(
-                    f"datasets.{name}.states.transform", entry.states.transform, sorted(known)
-                )
+                extent = _extent(files[name], entry.states.fields)
+                study.check_extent(name, extent)
+                known = dict.fromkeys([*entry.states.fields, *extent.channels])
+                key = f"datasets.{name}.states.transform"
+                refuse_unknown(key, entry.states.transform, known)
             except ValueError as error:
                 raise LilasError(str(error)) from None
 
@@ -213,6 +210,29 @@ def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:
         for name in entry.source.names if isinstance(entry.source, Well) else ():
             found.setdefault(name, []).append(expected(entry).model_dump())
     return found
+
+
+def _extent(files: dict[str, list[str]], fields: list[str]) -> Extent:
+    """Returns what the files of a dataset tell."""
+    from lilas.data.well import BOUNDARIES, open_well
+
+    opened = {split: [open_well(path, fields) for path in files[split]] for split in SPLITS}
+    train, kinds = opened["train"], {code: kind for kind, code in BOUNDARIES.items()}
+    return Extent(
+        size=train[0].shape,
+        channels=[channel.name for channel in train[0].channels],
+        steps={split: min(file.steps for file in its) for split, its in opened.items()},
+        trajectories={
+            split: sum(file.trajectories for file in its) for split, its in opened.items()
+        },
+        axes=train[0].axes,
+        boundaries={
+            axis: {kinds[code] for file in train for code in file.boundaries[i].tolist()}
+            for i, axis in enumerate(train[0].axes)
+        },
+        parameters=tuple(train[0].parameters),
+        grid=train[0].grid,
+    )
 
 
 def check_metrics() -> None:

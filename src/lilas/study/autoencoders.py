@@ -5,9 +5,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lilas.settings import Model, Odd, PathText, Positive
-from lilas.study.networks import TokenSettings
+from lilas.settings import Model
+from lilas.study.networks import TokenSettings, check_norm
 from lilas.study.training import Train
+from lilas.values import Distinct, Kernel, PathText, Width
 
 
 class AutoencoderSettings(Model):
@@ -18,6 +19,8 @@ class AutoencoderSettings(Model):
     """
 
     implementation: ClassVar[str]
+    # The settings that decide the factor.
+    shrinking: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -38,14 +41,19 @@ class AutoencoderSettings(Model):
 class TrainedAutoencoder(AutoencoderSettings):
     """What the trained architectures have in common."""
 
-    latent_channels: Positive = Field(description="Channels of the latent.")
+    latent_channels: Width = Field(description="Channels of the latent.")
     saturation: Literal["softclip", "softclip2", "tanh", "arcsinh", "rmsnorm", "none"] = Field(
         default="softclip2", description="Bound on the latent."
     )
-    latent_noise: float = Field(default=0.0, ge=0, description="Noise added before decoding.")
+    latent_noise: float = Field(
+        default=0.0, ge=0, le=100, description="Noise added before decoding."
+    )
     loss: Literal["mse", "mae", "vmse", "vrmse"] = Field(default="vmse", description="Loss.")
     similarity_weight: float = Field(
-        default=0.0, ge=0, description="Weight of the latents' mean cosine similarity in the loss."
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="Weight of the latents' mean cosine similarity in the loss.",
     )
     train: Train | None = Field(
         default=None, description="Training; required where it is trained here."
@@ -61,10 +69,10 @@ class DCAESettings(TrainedAutoencoder):
     """The paper's convolutional autoencoder."""
 
     architecture: Literal["dcae"] = Field(description="The network.")
-    channels: list[Positive] = Field(min_length=1, description="Channels at each level.")
-    blocks: list[Positive] = Field(description="Residual blocks at each level.")
-    kernel_size: Odd = Field(default=3, description="Convolution kernel.")
-    patch_size: Positive = Field(default=1, description="Patching before the first level.")
+    channels: list[Width] = Field(min_length=1, description="Channels at each level.")
+    blocks: list[Width] = Field(description="Residual blocks at each level.")
+    kernel_size: Kernel = Field(default=3, description="Convolution kernel.")
+    patch_size: Width = Field(default=1, description="Patching before the first level.")
     pixel_shuffle: bool = Field(
         default=True, description="Space-to-depth down and depth-to-space up; else strided."
     )
@@ -72,15 +80,18 @@ class DCAESettings(TrainedAutoencoder):
         default=True, description="Start down- and upsampling near the identity."
     )
     norm: Literal["layer", "group"] = Field(default="layer", description="Normalisation.")
-    attention_heads: dict[int, Positive] = Field(
+    attention_heads: dict[int, Width] = Field(
         default={}, description="Attention heads by level; levels not named have none."
     )
-    ffn_factor: Positive = Field(default=1, description="Widening inside a block.")
+    ffn_factor: Width = Field(default=1, description="Widening inside a block.")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout inside a block.")
-    periodic: list[str] = Field(default=[], description="Axes padded periodically; others zero.")
+    periodic: Distinct[str] = Field(
+        default=[], description="Axes padded periodically; others zero."
+    )
     checkpointing: bool = Field(default=False, description="Trade compute for memory.")
 
     implementation: ClassVar = "lilas.models.build:from_dcae"
+    shrinking: ClassVar = ("channels", "patch_size")
 
     @model_validator(mode="after")
     def _levels(self) -> "DCAESettings":
@@ -94,6 +105,12 @@ class DCAESettings(TrainedAutoencoder):
                     f"attention_heads {{{level}: {heads}}}: a level of {len(self.channels)}, and "
                     "heads that divide its channels"
                 )
+        check_norm(self.channels, self.norm)
+        if self.train is not None and self.train.optimizer == "muon" and not self.attention_heads:
+            raise ValueError(
+                "train.optimizer muon trains matrices, and here are only convolutions; allowed: "
+                "another optimizer, or attention_heads"
+            )
         return self
 
     @property
@@ -112,9 +129,10 @@ class ViTSettings(TrainedAutoencoder):
 
     architecture: Literal["vit"] = Field(description="The network.")
     transformer: TokenSettings = Field(description="Both transformers.")
-    patch_size: Positive = Field(default=1, description="Pixels per token along each axis.")
+    patch_size: Width = Field(default=1, description="Pixels per token along each axis.")
 
     implementation: ClassVar = "lilas.models.build:from_vit"
+    shrinking: ClassVar = ("patch_size",)
 
     @property
     def factor(self) -> int:

@@ -1,14 +1,28 @@
 """The section `datasets` of a study."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from itertools import combinations
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from lilas import systems
-from lilas.settings import Model, Positive, choice, expanded, extended, refuse_unknown
+from lilas.settings import Model, choice, extended, refuse_unknown, several
+from lilas.study.extent import Extent
+from lilas.study.laws import LawName
 from lilas.study.well import Facts, component_names, find_facts
-from lilas.systems.base import System
+from lilas.systems.base import SPLITS, System
+from lilas.values import (
+    Distinct,
+    Natural,
+    PathText,
+    Positive,
+    PositiveNumber,
+    Seed,
+    Text,
+    Width,
+)
 
 
 class Well(Model):
@@ -18,10 +32,10 @@ class Well(Model):
     """
 
     kind: Literal["well"] = Field(description="The Well has it.")
-    name: str | list[str] = Field(
+    name: several(Text) = Field(
         description="Name in The Well's registry, or names of datasets that are used as one."
     )
-    size: list[Positive] | None = Field(
+    size: list[Width] | None = Field(
         default=None, description="Grid points along each axis, where The Well's facts are wrong."
     )
     steps: Positive | None = Field(
@@ -30,13 +44,12 @@ class Well(Model):
     channels: Positive | None = Field(
         default=None, description="Channels of the fields used, likewise; files must agree."
     )
-    include: list[str] = Field(
+    include: Distinct[Text] = Field(
         default=[], description="Keep only files whose name contains one of these; [] keeps all."
     )
 
     @model_validator(mode="after")
     def _known(self) -> "Well":
-        _refuse_repeated("name", self.names)
         try:
             facts = self.facts
         except ValueError as error:
@@ -62,23 +75,13 @@ class Folder(Model):
     """A dataset that lies on disk in The Well's layout, or several joined, read in place."""
 
     kind: Literal["path"] = Field(description="It lies on disk.")
-    path: str | list[str] = Field(
+    path: several(PathText) = Field(
         description="Folder that holds data/{train,valid,test}/*.hdf5, or folders used as one; `~` "
         "and variables such as `$SCRATCH` stand for what they name."
     )
-    include: list[str] = Field(
+    include: Distinct[Text] = Field(
         default=[], description="Keep only files whose name contains one of these; [] keeps all."
     )
-
-    @field_validator("path")
-    @classmethod
-    def _expanded(cls, path: str | list[str]) -> str | list[str]:
-        return expanded(path) if isinstance(path, str) else [expanded(each) for each in path]
-
-    @model_validator(mode="after")
-    def _named(self) -> "Folder":
-        _refuse_repeated("path", self.paths)
-        return self
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -88,13 +91,6 @@ class Folder(Model):
 
 def _several(values: str | list[str]) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else tuple(values)
-
-
-def _refuse_repeated(key: str, values: tuple[str, ...]) -> None:
-    if not values:
-        raise ValueError(f"{key}: expected a {key}, or several, found none")
-    if repeated := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{key}: {repeated[0]!r} is there twice")
 
 
 class LogTransform(Model):
@@ -110,7 +106,7 @@ class ArcsinhTransform(Model):
     kind: Literal["arcsinh"] = Field(
         description="Linear for values below the scale, logarithmic above; of both signs."
     )
-    scale: float = Field(gt=0, allow_inf_nan=False, description="In the field's unit.")
+    scale: PositiveNumber = Field(description="In the field's unit.")
 
 
 Transform = choice([LogTransform, ArcsinhTransform], "kind")
@@ -125,7 +121,7 @@ class States(Model):
     or `C_xy`. A tensor that its file calls symmetric has each of its components once.
     """
 
-    fields: list[str] = Field(
+    fields: Distinct[Text] = Field(
         min_length=1, description="Fields, or single components of them, in channel order."
     )
     transform: dict[str, Transform] = Field(
@@ -146,27 +142,30 @@ class States(Model):
 class Augment(Model):
     """The symmetries of the flow that augment the training data."""
 
-    flip: list[str] = Field(default=[], description="Axes to flip at random.")
-    roll: list[str] = Field(default=[], description="Periodic axes to roll at random.")
+    flip: Distinct[str] = Field(default=[], description="Axes to flip at random.")
+    roll: Distinct[str] = Field(default=[], description="Periodic axes to roll at random.")
     permute: bool = Field(default=False, description="Permute the axes at random.")
     copies: Positive = Field(
         default=1, description="Augmented encodings of each training trajectory; 1 is none."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the augmented encodings.")
+    seed: Seed = Field(default=0, description="Seed of the augmented encodings.")
+
+
+Horizon = Annotated[tuple[Positive, Positive], Field(strict=False)]
 
 
 class Evaluation(Model):
     """What the test split is asked."""
 
-    start: int = Field(ge=0, description="Step at which rollouts start (the last context state).")
-    horizons: list[tuple[Positive, Positive]] = Field(
+    start: Natural = Field(description="Step at which rollouts start (the last context state).")
+    horizons: Distinct[Horizon] = Field(
         min_length=1, description="Lead times averaged together: [first, last], in solver steps."
     )
     trajectories: Positive | None = Field(
         default=None, description="Test trajectories, drawn with `seed`; null is all of them."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the draw of test trajectories.")
-    physics: Literal["convection", "gas"] | None = Field(
+    seed: Seed = Field(default=0, description="Seed of the draw of test trajectories.")
+    physics: LawName | None = Field(
         default=None,
         description="Laws that the states obey, and are scored by: `convection` of Rayleigh-Bénard "
         "in free-fall units, `gas` of an ideal gas; null is none.",
@@ -176,7 +175,13 @@ class Evaluation(Model):
     def _ordered(self) -> "Evaluation":
         for first, last in self.horizons:
             if last < first:
-                raise ValueError(f"horizon [{first}, {last}] ends before it begins")
+                raise ValueError(f"horizons: [{first}, {last}] ends before it begins")
+        for one, other in combinations(sorted(self.horizons), 2):
+            if other[0] <= one[1]:
+                raise ValueError(
+                    f"horizons: {list(one)} and {list(other)} overlap; allowed: lead times that "
+                    "belong to one horizon"
+                )
         return self
 
     @property
@@ -197,13 +202,15 @@ class Dataset(Model):
     stride: Positive = Field(default=1, description="Solver steps between the states of a window.")
     evaluation: Evaluation = Field(description="Rollout start and horizons.")
 
-    def extent(self) -> tuple[list[int], int, int] | None:
-        """Returns grid points, steps and channels where the settings alone tell them.
+    def extent(self) -> Extent | None:
+        """Returns what is known of the data before they are there; None where nothing is.
 
-        Of a symmetric tensor, whose file says that it is one, they are more than there will be.
+        Of a symmetric tensor, whose file says that it is one, its channels are more than there will
+        be.
 
         Raises:
-            ValueError: a field, or what a transform names, is not among those that there are.
+            ValueError: a field, or what a transform names, is not among those that there are, or
+                has no logarithm.
         """
         source = self.source
         if isinstance(source, System):
@@ -212,13 +219,29 @@ class Dataset(Model):
                 name: next(order for order in range(3) if len(axes) ** order == count)
                 for name, count in source.components.items()
             }
-            return list(source.size), source.steps, len(self._channels(orders, axes))
+            channels = self._channels(orders, axes)
+            self._check_logarithms(source)
+            return Extent(
+                size=source.size,
+                channels=channels,
+                steps=dict.fromkeys(SPLITS, source.steps),
+                trajectories={split: source.count(split) for split in SPLITS},
+                axes=axes,
+                boundaries={axis: {kind} for axis, kind in source.boundaries.items()},
+                parameters=source.parameters,
+            )
         if isinstance(source, Well):
-            channels = self._channels(source.facts.fields, source.facts.axes)
-            return (
-                source.size or list(source.facts.size),
-                source.steps or max(source.facts.steps),
-                source.channels or len(channels),
+            facts = source.facts
+            return Extent(
+                size=source.size or facts.size,
+                channels=self._channels(facts.fields, facts.axes),
+                # Of trajectories and steps The Well's facts are not always right.
+                steps=dict.fromkeys(SPLITS, source.steps or max(facts.steps)),
+                trajectories={},
+                axes=facts.axes,
+                boundaries=_boundaries(find_facts(source.names)),
+                parameters=facts.parameters,
+                grid=facts.grid,
             )
         return None
 
@@ -235,3 +258,29 @@ class Dataset(Model):
         known = dict.fromkeys([*states.fields, *channels])
         refuse_unknown("states.transform", states.transform, known)
         return channels
+
+    def _check_logarithms(self, system: System) -> None:
+        """Refuses the logarithm of a field that a simulation makes with values that have none."""
+        for name, transform in self.states.transform.items():
+            field = name if name in system.components else name.rpartition("_")[0]
+            where, lowest = f"states.transform.{name}", system.lowest.get(field, math.inf)
+            if transform.kind != "log":
+                continue
+            if lowest == -math.inf:
+                raise ValueError(
+                    f"{where}.kind log: {field} takes both signs, so it has no logarithm; allowed: "
+                    "arcsinh"
+                )
+            if lowest + transform.offset <= 0:
+                raise ValueError(
+                    f"{where}.offset {transform.offset:g}: {field} is {lowest:g} somewhere; "
+                    f"allowed: more than {0 - lowest:g}"
+                )
+
+
+def _boundaries(joined: Sequence[Facts]) -> dict[str, set[str]]:
+    """Returns the boundaries by axis where The Well's, of all axes together, tell those of each."""
+    kinds = [set(facts.boundaries) for facts in joined]
+    if any("periodic" in one and len(one) > 1 for one in kinds):
+        return {}
+    return dict.fromkeys(joined[0].axes, set().union(*kinds))

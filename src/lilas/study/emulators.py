@@ -4,11 +4,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lilas.settings import Model, PathText, Positive, PositiveNumber
+from lilas.settings import Model
 from lilas.study.networks import Network
 from lilas.study.training import Train
+from lilas.values import PathText, Positive, PositiveNumber
 
-Window = Annotated[int, Field(ge=2)]
+Window = Annotated[int, Field(ge=2, le=10_000)]
 
 
 class EmulatorSettings(Model):
@@ -23,7 +24,10 @@ class EmulatorSettings(Model):
     network: Network = Field(description="The network.")
     window: Window = Field(default=5, description="States in a window.")
     context_rate: float = Field(
-        default=1.0, gt=0, description="Poisson rate of the known states beyond the fewest."
+        default=1.0,
+        gt=0,
+        le=10_000,
+        description="Poisson rate of the known states beyond the fewest.",
     )
     context_at_least: Positive = Field(
         default=1, description="Fewest known states of a training window."
@@ -62,17 +66,20 @@ class NoiseSettings(Model):
     schedule: Literal["log_logit", "log_linear", "rectified"] = Field(
         default="log_logit", description="Noise schedule; `rectified` is rectified flow's."
     )
-    sigma_min: float = Field(default=1e-3, gt=0, description="Smallest noise-to-signal ratio.")
-    sigma_max: float = Field(default=1e3, gt=0, description="Largest noise-to-signal ratio.")
+    sigma_min: float = Field(default=1e-3, ge=1e-9, description="Smallest noise-to-signal ratio.")
+    sigma_max: float = Field(default=1e3, le=1e9, description="Largest noise-to-signal ratio.")
     logit_scale: float = Field(
-        default=1.0, gt=0, description="log_logit's scale: sigma = exp(scale logit(u) + shift)."
+        default=1.0,
+        gt=0,
+        le=100,
+        description="log_logit's scale: sigma = exp(scale logit(u) + shift).",
     )
-    logit_shift: float = Field(default=0.0, description="log_logit's shift.")
+    logit_shift: float = Field(default=0.0, ge=-20, le=20, description="log_logit's shift.")
     prior: Literal["uniform", "beta", "kumaraswamy"] = Field(
         default="uniform", description="Distribution of the diffusion time in training."
     )
     prior_parameters: tuple[PositiveNumber, PositiveNumber] = Field(
-        default=(1.0, 1.0), description="Parameters (a, b) of beta and Kumaraswamy."
+        default=(1.0, 1.0), strict=False, description="Parameters (a, b) of beta and Kumaraswamy."
     )
 
     @model_validator(mode="after")

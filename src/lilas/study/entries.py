@@ -1,11 +1,12 @@
 """Entries of a study: what is trained or sampled, where it is used, and with which seeds."""
 
-from typing import Annotated, Any, ClassVar, Literal
+import json
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from lilas.errors import LilasError
-from lilas.settings import Entry, Name, Positive, choice, extended, refuse_shared
+from lilas.settings import Entry, choice, extended, refuse_shared
 from lilas.study import autoencoders, emulators, samplers
 from lilas.study.autoencoders import (
     AutoencoderSettings,
@@ -14,6 +15,7 @@ from lilas.study.autoencoders import (
 )
 from lilas.study.emulators import EmulatorSettings, OfficialEmulator
 from lilas.study.samplers import AlgorithmSettings, GuidanceSettings
+from lilas.values import Distinct, Name, Positive, Seed, Width
 
 # Methods that are no emulators, and what else a key may say.
 RESERVED = ("truth", "reconstruction", "persistence", "climatology", "official")
@@ -50,7 +52,8 @@ def emulator_settings(values: dict[str, Any]) -> EmulatorSettings:
 
 def _made(what: str, kind: Any, values: dict[str, Any]) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(values)
+        # As JSON, which has no integers for keys and no tuples.
+        return TypeAdapter(kind).validate_json(json.dumps(values))
     except ValidationError as error:
         finding = error.errors(include_url=False)[0]
         key = ".".join(map(str, finding["loc"][1:]))
@@ -66,10 +69,8 @@ class Trained(Entry):
 
     gathered: ClassVar = "model"
 
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
-        default=[0], min_length=1, description="One training per seed."
-    )
-    datasets: list[Name] | None = Field(
+    seeds: Distinct[Seed] = Field(default=[0], min_length=1, description="One training per seed.")
+    datasets: Distinct[Name] | None = Field(
         default=None, description="Datasets to train on; null is every one of the study."
     )
     per_dataset: dict[Name, dict[str, Any]] = Field(
@@ -107,8 +108,8 @@ class AutoencoderEntry(Trained):
 class EmulatorEntry(Trained):
     """An emulator of a study."""
 
-    autoencoders: list[Name] = Field(min_length=1, description="Latent spaces to learn in.")
-    samplers: list[Name] = Field(min_length=1, description="Samplers to roll out with.")
+    autoencoders: Distinct[Name] = Field(min_length=1, description="Latent spaces to learn in.")
+    samplers: Distinct[Name] = Field(min_length=1, description="Samplers to roll out with.")
     model: Emulator = Field(description="What it is.")
 
 
@@ -122,8 +123,8 @@ class SamplerEntry(Entry):
     crop: Positive | None = Field(
         default=None, description="States kept of each window; null is the whole window."
     )
-    members: Positive = Field(default=1, description="Ensemble members.")
-    seed: int = Field(default=0, ge=0, description="Seed of the noise.")
+    members: Width = Field(default=1, description="Ensemble members.")
+    seed: Seed = Field(default=0, description="Seed of the noise.")
     batch_size: Positive = Field(default=64, description="Windows generated at once.")
     compile: bool = Field(
         default=False,

@@ -1,15 +1,19 @@
 """Studies and `config.yaml` read from their files."""
 
+import difflib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
 from lilas import plugins
 from lilas.errors import LilasError
-from lilas.settings import Model, PathText, describe
+from lilas.settings import Model, describe
 from lilas.study.study import Study
+from lilas.study.yaml import read_yaml
+from lilas.values import PathText, shown
 
 # What version 0.1.0 called otherwise, by section.
 RENAMED = {
@@ -29,6 +33,12 @@ EXPANDED = "`~` and variables such as `$SCRATCH` stand for what they name."
 PatternText = Annotated[PathText, AfterValidator(_without_braces)]
 
 
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", name):
+        raise ValueError(f"unknown {shown(name)}; allowed: auto, cpu, cuda, cuda:N, mps")
+    return name
+
+
 class Config(Model):
     """`config.yaml`: which study to run, and where data and results live."""
 
@@ -37,9 +47,8 @@ class Config(Model):
     )
     data: PatternText = Field(default="results/data", description=f"Folder of the data. {EXPANDED}")
     results: PatternText = Field(default="results", description="Folder of the results, as `data`.")
-    device: str = Field(
+    device: Annotated[str, AfterValidator(_device)] = Field(
         default="auto",
-        pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$",
         description="cpu, cuda, cuda:N, mps, or auto: the best that is there.",
     )
     checkpoint_seconds: float = Field(
@@ -47,14 +56,27 @@ class Config(Model):
     )
 
 
-def read_config(values: dict[str, Any]) -> Config:
+def read_config(
+    values: dict[str, Any], said: Sequence[str] = (), files: Sequence[str | Path] = ()
+) -> Config:
     """Returns the validated `config.yaml`.
 
+    Args:
+        values: As Snakemake read them.
+        said: What the command line says of them, `key=value`. Snakemake makes numbers of values
+            that look like such; what is text stays as it was typed.
+        files: The files that they are from.
+
     Raises:
-        LilasError: a key is unknown or a value not allowed.
+        LilasError: a key is unknown or twice in a file, or a value not allowed.
     """
+    for path in files:
+        read_yaml(path)
+    texts = {name for name, field in Config.model_fields.items() if field.annotation is str}
+    typed = dict(one.split("=", 1) for one in said if "=" in one)
+    typed = {key: text for key, text in typed.items() if key in texts and text[:1] not in "'\""}
     try:
-        return Config(**values)
+        return Config.model_validate(values | typed)
     except ValidationError as error:
         raise LilasError(f"config.yaml: {describe(error, Config)}") from None
 
@@ -68,8 +90,10 @@ def study_path(study: str, folder: Path) -> Path:
     path = Path(study) if study.endswith((".yaml", ".yml")) else folder / f"{study}.yaml"
     if not path.is_file():
         names = sorted(file.stem for file in folder.glob("*.yaml"))
+        near = difflib.get_close_matches(path.stem, names, n=1)
+        meant = f", did you mean {near[0]}?" if near else ""
         raise LilasError(
-            f"config.yaml: study {study!r} not found; allowed: {', '.join(names)}, "
+            f"config.yaml: study {shown(study)} not found{meant}; allowed: {', '.join(names)}, "
             "or the path of a .yaml file"
         )
     if set(path.stem) & set("{}"):
@@ -83,20 +107,13 @@ def read_study(path: str | Path) -> Study:
     Raises:
         LilasError: the file is not YAML, a key is unknown, or a value is not allowed.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
-    except UnicodeDecodeError as error:
-        raise LilasError(f"{path}: is not UTF-8, in which studies are written: {error}") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise LilasError(f"{path}: cannot be read as YAML: {error}") from None
-    _refuse_repeated(path, yaml.compose(text, yaml.SafeLoader))
+    values = read_yaml(path)
     plugins.check()
     if not isinstance(values, dict):
         raise LilasError(f"{path}: a study is a mapping with keys {', '.join(Study.model_fields)}")
     _refuse_renamed(path, values)
     try:
-        return Study(**_numbers(values))
+        return Study.model_validate(values)
     except ValidationError as error:
         raise LilasError(f"{path}: {describe(error, Study)}") from None
 
@@ -117,32 +134,3 @@ def _refuse_renamed(path: str | Path, values: dict[str, Any]) -> None:
             f"{path}: a study of version 0.1.0; rename {', '.join(found[:3])}{more}. "
             "CHANGELOG.md has all that changed."
         )
-
-
-def _refuse_repeated(path: str | Path, node: yaml.Node | None) -> None:
-    """Refuses a mapping that has a key twice, of which YAML would keep the last without a word."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise LilasError(f"{path}: line {line} has the key {key.value!r} a second time")
-            seen.add(key.value)
-            _refuse_repeated(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated(path, item)
-
-
-def _numbers(value: Any) -> Any:
-    """Reads 1e5 as the number that its author meant; YAML 1.1 reads it as a string."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    if isinstance(value, str) and value[:1] in "0123456789.-+":
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

@@ -2,9 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lilas.settings import Model, Positive
+from lilas.settings import Model
+from lilas.values import Positive
 
 
 class AlgorithmSettings(Model):
@@ -45,18 +46,31 @@ class DDPMSettings(AzulaSettings):
     algorithm: Literal["ddpm"] = Field(description="New noise in every step.")
 
 
-class ABSettings(AzulaSettings):
+class MultistepSettings(AzulaSettings):
+    """An algorithm that combines the evaluations of several steps."""
+
+    order: Positive = Field(default=3, description="Evaluations that a step combines.")
+
+    @model_validator(mode="after")
+    def _enough_steps(self) -> "MultistepSettings":
+        if self.order > self.steps:
+            raise ValueError(
+                f"order {self.order} combines more evaluations than steps {self.steps} make; "
+                f"allowed: an order of at most {self.steps}"
+            )
+        return self
+
+
+class ABSettings(MultistepSettings):
     """Adams-Bashforth, the paper's."""
 
     algorithm: Literal["ab"] = Field(description="On noise predictions.")
-    order: Positive = Field(default=3, description="Evaluations that a step combines.")
 
 
-class EABSettings(AzulaSettings):
+class EABSettings(MultistepSettings):
     """Exponential Adams-Bashforth."""
 
     algorithm: Literal["eab"] = Field(description="On noise predictions.")
-    order: Positive = Field(default=3, description="Evaluations that a step combines.")
 
 
 class HeunSettings(AzulaSettings):

@@ -7,24 +7,33 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from lilas.settings import Model, Name, Positive, describe, refuse_unknown
-from lilas.study.datasets import Dataset, Well
+from lilas.settings import Model, describe, refuse_unknown
+from lilas.study.datasets import Dataset
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry, SamplerEntry
+from lilas.study.extent import Extent
+from lilas.study.fit import (
+    check_augmentation,
+    check_grid,
+    check_laws,
+    check_names,
+    check_time,
+    check_trajectories,
+)
 from lilas.study.methods import METHODS
-from lilas.systems.base import System
+from lilas.values import Distinct, Name, Positive
 
-# Folders of a study's results that no dataset may be named after.
-RESERVED = ("tables", "figures", "logs", "benchmarks")
+# Folders of results that nothing may be named after, in a study's and in an emulator's.
+RESERVED = {"datasets": ("tables", "figures", "logs", "benchmarks"), "samplers": ("checkpoint",)}
 
 
 class Figures(Model):
     """How figures look; nothing here changes a number."""
 
     trajectories: Positive = Field(default=1, description="Test trajectories drawn and shown.")
-    lead_times: list[Positive] | None = Field(
+    lead_times: Distinct[Positive] | None = Field(
         default=None, description="Lead times of the panels; null spaces five over the rollout."
     )
-    dpi: Positive = Field(default=120, description="Resolution of bitmaps.")
+    dpi: int = Field(default=120, ge=10, le=1200, description="Resolution of bitmaps.")
 
 
 class Study(Model):
@@ -38,6 +47,9 @@ class Study(Model):
 
     @model_validator(mode="after")
     def _references(self) -> "Study":
+        for kind, taken in RESERVED.items():
+            for name in set(taken) & set(getattr(self, kind)):
+                raise ValueError(f"{kind}.{name}: this name is taken by a folder of results")
         for kind in ("autoencoders", "emulators"):
             for name, entry in getattr(self, kind).items():
                 for key in ("datasets", "per_dataset"):
@@ -45,21 +57,15 @@ class Study(Model):
                 for dataset in entry.per_dataset:
                     self.resolve(kind, name, dataset)
         for name, dataset in self.datasets.items():
-            if name in RESERVED:
-                raise ValueError(f"datasets.{name}: this name is taken by a folder of results")
             self._check_emulators(name)
             self._check_horizons(name)
+            self._check_figures(name)
             try:
                 extent = dataset.extent()
             except ValueError as error:
                 raise ValueError(f"datasets.{name}.{error}") from None
             if extent is not None:
-                self.check_extent(name, *extent)
-            if isinstance(dataset.source, System):
-                self.check_names(name, dataset.source.axes, dataset.source.parameters)
-            elif isinstance(dataset.source, Well):
-                facts = dataset.source.facts
-                self.check_names(name, facts.axes, facts.parameters)
+                self.check_extent(name, extent)
         return self
 
     def resolve(self, kind: str, name: str, dataset: str) -> Any:
@@ -72,6 +78,14 @@ class Study(Model):
             where = f"{kind}.{name}.per_dataset.{dataset}"
             raise ValueError(describe(error, type(entry), where)) from None
 
+    def key(self, kind: str, name: str, dataset: str, *keys: str) -> str:
+        """Returns the key that decides a setting of an entry on a dataset, as people wrote it."""
+        inside: Any = getattr(self, kind)[name].per_dataset.get(dataset, {})
+        for key in keys:
+            inside = inside.get(key) if isinstance(inside, dict) else None
+        place = () if inside is None else ("per_dataset", dataset)
+        return ".".join((kind, name, *place, *keys))
+
     def trainings(self, kind: str, dataset: str) -> list[tuple[str, int]]:
         """Returns the (name, seed) of every autoencoder or emulator of `dataset`."""
         return [
@@ -81,15 +95,15 @@ class Study(Model):
             for seed in self.resolve(kind, name, dataset).seeds
         ]
 
-    def _entries(self, kind: str, dataset: str) -> dict[str, Any]:
+    def entries(self, kind: str, dataset: str) -> dict[str, Any]:
         """Returns the autoencoders or emulators of a dataset by name, as it has them."""
         names = dict.fromkeys(name for name, _ in self.trainings(kind, dataset))
         return {name: self.resolve(kind, name, dataset) for name in names}
 
     def _check_emulators(self, dataset: str) -> None:
         """Refuses emulators whose autoencoders or samplers are not there, or do not fit."""
-        here = self._entries("autoencoders", dataset)
-        for name, emulator in self._entries("emulators", dataset).items():
+        here = self.entries("autoencoders", dataset)
+        for name, emulator in self.entries("emulators", dataset).items():
             where = f"emulators.{name}"
             refuse_unknown(f"{where}.autoencoders", emulator.autoencoders, self.autoencoders)
             refuse_unknown(f"{where}.samplers", emulator.samplers, self.samplers)
@@ -143,52 +157,29 @@ class Study(Model):
                     f"with stride {stride} they are the multiples of {stride}"
                 )
 
-    def check_names(self, dataset: str, axes: Any, parameters: Any) -> None:
-        """Refuses axes and parameters that the data do not have."""
-        entry, where = self.datasets[dataset], f"datasets.{dataset}"
-        refuse_unknown(f"{where}.label", entry.label, parameters)
-        for key in ("flip", "roll"):
-            refuse_unknown(f"{where}.augment.{key}", getattr(entry.augment, key), axes)
-        for name, autoencoder in self._entries("autoencoders", dataset).items():
-            named = autoencoder.model.named_axes
-            refuse_unknown(f"autoencoders.{name}.periodic", named, axes)
+    def _check_figures(self, dataset: str) -> None:
+        last = self.datasets[dataset].evaluation.last
+        for lead in self.figures.lead_times or []:
+            if lead > last:
+                raise ValueError(
+                    f"figures.lead_times: {lead} is beyond the horizons of {dataset}; allowed: at "
+                    f"most {last}"
+                )
 
-    def check_extent(self, dataset: str, size: list[int], steps: int, channels: int) -> None:
-        """Refuses what cannot fit the data: windows, horizons and latents that are too large."""
-        entry = self.datasets[dataset]
-        where = f"datasets.{dataset}"
-        last = entry.evaluation.start + entry.evaluation.last
-        if last >= steps:
-            raise ValueError(
-                f"{where}.evaluation: start {entry.evaluation.start} + lead time "
-                f"{entry.evaluation.last} is step {last}; a trajectory has {steps} steps, "
-                f"so at most {steps - 1}"
-            )
-        for emulator in self._entries("emulators", dataset).values():
-            window = emulator.model.window
-            if (window - 1) * entry.stride >= steps:
-                raise ValueError(
-                    f"{where}.stride {entry.stride}: a window of {window} states spans "
-                    f"{(window - 1) * entry.stride + 1} steps, longer than a trajectory of "
-                    f"{steps}; allowed: at most {(steps - 1) // (window - 1)}"
-                )
-        for name, autoencoder in self._entries("autoencoders", dataset).items():
-            if (factor := autoencoder.model.factor) is None:
-                continue
-            for points in size:
-                if points % factor:
-                    raise ValueError(
-                        f"autoencoders.{name}: each axis shrinks by {factor}, which does not "
-                        f"divide the {points} points of {dataset}"
-                    )
-            pixels = channels * factor ** len(size)
-            latent = getattr(autoencoder.model, "latent_channels", 1)
-            if latent > pixels:
-                raise ValueError(
-                    f"autoencoders.{name}.latent_channels {latent}: wider than the "
-                    f"pixels of {dataset}; allowed: at most {pixels} ({channels} channels x "
-                    f"{factor}^{len(size)} pixels)"
-                )
+    def check_extent(self, dataset: str, extent: Extent) -> None:
+        """Refuses settings that do not fit what is known of a dataset's data.
+
+        It is called with what the settings tell, and by a plan with what files that exist tell: of
+        each split its shortest trajectory, the boundaries of all training files.
+
+        Raises:
+            ValueError: the key, and what is allowed.
+        """
+        for check in (
+            *(check_names, check_laws, check_time),
+            *(check_trajectories, check_augmentation, check_grid),
+        ):
+            check(self, dataset, extent)
 
 
 def _merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lilas.settings import Model, Positive
+from lilas.settings import Model
 from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
 from lilas.study.study import Figures
+from lilas.values import Positive
 
 
 class Task(Model):

@@ -1,10 +1,14 @@
 """Settings of a training, of an autoencoder or an emulator."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lilas.settings import Model, Positive
+from lilas.settings import Model
+from lilas.values import Natural, Positive, PositiveNumber
+
+# Optimisers with a preconditioner.
+PRECONDITIONED = ("psgd", "soap")
 
 
 class Train(Model):
@@ -15,7 +19,7 @@ class Train(Model):
     optimizer: Literal["adam", "adamw", "psgd", "soap", "muon"] = Field(
         description="Optimiser; `muon` is Muon on matrices, AdamW on the rest."
     )
-    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    learning_rate: float = Field(gt=0, le=1, description="Peak learning rate.")
     betas: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(
         default=None,
         description="Momentum factors: two of adam and adamw, one of psgd, three of soap (the last "
@@ -35,8 +39,8 @@ class Train(Model):
     schedule: Literal["cosine", "linear", "exponential", "constant"] = Field(
         default="cosine", description="Decay of the learning rate over the steps."
     )
-    warmup: int = Field(default=0, ge=0, description="Steps of linear warm-up.")
-    clip: float | None = Field(default=1.0, gt=0, description="Gradient norm; null is none.")
+    warmup: Natural = Field(default=0, description="Steps of linear warm-up.")
+    clip: PositiveNumber | None = Field(default=1.0, description="Gradient norm; null is none.")
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="Decay of the weights' average; 0 is no average."
     )
@@ -46,22 +50,41 @@ class Train(Model):
         default="float32", description="Arithmetic of the forward and backward passes."
     )
     compile: bool = Field(default=False, description="Compile the model with torch.compile.")
-    threads: Positive | None = Field(
+    threads: Annotated[int, Field(gt=0, le=4096)] | None = Field(
         default=None, description="CPU threads; null is all. Fixed threads give the same bits."
     )
-    memory_gb: float = Field(
-        default=64.0, gt=0, description="Largest training split held in memory; more is streamed."
+    memory_gb: PositiveNumber = Field(
+        default=64.0, description="Largest training split held in memory; more is streamed."
     )
 
     @model_validator(mode="after")
-    def _warm(self) -> "Train":
+    def _within_steps(self) -> "Train":
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
+        if self.validate_every > self.steps:
+            raise ValueError(
+                f"validate_every {self.validate_every} is more than steps {self.steps}, so there "
+                f"is no validation; allowed: at most {self.steps}"
+            )
         return self
 
     @model_validator(mode="after")
-    def _factors(self) -> "Train":
-        needed = {"adam": 2, "adamw": 2, "psgd": 1, "soap": 3, "muon": 3}[self.optimizer]
+    def _taken(self) -> "Train":
+        """Refuses what the optimiser does not take, and weights that decay beyond zero."""
+        name = self.optimizer
+        needed = {"adam": 2, "adamw": 2, "psgd": 1, "soap": 3, "muon": 3}[name]
         if self.betas is not None and len(self.betas) != needed:
-            raise ValueError(f"betas {self.betas}: {self.optimizer} takes {needed}")
+            raise ValueError(f"betas {self.betas}: {name} takes {needed}")
+        for key in ("precondition_every", "precondition_size"):
+            preset: Any = type(self).model_fields[key].default
+            if name not in PRECONDITIONED and getattr(self, key) != preset:
+                raise ValueError(
+                    f"{key} {getattr(self, key)}: {name} has no preconditioner; allowed: "
+                    f"{preset or 'null'}, or the optimizer {' or '.join(PRECONDITIONED)}"
+                )
+        if (most := 1 / self.learning_rate) <= self.weight_decay:
+            raise ValueError(
+                f"weight_decay {self.weight_decay:g} at learning_rate {self.learning_rate:g} takes "
+                f"weights beyond zero in a step; allowed: less than {most:g}"
+            )
         return self

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from lilas.files import digest
-from lilas.settings import Model, Positive
+from lilas.settings import Model
+from lilas.values import Positive, Seed, Width
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +19,9 @@ SPLITS = ("train", "valid", "test")
 class Counts(Model):
     """Numbers of trajectories in the three splits, for each combination of parameters."""
 
-    train: Positive = Field(description="Trajectories to train on.")
-    valid: Positive = Field(description="Trajectories to validate on while training.")
-    test: Positive = Field(description="Trajectories that only the evaluation sees.")
+    train: Width = Field(description="Trajectories to train on.")
+    valid: Width = Field(description="Trajectories to validate on while training.")
+    test: Width = Field(description="Trajectories that only the evaluation sees.")
 
     @property
     def total(self) -> int:
@@ -40,13 +41,17 @@ class System(Model):
     trajectories: Counts = Field(
         description="Trajectories per combination of parameters and split."
     )
-    size: tuple[Positive, ...] = Field(description="Grid points along each axis.")
+    size: tuple[Width, ...] = Field(strict=False, description="Grid points along each axis.")
     steps: Positive = Field(description="States per trajectory.")
-    seed: int = Field(ge=0, description="Seed of the initial states.")
+    seed: Seed = Field(description="Seed of the initial states.")
 
     # Fields, and how many components each has.
     components: ClassVar[dict[str, int]]
+    # Lowest value of fields where it is known: minus infinity where a field takes both signs.
+    lowest: ClassVar[dict[str, float]] = {}
     axes: ClassVar[tuple[str, ...]]
+    # `periodic`, `wall` or `open` by axis.
+    boundaries: ClassVar[dict[str, str]] = {}
     parameters: ClassVar[tuple[str, ...]]
     implementation: ClassVar[str]
 
@@ -63,6 +68,10 @@ class System(Model):
     def states(self, split: str) -> int:
         """Returns how many states a file of a split holds."""
         return getattr(self.trajectories, split) * self.steps
+
+    def count(self, split: str) -> int:
+        """Returns how many trajectories a split has."""
+        return len(self.parts) * self.states(split) // self.steps
 
     @property
     def simulated(self) -> float:

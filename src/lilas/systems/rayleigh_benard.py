@@ -1,11 +1,18 @@
 """Two-dimensional Rayleigh-Bénard convection as a study describes it."""
 
-from typing import ClassVar, Literal
+import math
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lilas.settings import Positive
 from lilas.systems.base import System
+from lilas.values import Distinct, Width
+
+# Beyond these nothing that a study simulates is resolved, or moves.
+Rayleigh = Annotated[float, Field(gt=0, le=1e14)]
+Prandtl = Annotated[float, Field(ge=1e-6, le=1e6)]
+# More time steps than any computer takes.
+MOST_STEPS = 10**9
 
 
 class RayleighBenard(System):
@@ -15,17 +22,47 @@ class RayleighBenard(System):
     """
 
     system: Literal["rayleigh_benard"] = Field(description="The equations to solve.")
-    rayleigh: list[float] = Field(min_length=1, description="Rayleigh numbers.")
-    prandtl: list[float] = Field(min_length=1, description="Prandtl numbers.")
-    size: tuple[Positive, Positive] = Field(description="Grid points along x and y.")
+    rayleigh: Distinct[Rayleigh] = Field(min_length=1, description="Rayleigh numbers.")
+    prandtl: Distinct[Prandtl] = Field(min_length=1, description="Prandtl numbers.")
+    size: tuple[Annotated[Width, Field(ge=4)], Annotated[Width, Field(ge=8)]] = Field(
+        strict=False, description="Grid points along x and y."
+    )
     time_step: float = Field(gt=0, description="Solver time step, in free-fall times.")
     start: float = Field(ge=0, description="Time of the first state that is kept.")
     interval: float = Field(gt=0, description="Time between states.")
 
     components: ClassVar = {"buoyancy": 1, "pressure": 1, "velocity": 2}
+    # The upper plate holds the buoyancy at 0.
+    lowest: ClassVar = {"buoyancy": 0.0, "pressure": -math.inf, "velocity": -math.inf}
     axes: ClassVar = ("x", "y")
+    boundaries: ClassVar = {"x": "periodic", "y": "wall"}
     parameters: ClassVar = ("Rayleigh", "Prandtl")
     implementation: ClassVar = "lilas.systems.rayleigh_benard_files:simulate_part"
+
+    @model_validator(mode="after")
+    def _named_apart(self) -> "RayleighBenard":
+        if len(set(self.parts)) < len(self.parts):
+            raise ValueError(
+                f"rayleigh {self.rayleigh}: two of them have one name of a file; allowed: numbers "
+                "that differ in their first seven digits"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> "RayleighBenard":
+        for key, least in (("start", 0), ("interval", 1)):
+            duration = getattr(self, key)
+            if (ratio := duration / self.time_step) > MOST_STEPS:
+                raise ValueError(
+                    f"{key} {duration:g} takes {ratio:.0e} time steps of {self.time_step:g}; "
+                    f"allowed: at most {MOST_STEPS:.0e}"
+                )
+            if abs(ratio - round(ratio)) >= 1e-6 or round(ratio) < least:
+                raise ValueError(
+                    f"time_step {self.time_step:g} does not divide {key} {duration:g}; allowed: a "
+                    f"{key} of a whole number of time steps, at least {least}"
+                )
+        return self
 
     @property
     def parts(self) -> list[str]:

@@ -1,0 +1,77 @@
+"""Values that settings are made of: numbers with bounds, names, paths, lists without repeats."""
+
+import os
+import re
+import reprlib
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field
+
+
+def shown(value: Any) -> str:
+    """Returns a value in one line, shortened where it is long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxlong = short.maxother = 50
+    short.maxdict = short.maxlist = short.maxtuple = 4
+    short.maxlevel = 2
+    return short.repr(value)
+
+
+def _name(text: str) -> str:
+    if not (text.isascii() and text.replace("_", "a").isalnum() and len(text) <= 64):
+        raise ValueError(
+            f"{shown(text)} is no name; allowed: at most 64 letters, digits and underscores"
+        )
+    return text
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError(f"{number} is even: it has no centre; allowed: odd numbers")
+    return number
+
+
+def expanded(path: str) -> str:
+    """Returns a path as a shell has it: ~, $NAME and ${NAME} stand for what they name.
+
+    Raises:
+        ValueError: it is empty, or names a variable or user that is not there.
+    """
+    if not path:
+        raise ValueError("empty; expected a path")
+    for braced, plain in re.findall(r"\$(?:\{([^}]*)\}|(\w+))", path):
+        if not os.environ.get(braced or plain):
+            raise ValueError(f"{path}: the variable {braced or plain} is not set")
+    found = os.path.expandvars(os.path.expanduser(path))
+    if found.startswith("~"):
+        raise ValueError(f"{path}: no user {found.split('/')[0][1:]!r}")
+    return found
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise ValueError(f"{shown(value)} is there twice; allowed: once")
+    return values
+
+
+Name = Annotated[
+    str, AfterValidator(_name), Field(json_schema_extra={"pattern": "^[A-Za-z0-9_]{1,64}$"})
+]
+Text = Annotated[str, Field(min_length=1)]
+PathText = Annotated[str, AfterValidator(expanded)]
+Positive = Annotated[int, Field(gt=0, le=10**9)]
+Natural = Annotated[int, Field(ge=0, le=10**9)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+# Of a grid, a layer or an ensemble: what memory must hold.
+Width = Annotated[int, Field(gt=0, le=2**16)]
+Odd = Annotated[Width, AfterValidator(_odd)]
+Kernel = Annotated[int, Field(gt=0, le=31), AfterValidator(_odd)]
+Even = Annotated[Width, Field(multiple_of=2)]
+
+Element = TypeVar("Element")
+# A list of which each element makes a job, a row or a file of its own.
+Distinct = Annotated[
+    list[Element], AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
+]
