@@ -20,7 +20,8 @@ from torch import Tensor
 
 from lilas.evaluation.curves import curves
 from lilas.evaluation.ensembles import Ensemble
-from lilas.evaluation.metrics import METRICS, evaluate
+from lilas.evaluation.field_scores import evaluate
+from lilas.evaluation.metrics import METRICS
 from lilas.evaluation.spectra import bands
 
 MEMBERS = 16

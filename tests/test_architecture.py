@@ -94,6 +94,14 @@ def test_reading_a_study_imports_no_torch():
     assert done.stdout.strip() == "False"
 
 
+def test_stages_of_tables_and_pages_import_no_torch():
+    """They need of a metric what it is, not what computes it; of weights, their shapes."""
+    code = "import sys; from lilas.stages import tables, claims, figures, report"
+    code += "; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_only_what_compiles_imports_the_compiler():
     """It takes longer to import than torch."""
     code = "import sys, lilas.nn.vit, lilas.models.build; print('torch._dynamo' in sys.modules)"

@@ -16,7 +16,8 @@ from lilas.errors import LilasError
 from lilas.evaluation.curves import curves
 from lilas.evaluation.distances import sliced_emd, total_error
 from lilas.evaluation.ensembles import Ensemble, comparators
-from lilas.evaluation.metrics import METRICS, evaluate
+from lilas.evaluation.field_scores import evaluate
+from lilas.evaluation.metrics import METRICS
 from lilas.evaluation.spectra import power_spectrum
 
 PROBABILISTIC = ["crps", "energy_score", "coverage_range", "coverage_half", "rank_deviation"]

@@ -15,7 +15,7 @@ from lilas.data.well import open_files
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 from lilas.evaluation import score as evaluation
-from lilas.evaluation.metrics import Ensemble
+from lilas.evaluation.ensembles import Ensemble
 from lilas.evaluation.physics import Flow
 from lilas.models.autoencoder import make_identity
 from lilas.models.rollout import evaluated_trajectories, rollout_steps

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lilas.errors import LilasError
+from lilas.evaluation.bands import BANDS
 from lilas.evaluation.curves import curves
-from lilas.evaluation.metrics import METRICS, evaluate
-from lilas.evaluation.spectra import BANDS
+from lilas.evaluation.field_scores import evaluate
+from lilas.evaluation.metrics import METRICS
 
 REFERENCE = Path(__file__).parent / "data/lola_1.1.0/metrics"
 EVERYWHERE = [name for name, metric in METRICS.items() if metric.fields is None]

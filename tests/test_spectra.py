@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lilas.evaluation.metrics import evaluate
+from lilas.evaluation.bands import BANDS, band_limits
+from lilas.evaluation.field_scores import evaluate
 from lilas.evaluation.spectra import (
-    BANDS,
-    band_limits,
     bands,
     coherence,
     cross_spectrum,

@@ -1,10 +1,13 @@
 """Weights come back as they were written, their shapes from the header alone."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from lilas.errors import LilasError
-from lilas.records.weights import read_shapes, read_weights, write_weights
+from lilas.records.weights import read_record, read_shapes, read_weights, write_weights
 
 
 def test_names_values_and_shapes_come_back(tmp_path):
@@ -15,6 +18,17 @@ def test_names_values_and_shapes_come_back(tmp_path):
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], value) for name, value in state.items())
     assert read_shapes(tmp_path / "weights.safetensors") == {"a": (), "b": (2, 3)}
+
+
+def test_records_and_shapes_are_read_without_torch(tmp_path):
+    """Of weights that numpy cannot hold as well."""
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, {"a": torch.zeros(2, dtype=torch.bfloat16)}, {"stage": "emulator"})
+    assert read_record(path) == {"stage": "emulator"}
+    code = "import sys; from lilas.records.weights import read_record, read_shapes"
+    code += f"; print(read_shapes({str(path)!r}), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'a': (2,)} False"
 
 
 @pytest.mark.parametrize("read", [read_shapes, lambda path: dict(read_weights(path))])

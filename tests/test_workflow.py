@@ -258,18 +258,20 @@ def test_code_edits_rerun_nothing_unless_their_version_is_raised(miniature, tmp_
 
 TOY = """
 
-def _toy(c: Comparison) -> Tensor:
+def toy(c: Comparison) -> Tensor:
     return 7 + 0 * c.mse
-
-
-METRICS["toy"] = Metric("toy", _toy, "7", "1", "lower", "a test")
+"""
+ENTRY = """        Metric("toy", later(f"{_FIELD}:toy"), "7", "1", "lower", "a test"),
 """
 
 
-def test_a_new_metric_is_one_function_and_samples_nothing(miniature, tmp_path):
+def test_a_new_metric_is_an_entry_and_a_function_and_samples_nothing(miniature, tmp_path):
     twin = miniature.copy(tmp_path / "twin")
-    metrics = twin.folder / "src" / "lilas" / "evaluation" / "metrics.py"
-    metrics.write_text(metrics.read_text() + TOY)
+    evaluation = twin.folder / "src" / "lilas" / "evaluation"
+    scores, metrics = evaluation / "field_scores.py", evaluation / "metrics.py"
+    scores.write_text(scores.read_text() + TOY)
+    first = "    for metric in (\n"
+    metrics.write_text(metrics.read_text().replace(first, first + ENTRY, 1))
     assert set(twin.planned()) == SCORED
     made = {path: path.stat().st_mtime_ns for path in twin.folder.rglob("*.safetensors")}
     made |= {path: path.stat().st_mtime_ns for path in twin.folder.rglob("rollouts.json")}

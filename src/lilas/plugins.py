@@ -5,6 +5,7 @@ there is a declaration, cheap to import; its `implementation`, "module:attribute
 the stage that computes with it.
 """
 
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -29,6 +30,14 @@ def load(implementation: str) -> Any:
     """Returns what "package.module:attribute" names."""
     module, _, attribute = implementation.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def later(implementation: str, *first: Any) -> Callable[..., Any]:
+    """Returns a function that calls `load(implementation)`, with these arguments before its own.
+
+    The module is imported by the first call, so that a registry may name what takes long to import.
+    """
+    return lambda *others: load(implementation)(*first, *others)
 
 
 @cache

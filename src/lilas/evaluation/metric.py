@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -13,8 +11,8 @@ class Metric:
 
     Attributes:
         name: Its name in tables and files.
-        function: Returns the score (*leading), or None where it is undefined; of `METRICS`, from
-            a `Comparison`.
+        function: Returns the score, a tensor (*leading), or None where it is undefined; of
+            `METRICS`, from a `Comparison`.
         formula: What it computes, in LaTeX: truth u, members v_k, K members, <·> over space.
         units: `1`, `field` for the field's unit, or `steps` of the solver.
         orientation: Which values are better: `lower`, `higher`, the closer to `one`, or `none`.
@@ -23,7 +21,7 @@ class Metric:
     """
 
     name: str
-    function: Callable[..., Tensor | None]
+    function: Callable[..., Any]
     formula: str
     units: Literal["1", "field", "steps"]
     orientation: Literal["lower", "higher", "one", "none"]

@@ -13,11 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lilas import plugins
 from lilas.data.well import BOUNDARIES, WellFile
 from lilas.errors import LilasError
-from lilas.evaluation.metric import Metric
-from lilas.evaluation.metrics import METRICS
 
 # Fields that nature keeps above zero.
 POSITIVE = ("density", "pressure", "temperature", "energy")
@@ -100,9 +97,6 @@ def _weights(points: np.ndarray, periodic: bool) -> np.ndarray:
     gaps = np.diff(points)
     weights = np.concatenate([[0], gaps]) + np.concatenate([gaps, [0]])
     return weights / weights.sum()
-
-
-# --- Laws -------------------------------------------------------------------------------------
 
 
 def divergence(u: Tensor, v: Tensor, flow: Flow) -> dict[str, Tensor]:
@@ -194,59 +188,3 @@ def negative(u: Tensor, v: Tensor, flow: Flow) -> dict[str, Tensor]:
         for name in flow.channels
         if name in POSITIVE
     }
-
-
-# --- Registry ---------------------------------------------------------------------------------
-
-_EQUATIONS = "the equations of the data (The Well)"
-
-LAWS: dict[str, tuple[Metric, ...]] = {
-    "convection": (
-        Metric(
-            "divergence",
-            divergence,
-            r"\mathrm{RMS}(\nabla \cdot w) / \mathrm{RMS}(\nabla w)",
-            "1",
-            # As good as the data's own is as good as it gets; a uniform flow has none.
-            "none",
-            _EQUATIONS,
-        ),
-        Metric(
-            "nusselt",
-            nusselt,
-            r"|\overline{\mathrm{Nu}}(v) - \mathrm{Nu}(u)| / \max(|\mathrm{Nu}(u)|, 1),"
-            r"\ \mathrm{Nu} = 1 + \sqrt{\mathrm{Ra} \mathrm{Pr}} \langle b w \rangle",
-            "1",
-            "lower",
-            _EQUATIONS,
-        ),
-    ),
-    "gas": (
-        Metric(
-            "mach",
-            mach,
-            r"\sqrt{\langle (\overline{M}(v) - M(u))^2 \rangle},"
-            r"\ M = |m| / \sqrt{\gamma p \rho}",
-            "1",
-            "lower",
-            _EQUATIONS,
-        ),
-        Metric(
-            "energy_residual",
-            energy_residual,
-            r"\mathrm{RMS}(E - \frac{p}{\gamma - 1} - \frac{|m|^2}{2 \rho}) / \mathrm{RMS}(E)",
-            "1",
-            "lower",
-            _EQUATIONS,
-        ),
-        Metric("negative", negative, r"\langle [v \leq 0] \rangle", "1", "lower", _EQUATIONS),
-    ),
-}
-# Residuals are of one state alone, so that the data themselves have a value to compare with.
-RESIDUALS = ("divergence", "energy_residual", "negative")
-# Every score of a metrics file by name.
-EVERY_METRIC = METRICS | {law.name: law for laws in LAWS.values() for law in laws}
-for _name in plugins.found_names("lilas.metrics") & {
-    law.name for one in LAWS.values() for law in one
-}:
-    plugins.problem("lilas.metrics", _name, f"{_name!r} is taken by a law. Rename the entry")

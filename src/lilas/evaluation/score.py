@@ -15,8 +15,9 @@ from lilas.data.states import Pixels
 from lilas.errors import LilasError, broken
 from lilas.evaluation.curves import curves
 from lilas.evaluation.ensembles import Ensemble
-from lilas.evaluation.metrics import METRICS, evaluate
-from lilas.evaluation.physics import LAWS, RESIDUALS, Flow
+from lilas.evaluation.field_scores import evaluate
+from lilas.evaluation.metrics import LAWS, METRICS, RESIDUALS
+from lilas.evaluation.physics import Flow
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import autoencode, decode
 from lilas.models.rollout import check_long_enough

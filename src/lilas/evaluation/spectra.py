@@ -7,19 +7,15 @@ transform F is orthonormal, and of the state without its mean.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from lilas.errors import LilasError
+from lilas.evaluation.bands import band_limits
 
 # The official code's (1.1.0) constant, in the field's unit squared.
 EPS_POWER = 1e-6
-
-BANDS = ("low", "mid", "high", "beyond")
-# Those of the paper's tables; beyond the Nyquist frequency there are corners alone.
-INNER_BANDS = BANDS[:3]
 
 # Wavenumbers this close, in cycles per pixel, are equal but for rounding.
 _CLOSE = 1e-9
@@ -149,16 +145,6 @@ def bands(k: Tensor) -> dict[str, Tensor]:
         for name, (low, high) in band_limits(k[0].item()).items()
     }
     return {name: inside for name, inside in found.items() if inside.any()}
-
-
-def band_limits(first: float) -> dict[str, tuple[float, float]]:
-    """Returns between which k each band lies, in cycles per pixel.
-
-    Low, mid and high are equal in log k from the first bin's k to 1/2; beyond is k >= 1/2, which
-    only diagonal modes and the Nyquist frequencies reach (official code 1.1.0).
-    """
-    edges = [first * (0.5 / first) ** (i / 3) for i in range(4)] + [math.inf]
-    return dict(zip(BANDS, pairwise(edges), strict=True))
 
 
 def shells_of(u: Tensor, spatial: int) -> Shells:

@@ -149,7 +149,7 @@ def metrics_page() -> str:
     """Returns `docs/metrics.md`: every score and curve, its formula and where it comes from."""
     # Torch takes seconds to import; the rest of this module does without.
     from lilas.evaluation.curves import CURVES
-    from lilas.evaluation.physics import EVERY_METRIC, LAWS
+    from lilas.evaluation.metrics import EVERY_METRIC, LAWS
 
     lines = [
         "# Metrics",
@@ -160,8 +160,8 @@ def metrics_page() -> str:
         "auto-encoded truth; those of laws are of whole states. What is undefined has no row: the "
         "spread of one member, a band without modes.",
         "",
-        "This page is generated from the registries in `src/lilas/evaluation/metrics.py`, "
-        "`physics.py` and `curves.py` beside it by `python -m lilas.inspect.pages`.",
+        "This page is generated from the registries in `src/lilas/evaluation/metrics.py` "
+        "and `curves.py` beside it by `python -m lilas.inspect.pages`.",
         "",
         "| metric | formula | unit | better | source |",
         "|---|---|---|---|---|",

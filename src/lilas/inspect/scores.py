@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lilas.evaluation.physics import EVERY_METRIC
+from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import Inspection
 from lilas.records.metrics import metrics_record, read_curves, read_metrics

@@ -18,10 +18,11 @@ from lilas.data.preprocess import Preprocessing
 from lilas.display import aligned
 from lilas.draws import Draws
 from lilas.errors import LilasError, broken
+from lilas.evaluation.bands import BANDS
 from lilas.evaluation.comparison import Comparison
 from lilas.evaluation.distances import sliced_emd, total_error, wasserstein
-from lilas.evaluation.metrics import evaluate
-from lilas.evaluation.spectra import BANDS, cross_spectrum, power_spectrum
+from lilas.evaluation.field_scores import evaluate
+from lilas.evaluation.spectra import cross_spectrum, power_spectrum
 from lilas.models.diffusion import Inpainting
 from lilas.models.losses import LOSSES, similarity
 from lilas.models.masks import draw_masks

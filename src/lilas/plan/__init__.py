@@ -242,8 +242,8 @@ def check_metrics() -> None:
         LilasError: as `lilas.plugins.check`.
     """
     if plugins.points("lilas.metrics"):
-        # Torch takes seconds to import; without such plug-ins a plan does not wait for it.
-        import lilas.evaluation.physics  # noqa: F401
+        # Theirs may import torch; without such plug-ins a plan does not wait for it.
+        import lilas.evaluation.metrics  # noqa: F401
 
         plugins.check()
 

@@ -7,11 +7,14 @@ An entry has step, loss (null where every step was skipped), learning_rate, grad
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from lilas.errors import broken
 from lilas.files import atomic
+
+# Trainings write histories, which needs no pandas.
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEEDED = ("step", "loss", "skipped")
 
@@ -24,7 +27,7 @@ def write_history(path: Path, history: Iterable[Entry]) -> None:
         part.write_text("".join(json.dumps(entry) + "\n" for entry in history), encoding="utf-8")
 
 
-def read_history(path: Path) -> pd.DataFrame:
+def read_history(path: Path) -> "pd.DataFrame":
     """Returns the entries of a training, as `tabulate` does.
 
     Raises:
@@ -45,8 +48,10 @@ def read_history(path: Path) -> pd.DataFrame:
     return tabulate(entries)
 
 
-def tabulate(history: Iterable[Entry]) -> pd.DataFrame:
+def tabulate(history: Iterable[Entry]) -> "pd.DataFrame":
     """Returns entries as a table, a row each; valid_loss is empty where nothing was validated."""
+    import pandas as pd
+
     entries = [{"valid_loss": None} | entry for entry in history]
     columns = None if entries else ["valid_loss", *NEEDED]
     return pd.DataFrame(entries, columns=columns).infer_objects()

@@ -35,10 +35,12 @@ VERSIONS = {
 
 # All that a number of an evaluation means.
 METRICS = (
+    "lilas.evaluation.bands",
     "lilas.evaluation.comparison",
     "lilas.evaluation.curves",
     "lilas.evaluation.distances",
     "lilas.evaluation.ensembles",
+    "lilas.evaluation.field_scores",
     "lilas.evaluation.metric",
     "lilas.evaluation.metrics",
     "lilas.evaluation.physics",

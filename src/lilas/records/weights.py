@@ -4,20 +4,23 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from lilas.errors import LilasError, broken
 from lilas.files import atomic
 from lilas.records.provenance import as_json
 
+# Claims read records and shapes alone, which needs no torch.
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-def write_weights(path: str | Path, state: dict[str, Tensor], record: dict[str, Any]) -> None:
+
+def write_weights(path: str | Path, state: "dict[str, Tensor]", record: dict[str, Any]) -> None:
     """Writes weights by parameter name, with the record of their making as metadata."""
+    from safetensors.torch import save_file
+
     with atomic(path) as part:
         tensors = {key: value.contiguous() for key, value in state.items()}
         save_file(tensors, part, metadata={"format": "pt", "lilas": as_json(record)})
@@ -29,7 +32,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         LilasError: the file is missing, damaged, or not written by LILAS.
     """
-    with _opened(path) as file:
+    with _opened(path, "np") as file:
         metadata = file.metadata() or {}
     if "lilas" not in metadata:
         raise broken(
@@ -38,13 +41,13 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return json.loads(metadata["lilas"])
 
 
-def read_weights(path: str | Path) -> Iterator[tuple[str, Tensor]]:
+def read_weights(path: str | Path) -> "Iterator[tuple[str, Tensor]]":
     """Yields the name and the values of each weight, one in memory at a time.
 
     Raises:
         LilasError: the file is missing or damaged.
     """
-    with _opened(path) as file:
+    with _opened(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118
             yield name, file.get_tensor(name)
 
@@ -55,24 +58,24 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     Raises:
         LilasError: the file is missing or damaged.
     """
-    with _opened(path) as file:
+    with _opened(path, "np") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
+def _opened(path: str | Path, framework: str) -> Iterator[Any]:
     path = Path(path)
     if not path.is_file():
         raise broken(path, "a weights file", "nothing", "Run the training that makes it.")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, framework) as file:
             yield file
     except SafetensorError as error:
         action = "Delete it and run the training again; it resumes from its checkpoint."
         raise broken(path, "safetensors", f"a damaged file ({error})", action) from None
 
 
-def load_weights(path: str | Path, model: nn.Module) -> dict[str, Any]:
+def load_weights(path: str | Path, model: "nn.Module") -> dict[str, Any]:
     """Loads weights into a model, strictly, and returns their record.
 
     Raises:
@@ -90,7 +93,7 @@ def load_weights(path: str | Path, model: nn.Module) -> dict[str, Any]:
             f"{found.get(key, 'none')} ({len(wrong)} names differ)",
             "The configuration does not belong to these weights.",
         )
-    if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
+    if bad := [key for key, value in state.items() if not value.isfinite().all()]:
         raise LilasError(f"{path}: {bad[0]} is not finite. Train again with a lower rate.")
     model.load_state_dict(state)
     return record

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lilas.evaluation.spectra import INNER_BANDS
+from lilas.evaluation.bands import INNER_BANDS
 from lilas.report.criteria import CRITERIA, FALL, JOBS, MATCH, NEAR_ONE, ROBUST, TEXTS, conclude
 from lilas.report.paired import (
     NOT_TESTED,

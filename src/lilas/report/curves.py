@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lilas.errors import LilasError
-from lilas.evaluation.spectra import INNER_BANDS
+from lilas.evaluation.bands import INNER_BANDS
 from lilas.evaluation.uncertainty import bootstrap_interval
 from lilas.records.metrics import KEYS
 

@@ -15,7 +15,7 @@ from matplotlib import ticker
 from matplotlib.lines import Line2D
 
 from lilas.display import spaced
-from lilas.evaluation.spectra import INNER_BANDS, band_limits
+from lilas.evaluation.bands import INNER_BANDS, band_limits
 from lilas.report.curves import SHOWN
 from lilas.report.looks import FIXED, PALETTE, Look, Looks, Run
 from lilas.report.trajectories import in_order

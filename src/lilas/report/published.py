@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError, broken
-from lilas.evaluation.spectra import INNER_BANDS
+from lilas.evaluation.bands import INNER_BANDS
 from lilas.evaluation.uncertainty import LEVEL, RESAMPLES
 from lilas.report.summary import BASELINES, EMULATORS, Matrix, matrices
 from lilas.report.tables import cell

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -169,16 +168,24 @@ def machine() -> str:
         else []
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return ", ".join(
         [
             models[0] if models else platform.processor() or platform.machine(),
             f"{os.cpu_count()} cores",
             f"{memory:.0f} GiB of memory",
-            ", ".join(gpus) or "no GPU",
+            ", ".join(_gpus()) or "no GPU",
             f"{platform.system()}, Python {platform.python_version()}",
         ]
     )
+
+
+def _gpus() -> list[str]:
+    # Torch takes a second to import, and names none where no driver has made a device.
+    if not any(Path("/dev", name).exists() for name in ("nvidiactl", "kfd", "dxg")):
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 # --- Parts of the page ------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError
-from lilas.evaluation.physics import EVERY_METRIC
-from lilas.evaluation.spectra import INNER_BANDS
+from lilas.evaluation.bands import INNER_BANDS
+from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.evaluation.uncertainty import bootstrap_interval, sign_flip_test
 from lilas.report.trajectories import CELL
 from lilas.study.methods import named

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lilas.evaluation.physics import EVERY_METRIC
+from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.files import atomic
 from lilas.records.metrics import read_metrics
 from lilas.report.published import paper_tables

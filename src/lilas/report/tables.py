@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from lilas.evaluation.physics import EVERY_METRIC
+from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.report.summary import BOUNDS, by_horizon, label_runs
 from lilas.report.trajectories import VALID
 from lilas.report.typeset import Cell, Row, Table
