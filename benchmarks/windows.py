@@ -8,9 +8,15 @@ are of that run.
 points, 4 channels, one thread of torch) with torch DataLoaders that read frame by frame, with as
 many workers as LILAS has readers. All give standardised batches in random order, every frame once
 per epoch; they take turns of an epoch each, and the ratios are medians over the turns.
+
+`python benchmarks/windows.py --pool` reads the same frames, compressed, with one reader and with
+the four that trainings have, in processes of their own that take turns, and measures how far their
+memory rises (Linux) beside what they were told to hold.
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -86,6 +92,7 @@ class Frames(torch.utils.data.Dataset):
 
 # Six trajectories, of which four may be in memory.
 TRAJECTORIES, FRAMES, SPACE, TOGETHER = 6, 24, (512, 128), 16
+MEMORY = 4 * 16 * FRAMES * SPACE[0] * SPACE[1]
 
 
 def write_flow(path: Path, compressed: bool) -> None:
@@ -138,6 +145,58 @@ def streaming(windows: Windows, first: int, count: int) -> Iterator[torch.Tensor
             read.result()
 
 
+def windows_of(path: Path, readers: int) -> Windows:
+    file = open_well(path)
+    names = tuple(channel.name for channel in file.channels)
+    seen = Preprocessing(names, (Transform(),) * 4, (0.1,) * 4, (0.5,) * 4)
+    lilas_windows.READERS = readers
+    return Windows(
+        Pixels([file], seen, {}),
+        length=1,
+        batch_size=TOGETHER,
+        seed=0,
+        device=torch.device("cpu"),
+        memory=MEMORY,
+    )
+
+
+def pool_of(path: Path, readers: int) -> tuple[float, float]:
+    """Returns frames per second of two epochs in this process, and by how many MB they raise it."""
+    before = _status("VmRSS")
+    windows, batches = windows_of(path, readers), TRAJECTORIES * FRAMES // TOGETHER
+    # Linux forgets the peak so far.
+    Path("/proc/self/clear_refs").write_text("5")
+    seconds = [epoch(streaming(windows, turn * batches, batches)) for turn in range(3)]
+    # The first epoch is not counted: its pages are new.
+    return 2 * TRAJECTORIES * FRAMES / sum(seconds[1:]), _status("VmHWM") - before
+
+
+def _status(name: str) -> float:
+    """Returns a line of this process's status, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024 / 1e6
+
+
+def pool(turns: int) -> None:
+    found: dict[int, list[list[float]]] = {1: [], 4: []}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "flow.hdf5"
+        write_flow(path, True)
+        for _ in range(turns):
+            for readers, measured in found.items():
+                command = [sys.executable, __file__, "--pool-of", str(path), str(readers)]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                measured.append([float(word) for word in done.stdout.split()])
+    print("| readers | frames/s | times one reader | memory (MB) | of memory allowed |")
+    print("|---|---|---|---|---|")
+    ones = np.array(found[1])[:, 0]
+    for readers, measured in found.items():
+        rates, peaks = np.array(measured).T
+        cells = [f"{np.median(rates):.0f}", f"{np.median(rates / ones):.2f}"]
+        cells += [f"{np.max(peaks):.0f}", f"{np.max(peaks) / (MEMORY / 1e6):.2f}"]
+        print(f"| {readers} | {' | '.join(cells)} |")
+
+
 def streamed(turns: int) -> None:
     batches = TRAJECTORIES * FRAMES // TOGETHER
     print("| file | workers | the_well | h5py | LILAS | against the_well | against h5py |")
@@ -146,18 +205,7 @@ def streamed(turns: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "flow.hdf5"
             write_flow(path, compressed)
-            file = open_well(path)
-            names = tuple(channel.name for channel in file.channels)
-            seen = Preprocessing(names, (Transform(),) * 4, (0.1,) * 4, (0.5,) * 4)
-            lilas_windows.READERS = workers
-            frames = Windows(
-                Pixels([file], seen, {}),
-                length=1,
-                batch_size=TOGETHER,
-                seed=0,
-                device=torch.device("cpu"),
-                memory=4 * 16 * FRAMES * np.prod(SPACE),
-            )
+            frames = windows_of(path, workers)
             loaders = [
                 torch.utils.data.DataLoader(
                     dataset,
@@ -234,10 +282,17 @@ def main() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streamed", action="store_true", help="frames streamed from files")
+    parser.add_argument("--pool", action="store_true", help="one reader against four")
+    parser.add_argument("--pool-of", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--turns", type=int, default=11, help="turns of an epoch each")
     arguments = parser.parse_args()
-    if arguments.streamed:
+    if arguments.streamed or arguments.pool_of:
         torch.set_num_threads(1)
+    if arguments.pool_of:
+        print(*pool_of(Path(arguments.pool_of[0]), int(arguments.pool_of[1])))
+    elif arguments.streamed:
         streamed(arguments.turns)
+    elif arguments.pool:
+        pool(arguments.turns)
     else:
         main()

@@ -20,8 +20,8 @@ from plotly.offline import get_plotlyjs
 
 from browser import browse, find
 from lilas.errors import LilasError
-from lilas.records import stores
 from lilas.evaluation.field_scores import evaluate
+from lilas.records import stores
 from lilas.records.metrics import KEYS, write_metrics
 from lilas.records.stores import text
 from lilas.report import report
