@@ -87,7 +87,10 @@ class Preprocessing:
         return cls.from_statistics(read_json(path, ("channels",)), path)
 
     def forward(self, x: Tensor, channel_axis: int) -> Tensor:
-        """Returns preprocessed states, a new tensor of the shape of `x`.
+        """Returns preprocessed states, a new tensor of the shape of `x`, float32.
+
+        They are computed in the precision of `x`: what float64 holds of a small variation about a
+        large mean is there after the mean is subtracted.
 
         Args:
             x: States in physical units, channels along `channel_axis`.
@@ -96,10 +99,12 @@ class Preprocessing:
         Raises:
             LilasError: `x` has other channels, or a logarithm has no value.
         """
-        return self.forward_(x.clone(memory_format=torch.contiguous_format), channel_axis)
+        return self.forward_(x.clone(memory_format=torch.contiguous_format), channel_axis).float()
 
     def forward_(self, x: Tensor, channel_axis: int) -> Tensor:
         """Overwrites states of the caller's own with what `forward` returns, several times as fast.
+
+        They stay in their precision.
 
         Args and errors as `forward`; where there is an error, `x` may be half preprocessed.
         """

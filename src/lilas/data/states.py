@@ -1,7 +1,7 @@
 """States of The Well's files with their labels, and those of a split as the models see them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -22,9 +22,10 @@ READ_BYTES = 16 * 2**20
 
 
 def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> np.ndarray:
-    """Returns states of one trajectory, float32 (time, channel, *space).
+    """Returns states of one trajectory (time, channel, *space), in their file's precision.
 
-    Fields that do not vary between trajectories or along a space axis are repeated.
+    It is float32 where that holds every value of the fields' types, else float64. Fields that do
+    not vary between trajectories or along a space axis are repeated.
 
     Args:
         file: The file, with its channels.
@@ -41,13 +42,14 @@ def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> 
     wanted = range(file.steps)[steps]
     if wanted.step < 1:
         raise LilasError(f"{file.path}: steps are read in ascending order, not by {wanted.step}")
-    states = np.empty((len(wanted), len(file.channels), *file.shape), np.float32)
     sizes = (file.trajectories, file.steps, *file.shape)
     fields = dict.fromkeys((channel.field, channel.order) for channel in file.channels)
-    finite = np.empty(states.shape[:2], bool)
-    with open_hdf5(file.path) as opened, np.errstate(over="ignore"):
-        for name, order in fields:
-            dataset, whole = open_field(file.path, opened, name, order, sizes)
+    with open_hdf5(file.path) as opened:
+        found = {key: open_field(file.path, opened, *key, sizes) for key in fields}
+        dtype = precision(dataset.dtype for dataset, _ in found.values())
+        states = np.empty((len(wanted), len(file.channels), *file.shape), dtype)
+        finite = np.empty(states.shape[:2], bool)
+        for (name, order), (dataset, whole) in found.items():
             varies = hdf5.flag(file.path, dataset, "sample_varying")
             own = {i: one for i, one in enumerate(file.channels) if one.field == name}
             # A few steps at a time, so that nothing else is as large as the states.
@@ -55,7 +57,7 @@ def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> 
                 steps = wanted[part]
                 ascending = slice(steps.start, steps.stop, steps.step)
                 values = chunks.read(dataset, (trajectory, ascending) if varies else (ascending,))
-                values = values.astype(np.float32, copy=False)
+                values = values.astype(dtype, copy=False)
                 values = values.reshape(len(steps), *whole, *[len(file.shape)] * order)
                 check_symmetry(file.path, list(own.values()), values)
                 space = tuple(range(1, states.ndim - 1))
@@ -66,12 +68,19 @@ def read_states(file: WellFile, trajectory: int, steps: slice = slice(None)) -> 
         step, channel = np.argwhere(~finite)[0]
         raise broken(
             file.path,
-            "finite float32 values",
+            f"finite values in {dtype}",
             f"NaN or infinity in trajectory {trajectory}, step {wanted[step]} (the first), "
             f"channel {file.channels[channel].name}",
             "Remove the trajectory, or make or download the file again.",
         )
     return states
+
+
+def precision(types: Iterable[np.dtype]) -> np.dtype:
+    """Returns float32 where it holds every number of these types, else float64."""
+    return min(
+        np.result_type(np.float32, *types), np.dtype(np.float64), key=lambda one: one.itemsize
+    )
 
 
 def _parts(dataset: h5py.Dataset, wanted: range, time_axis: int) -> Iterator[slice]:
@@ -147,10 +156,10 @@ class Pixels:
         """Returns a trajectory, float32 (time, channel, *space)."""
         states = self.truth(row, steps)
         self.preprocessing.forward_(torch.from_numpy(states), channel_axis=1)
-        return states
+        return states.astype(np.float32, copy=False)
 
     def truth(self, row: int, steps: slice = slice(None)) -> np.ndarray:
-        """Returns a trajectory in physical units, float32 (time, channel, *space)."""
+        """Returns a trajectory in physical units (time, channel, *space), as `read_states`."""
         return read_states(*self.places[row], steps)
 
     def times(self, row: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 
 from lilas.data.hdf5 import open_hdf5
+from lilas.data.states import precision
 from lilas.data.transforms import Transform
 from lilas.data.well import WellFile
 from lilas.errors import LilasError, broken
@@ -42,7 +43,7 @@ def compute_statistics(
 
     Raises:
         LilasError: a file is damaged, a value is not finite, a logarithm is undefined, a channel
-            is constant, or `transforms` names another field.
+            is constant or varies by no more than rounding, or `transforms` names another field.
     """
     channels = files[0].channels
     known = dict.fromkeys(name for c in channels for name in (c.field, c.name))
@@ -63,12 +64,15 @@ def compute_statistics(
         fields.setdefault((c.field, c.order), {})[c.axes] = functions[c.name]
     # Of each channel's files: (block, quantity).
     parts: dict[str, list[np.ndarray]] = {channel.name: [] for channel in channels}
+    types: dict[str, list[np.dtype]] = {channel.field: [] for channel in channels}
     for file in progress(files, desc="statistics", unit="file"):
         with open_hdf5(file.path) as opened:
             lazy = {
                 name: _reduced(opened[f"t{order}_fields/{name}"], own)
                 for (name, order), own in fields.items()
             }
+            for name, order in fields:
+                types[name].append(opened[f"t{order}_fields/{name}"].dtype)
             (blocks,) = dask.compute(lazy, scheduler="threads")
         for channel in channels:
             place = list(fields[channel.field, channel.order]).index(channel.axes)
@@ -77,13 +81,13 @@ def compute_statistics(
             stands_for = file.trajectories * file.steps * math.prod(file.shape)
             part[:, [_COUNT, _SQUARES]] *= stands_for / part[:, _COUNT].sum()
             parts[channel.name].append(part)
-    return {
-        "channels": {
-            channel.name: {"transform": chosen[channel.name]}
-            | _merged(channel.name, np.concatenate(parts[channel.name]))
-            for channel in channels
-        }
-    }
+    found = {}
+    for channel in channels:
+        name = channel.name
+        merged = _merged(name, np.concatenate(parts[name]))
+        _check_rounding(name, functions[name], merged, types[channel.field])
+        found[name] = {"transform": chosen[name]} | merged
+    return {"channels": found}
 
 
 def _reduced(dataset: Any, components: Mapping[tuple[int, ...], Transform]) -> da.Array:
@@ -133,7 +137,9 @@ def _moments(x: np.ndarray, components: Mapping[tuple[int, ...], Transform]) -> 
         quantities[..., _MIN], quantities[..., _MAX] = y.min(axes), y.max(axes)
         quantities[..., _MEAN] = mean = y.mean(axes)
         y -= mean
-        quantities[..., _SQUARES] = np.square(y, out=y).sum(axes)
+        with np.errstate(over="ignore"):
+            # What overflows is refused when all blocks are merged.
+            quantities[..., _SQUARES] = np.square(y, out=y).sum(axes)
     return rows.reshape(*[1] * len(axes), *rows.shape)
 
 
@@ -167,6 +173,11 @@ def _merged(name: str, blocks: np.ndarray) -> dict[str, float | int]:
     mean = (blocks[:, _COUNT] * blocks[:, _MEAN]).sum() / count
     between = blocks[:, _COUNT] * (blocks[:, _MEAN] - mean) ** 2
     std = math.sqrt((blocks[:, _SQUARES] + between).sum() / count)
+    if not 0 < std < math.inf:
+        raise LilasError(
+            f"statistics: channel {name!r} goes from {low:g} to {high:g}, whose squares are beyond "
+            "float64. Store it in another unit, or give it a transform."
+        )
     return {
         "mean": float(mean),
         "std": std,
@@ -174,3 +185,36 @@ def _merged(name: str, blocks: np.ndarray) -> dict[str, float | int]:
         "max": float(high),
         "count": round(count),
     }
+
+
+def _check_rounding(
+    name: str, transform: Transform, found: Mapping[str, float], types: Sequence[np.dtype]
+) -> None:
+    """Refuses a channel whose variation its files, or its transform in their precision, lose."""
+    coarsest = max(types, key=lambda one: np.finfo(_float(one)).eps)
+    largest = max(abs(found["min"]), abs(found["max"]))
+    # The sum in a logarithm is rounded as a whole, however small its logarithm is.
+    rounded = np.finfo(_float(coarsest)).eps * (
+        max(1.0, largest) if transform.kind == "log" else largest
+    )
+    if found["std"] <= 2 * rounded:
+        action = (
+            "Store it in float64, or without its mean, or leave it out of states.fields."
+            if transform.kind == "none"
+            else "Choose another transform of it, or none."
+        )
+        raise LilasError(
+            f"statistics: channel {name!r}, {transform} of {coarsest}, varies by "
+            f"{found['std']:.2g} about {found['mean']:g} and is rounded to {rounded:.2g}: what "
+            f"varies is lost. {action}"
+        )
+    if transform.kind == "arcsinh" and largest > math.log(np.finfo(precision(types)).max):
+        raise LilasError(
+            f"statistics: channel {name!r} has values that {transform} takes beyond "
+            f"{precision(types)}. Choose a larger scale."
+        )
+
+
+def _float(kind: np.dtype) -> np.dtype:
+    """Returns the floating type in which values of a type are computed with."""
+    return kind if kind.kind == "f" else precision([kind])

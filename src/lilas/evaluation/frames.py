@@ -54,7 +54,7 @@ def make_frames(
     trajectories: int,
     device: torch.device,
 ) -> xr.Dataset:
-    """Returns the states of some rollouts, spread over the test split, in physical units, float32.
+    """Returns the states of some rollouts, spread over the test split, in physical units.
 
     Of three space axes it keeps the middle plane of the last.
 
@@ -86,7 +86,8 @@ def make_frames(
             step = int(dataset["step"].values[place])
             truth = torch.from_numpy(pixels.truth(row, slice(step, step + 1))).to(device)
             latents = stores.read(dataset, "latent", trajectory=i, time=slice(place, place + 1))
-            members = decode(latents, autoencoder, pixels.preprocessing, device)[:, 0]
+            states = decode(latents, autoencoder, pixels.preprocessing, device, truth.dtype)
+            members = states[:, 0]
             states = {
                 "truth": truth[0],
                 "autoencoder": autoencode(truth, autoencoder, pixels.preprocessing)[0],

@@ -144,12 +144,12 @@ def score_baselines(
     """
     check_long_enough(pixels, trajectories, steps)
     names = pixels.preprocessing.names
-    mean = pixels.preprocessing.inverse(torch.zeros(1, len(names), 1), channel_axis=1)
     for row in progress(trajectories, desc="evaluate baselines", unit="trajectory"):
         flow = Flow.of(*pixels.places[row])
         first = torch.from_numpy(pixels.truth(row, slice(steps.start, steps.start + 1))).to(device)
-        shape = (1, len(names), *[1] * (first.ndim - 2))
-        states = {"persistence": first, "climatology": mean.view(shape).to(device)}
+        middle = torch.zeros(1, len(names), *[1] * (first.ndim - 2), dtype=first.dtype)
+        mean = pixels.preprocessing.inverse(middle, channel_axis=1)
+        states = {"persistence": first, "climatology": mean.to(device)}
         every = list(range(steps.step, steps.stop - steps.start, steps.step))
         for leads, block in _blocks(pixels, steps, every, 1):
             truth = torch.from_numpy(pixels.truth(row, block)).to(device)
@@ -225,7 +225,7 @@ def score_rollouts(
             done = times.stop
             truth = torch.from_numpy(pixels.truth(row, block)).to(device)
             latents = read(dataset, "latent", trajectory=i, time=times)
-            states = decode(latents, autoencoder, pixels.preprocessing, device)
+            states = decode(latents, autoencoder, pixels.preprocessing, device, truth.dtype)
             # Shared by both comparisons, as is all that depends on the ensemble alone.
             ensemble = Ensemble(states, truth.ndim - 2)
             rebuilt = autoencode(truth, autoencoder, pixels.preprocessing)

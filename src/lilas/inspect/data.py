@@ -25,8 +25,9 @@ def inspect_data_file(path: Path) -> Inspection:
     dims = ("trajectory", "time", "channel", *file.axes)
     shape = (len(names), *file.shape)
     sizes = (file.trajectories, file.steps, *shape)
+    kind = read_states(file, 0, slice(0, 1)).dtype
     facts = {
-        "states": f"float32 {text.shape(dims, sizes)}, {text.size(path.stat().st_size)} on disk",
+        "states": f"{kind} {text.shape(dims, sizes)}, {text.size(path.stat().st_size)} on disk",
         "time": f"{text.times(file.times)}, unit: {file.time_units}",
         **{f"{name} axis": text.points(x) for name, x in file.coordinates.items()},
         "grid": file.grid,
