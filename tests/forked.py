@@ -3,6 +3,7 @@
 This module itself imports no Snakemake, so that tests import it at no cost.
 """
 
+import atexit
 import multiprocessing
 import os
 import subprocess
@@ -37,4 +38,9 @@ def _work(
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    main(arguments)
+    # As an interpreter that ends, which a fork does not.
+    atexit._clear()
+    try:
+        main(arguments)
+    finally:
+        atexit._run_exitfuncs()

@@ -178,28 +178,28 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
 
 
 @pytest.fixture
-def tiny_disk(tmp_path):
-    """A file system of 64 kB, where one may be mounted."""
+def full_disk(tmp_path):
+    """A file system with room for bytes, where it seems, but not for another file."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=12", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a small file system needs root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(pipeline, tiny_disk: Path):
-    pipeline.edit("data: results/data", f"data: {tiny_disk}", pipeline.folder / "config.yaml")
+def test_a_full_disk_is_told_and_leaves_nothing(pipeline, full_disk: Path):
+    pipeline.edit("data: results/data", f"data: {full_disk}", pipeline.folder / "config.yaml")
     done = pipeline.run("all_data", check=False)
     assert done.returncode != 0
     messages = [
         line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")
     ]
     assert messages
-    assert all("space" in message and str(tiny_disk) in message for message in messages)
-    assert list(tiny_disk.rglob("*.hdf5")) == []
-    assert list(tiny_disk.rglob("*.part")) == []
+    assert all("space" in message and str(full_disk) in message for message in messages)
+    assert list(full_disk.rglob("*.hdf5")) == []
+    assert list(full_disk.rglob("*.part")) == []
 
 
 def test_a_study_of_version_0_1_0_is_refused_in_one_line(pipeline):

@@ -14,6 +14,7 @@ from lilas.study.read import read_config, read_study, study_path
 from lilas.errors import LilasError
 from lilas.files import check_owner, check_writable, take_ownership
 from lilas.locks import hold
+from lilas.plan.room import Job, Sizes, check_room, rows, table
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
 try:
@@ -22,7 +23,7 @@ try:
     STUDY = read_study(STUDY_FILE)
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
     FILES = {name: plan.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
-    plan.check_on_disk(STUDY, FILES)
+    ON_DISK = plan.check_on_disk(STUDY, FILES)
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
     ROLLOUTS = paths.rollouts(STUDY)
@@ -33,12 +34,28 @@ except LilasError as error:
     sys.exit(f"error: {error}")
 
 
+def room(jobs):
+    """What jobs download and write, by stage."""
+    jobs = [Job(job.rule.name, job.wildcards_dict, list(map(str, job.output))) for job in jobs]
+    sizes = Sizes(STUDY, {name: needed(name) for name in FILES}, ON_DISK)
+    return rows(sizes, jobs, CONFIG.data, ROOT)
+
+
+@atexit.register
+def tell_room():
+    """Ends a dry run with what a run would need."""
+    if workflow.dryrun and workflow.dag is not None:
+        if found := room(workflow.dag.needrun_jobs(exclude_finished=False)):
+            print(f"\n{table(found)}", flush=True)
+
+
 onstart:
     # Unlike Snakemake's own lock, what is held is let go with the process, however it ends.
     jobs = list(workflow.dag.needrun_jobs())
     written = [file for job in jobs for file in job.output]
     read = [file for job in jobs for file in job.input]
     try:
+        check_room(room(jobs))
         atexit.register(hold(written, read, plan.data_folders(CONFIG, FILES), ROOT).close)
     except LilasError as error:
         sys.exit(f"error: {error}")

@@ -177,12 +177,13 @@ def _check_kind(where: str, run: Released, entry: AutoencoderEntry | EmulatorEnt
         raise LilasError(f"{where}: {run.run} is of kind {run.kind}; expected {wanted}")
 
 
-def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
-    """Checks the studies of datasets that lie on disk against their files.
+def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> dict[str, Extent]:
+    """Checks the studies of datasets that lie on disk against their files, and returns these.
 
     Raises:
         LilasError: a file is broken, or the study asks for what the data do not have.
     """
+    found = {}
     for name, entry in study.datasets.items():
         if (wanted := expected(entry)) is not None:
             there = [
@@ -194,13 +195,14 @@ def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
                 check_arrived(file, wanted)
         if isinstance(entry.source, Folder):
             try:
-                extent = _extent(files[name], entry.states.fields)
+                extent = found[name] = _extent(files[name], entry.states.fields)
                 study.check_extent(name, extent)
                 known = dict.fromkeys([*entry.states.fields, *extent.channels])
                 key = f"datasets.{name}.states.transform"
                 refuse_unknown(key, entry.states.transform, known)
             except ValueError as error:
                 raise LilasError(str(error)) from None
+    return found
 
 
 def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:
