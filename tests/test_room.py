@@ -205,6 +205,19 @@ def test_a_dataset_of_the_well_is_as_large_as_the_well_says():
     assert sum(told.values()) == pytest.approx(367e9, rel=1e-3)
 
 
+def test_some_files_of_a_dataset_of_the_well_are_less(pipeline, tmp_path):
+    """As `snakemake -n` tells: 10 of 35 files of the training split, of all that is 80 %."""
+    text = (ROOT / "workflow" / "studies" / "paper.yaml").read_text(encoding="utf-8")
+    name = "      name: rayleigh_benard\n"
+    assert text.count(name) == 1
+    part = f"{name}      files: {{train: 10}}\n"
+    pipeline.study.write_text(text.replace(name, part), encoding="utf-8")
+    lines = pipeline.run("--dry-run", "all_data").stdout.splitlines()
+    (data,) = [line for line in lines if line.startswith("data ")]
+    # 367 (0.8 * 10/35 + 0.2), to download and to write.
+    assert data.split() == ["data", "157", "157"]
+
+
 def test_what_is_begun_is_not_counted_again(tmp_path):
     study = read_study(ROOT / "tests" / "data" / "miniature.yaml")
     source = study.datasets["convection"].source

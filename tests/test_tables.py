@@ -436,6 +436,7 @@ def test_the_papers_horizons_are_those_of_the_official_code(dataset, ours, their
         ({"states": {"fields": ["velocity"]}}, False),
         ({"states": {"fields": ["velocity", "buoyancy", "pressure"]}}, True),
         ({"source": {"include": ["Rayleigh_1e6"]}}, False),
+        ({"source": {"files": {"test": 10}}}, False),
         ({"source": {"name": "rayleigh_benard_uniform"}}, False),
     ],
 )

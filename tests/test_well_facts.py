@@ -140,6 +140,37 @@ def test_joined_folders_have_the_files_of_all(tmp_path: Path) -> None:
         plan.data_files(Config(), dataset)
 
 
+def test_the_first_files_of_a_split_are_enough(tmp_path: Path) -> None:
+    """Of each dataset that is joined, by name, of those that `include` keeps."""
+    for folder in ("b", "a"):
+        for split in ("train", "valid", "test"):
+            path = tmp_path / folder / "data" / split
+            path.mkdir(parents=True)
+            for name in ("2.h5", "10.h5", "1.hdf5"):
+                (path / name).touch()
+    paths = [str(tmp_path / folder) for folder in ("b", "a")]
+
+    def names(**settings) -> dict[str, list[str]]:
+        source = {"kind": "path", "path": paths} | settings
+        files = plan.data_files(Config(), study(tmp_path, source).datasets["flow"])
+        return {
+            split: [str(Path(f).relative_to(tmp_path)) for f in files[split]] for split in files
+        }
+
+    found = names(files={"train": 2, "test": 3})
+    assert found["train"] == [f"{d}/data/train/{n}" for d in "ba" for n in ("1.hdf5", "10.h5")]
+    assert [len(files) for files in found.values()] == [4, 6, 6]
+    found = names(files={"valid": 1}, include=[".h5"])
+    assert found["valid"] == ["b/data/valid/10.h5", "a/data/valid/10.h5"]
+    with pytest.raises(plan.LilasError) as caught:
+        names(files={"train": 4})
+    assert str(caught.value) == (
+        f"source.files.train 4: split 'train' of {paths[0]} has 3 such files"
+    )
+    with pytest.raises(plan.LilasError, match=r"files\.tran: should be 'train', 'valid' or 'test'"):
+        names(files={"tran": 1})
+
+
 @pytest.mark.parametrize("name", well_facts())
 def test_every_dataset_is_read_by_its_name(tmp_path: Path, name: str) -> None:
     fields = {"fields": list(well_facts()[name].fields)}

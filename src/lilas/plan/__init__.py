@@ -28,7 +28,8 @@ def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
     """Returns the data files of a dataset by split, in order, whether or not they exist yet.
 
     Raises:
-        LilasError: the folder of a dataset on disk lacks a split, or no file passes `include`.
+        LilasError: the folder of a dataset on disk lacks a split, or fewer files pass `include`
+            than `files` asks for.
     """
     source = dataset.source
     if isinstance(source, System):
@@ -263,11 +264,7 @@ def _joined(config: Config, source: Well | Folder, split: str) -> list[str]:
             )
             for name in source.names
         }
-    return [
-        file
-        for name, files in parts.items()
-        for file in _included(files, source.include, f"split {split!r} of {name}")
-    ]
+    return [file for name, files in parts.items() for file in _chosen(files, source, split, name)]
 
 
 def _on_disk(path: str, split: str) -> list[str]:
@@ -280,8 +277,13 @@ def _on_disk(path: str, split: str) -> list[str]:
     return files
 
 
-def _included(files: list[str], include: list[str], what: str) -> list[str]:
+def _chosen(files: list[str], source: Well | Folder, split: str, name: str) -> list[str]:
+    """Returns the files of a split that a source asks for."""
+    what, include = f"split {split!r} of {name}", source.include
     kept = [file for file in files if not include or any(s in Path(file).name for s in include)]
     if not kept:
         raise LilasError(f"source.include: no file of {what} has any of {include} in its name")
-    return kept
+    first = source.files.get(split, len(kept))
+    if first > len(kept):
+        raise LilasError(f"source.files.{split} {first}: {what} has {len(kept)} such files")
+    return kept[:first]

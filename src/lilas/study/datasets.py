@@ -24,6 +24,8 @@ from lilas.values import (
     Width,
 )
 
+FilesBySplit = dict[Literal["train", "valid", "test"], Positive]
+
 
 class Well(Model):
     """A dataset of The Well, or several joined, downloaded file by file from its own registry.
@@ -46,6 +48,11 @@ class Well(Model):
     )
     include: Distinct[Text] = Field(
         default=[], description="Keep only files whose name contains one of these; [] keeps all."
+    )
+    files: FilesBySplit = Field(
+        default={},
+        description="Number of files to use of each split, such as {train: 10}: the first by name; "
+        "a split not named keeps all. Of several datasets, of each.",
     )
 
     @model_validator(mode="after")
@@ -81,6 +88,11 @@ class Folder(Model):
     )
     include: Distinct[Text] = Field(
         default=[], description="Keep only files whose name contains one of these; [] keeps all."
+    )
+    files: FilesBySplit = Field(
+        default={},
+        description="Number of files to use of each split, such as {train: 10}: the first by name; "
+        "a split not named keeps all. Of several datasets, of each.",
     )
 
     @property

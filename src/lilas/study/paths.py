@@ -115,7 +115,7 @@ def origins(study: Study) -> dict[str, dict[str, str]]:
             rolled_out = dataset.evaluation.start, dataset.stride, set(dataset.states.fields)
             asked = (set(source.names), *rolled_out)
             papers = [paper for paper, its in PUBLISHED.items() if its == asked]
-            if papers and not source.include:
+            if papers and not (source.include or source.files):
                 published[name] = papers[0]
         elif isinstance(source, System):
             sources[name] = f"{source.system}, simulated"
