@@ -97,6 +97,35 @@ def test_baselines_in_closed_form(pixels):
     assert set(table["field"]) == {"u"}
 
 
+@pytest.mark.parametrize("unit", [1e-24, 1e-21, 4.5e-4, 1.0, 1e24])
+def test_scores_in_any_unit(tmp_path, unit):
+    """Without the paper's constant the training mean scores 1, whatever the unit of the field."""
+    x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    wave = np.sqrt(2) * np.sin(x)[:, None] * np.ones((6, 1, 8))
+    write_well(
+        tmp_path / "wave.hdf5",
+        dataset="wave",
+        fields={"u": (unit * (3 + wave))[None]},
+        time=np.arange(6.0),
+        coordinates={"x": x, "y": np.arange(8.0)},
+        parameters={"c": 1.0},
+        boundaries={"x": "periodic", "y": "periodic"},
+    )
+    channel = {"transform": {"kind": "none"}, "mean": 3 * unit, "std": unit}
+    preprocessing = Preprocessing.from_statistics({"channels": {"u": channel}}, "wave")
+    seen = Pixels(open_files([tmp_path / "wave.hdf5"], ["u"]), preprocessing, {})
+    frames = evaluation.score_baselines(seen, [0], slice(0, 6, 1), None, torch.device("cpu"))
+    table = pd.concat(frames)
+    assert np.isfinite(table["value"]).all()
+    found = table[table["lead_time"] == 5].set_index(["emulator", "metric"])["value"]
+    assert found["climatology", "vrmse_scale_free"] == pytest.approx(np.sqrt(127 / 128), rel=1e-5)
+    assert found["climatology", "rmse"] == pytest.approx(unit, rel=1e-5)
+    expected = np.sqrt(unit**2 / (128 / 127 * unit**2 + 1e-6))
+    assert found["climatology", "vrmse"] == pytest.approx(expected, rel=1e-5)
+    assert found["truth", "constant_matters"] == (unit < 1e-2)
+    assert found["truth", "uniform"] == 0
+
+
 def test_a_rollout_that_diverged_is_refused(pixels):
     truth, wave = torch.from_numpy(pixels.truth(0)), Flow.of(*pixels.places[0])
     with pytest.raises(LilasError, match="the rollout diverged"):

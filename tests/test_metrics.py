@@ -13,9 +13,10 @@ from torch import Tensor
 
 from lilas.errors import LilasError
 from lilas.evaluation.bands import BANDS
+from lilas.evaluation.comparison import Comparison
 from lilas.evaluation.curves import curves
 from lilas.evaluation.field_scores import evaluate
-from lilas.evaluation.metrics import METRICS
+from lilas.evaluation.metrics import METRICS, OF_TRUTH
 
 REFERENCE = Path(__file__).parent / "data/lola_1.1.0/metrics"
 EVERYWHERE = [name for name, metric in METRICS.items() if metric.fields is None]
@@ -87,6 +88,34 @@ def test_closed_forms() -> None:
     assert scores["nrmse"] == pytest.approx(d / math.sqrt(c**2 + a**2 / 2 + 1e-6), rel=1e-12)
     climatology = evaluate(u, torch.full_like(u, c)[None], spatial=2)["vrmse"].item()
     assert climatology == pytest.approx(math.sqrt((count - 1) / count), abs=1e-6)
+
+
+@pytest.mark.parametrize("std", [1.0, 4.5e-4, 1e-9])
+def test_the_vrmse_without_its_constant(std: float) -> None:
+    """A field's mean scores 1 by definition; the paper's constant lowers that."""
+    u = 3.0 + std * math.sqrt(2) * torch.cos(
+        2 * math.pi * torch.arange(64, dtype=torch.double) / 64
+    )
+    found = evaluate(u, torch.full_like(u, 3.0)[None], spatial=1)
+    assert found["vrmse_scale_free"].item() == pytest.approx(math.sqrt(63 / 64), rel=1e-6)
+    share = std**2 / (std**2 + 1e-6 * 63 / 64)
+    assert found["vrmse"].item() == pytest.approx(math.sqrt(63 / 64 * share), rel=1e-6)
+    alone = Comparison(u, u[None], 1)
+    assert OF_TRUTH["constant_matters"].function(alone).item() == (std < 1e-2)
+    assert OF_TRUTH["uniform"].function(alone).item() == 0
+
+
+def test_a_uniform_truth_is_told() -> None:
+    """The paper's formula makes the error a thousand times; without its constant there is none."""
+    u = torch.full((2, 8, 8), 0.1)
+    u[1] += noise(8, 8)
+    found = evaluate(u, u[None] + 0.3587, spatial=2)
+    assert found["vrmse"][0].item() == pytest.approx(358.7, rel=1e-4)
+    assert found["vrmse_scale_free"][0].item() == 1.0
+    assert found["vrmse_scale_free"][1].item() == pytest.approx(found["vrmse"][1].item(), rel=1e-5)
+    alone = Comparison(u, u[None], 2)
+    for name in ("constant_matters", "uniform"):
+        assert OF_TRUTH[name].function(alone).tolist() == [1, 0]
 
 
 @settings(max_examples=20, deadline=None)

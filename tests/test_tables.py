@@ -433,7 +433,7 @@ def test_the_papers_horizons_are_those_of_the_official_code(dataset, ours, their
         ({}, True),
         ({"evaluation": {"start": 15}}, False),
         ({"stride": 4}, False),
-        ({"states": {"fields": ["velocity"]}}, False),
+        ({"states": {"fields": ["buoyancy", "velocity"]}}, False),
         ({"states": {"fields": ["velocity", "buoyancy", "pressure"]}}, True),
         ({"source": {"include": ["Rayleigh_1e6"]}}, False),
         ({"source": {"files": {"test": 10}}}, False),
@@ -560,6 +560,42 @@ def test_seeds_are_pooled_and_autoencoders_of_one_rate_are_not():
     assert "Training seeds: 0, 1." in table.note
 
 
+def truth(name, **shares):
+    """What is said of the truth, by field: the share of states of which it is true."""
+    return [
+        scores(
+            lambda trajectory, field, lead, share=share: share,
+            fields=(field,),
+            metric=name,
+            **PERSISTENCE | {"emulator": "truth", "method": "truth"},
+        )
+        for field, share in shares.items()
+    ]
+
+
+def test_where_the_constant_decides_tables_say_so():
+    """In a line that names the field, with the value that has none beside."""
+    frames = [constant(358.7, **RUN), constant(0.4, **RUN | {"metric": "vrmse_scale_free"})]
+    frames += truth("constant_matters", u=1.0, v=0.0) + truth("uniform", u=0.25, v=0.0)
+    (table,) = metric_tables(by_horizon(summed(*frames)), "vrmse", "truth")
+    assert (
+        "variance in part of the test states, and lowers the VRMSE there: 100 % (u)." in table.note
+    )
+    assert "uniform in part of the test states" in table.note
+    assert "25 % (u)" in table.note
+    assert "v" not in re.findall(r"\((\w+)\)", table.note)
+    for row in table.rows:
+        assert [cell.beside["scale-free"] for cell in row.cells] == pytest.approx([0.41, 0.41])
+    for name in ("table6_vrmse",):
+        _, (table,) = paper_tables(summed(*frames), {"flow": ""}, {})[name]
+        assert table.note.endswith("total and the spectra are as large.")
+    # Where nothing is to be said, nothing is.
+    frames[2:] = truth("constant_matters", u=0.0, v=0.0) + truth("uniform", u=0.0, v=0.0)
+    (table,) = metric_tables(by_horizon(summed(*frames)), "vrmse", "truth")
+    assert table.note == ""
+    assert all(cell.beside == {} for row in table.rows for cell in row.cells)
+
+
 def test_tables_are_made_where_their_field_exists():
     def value(trajectory, field, lead):
         return field
@@ -571,6 +607,10 @@ def test_tables_are_made_where_their_field_exists():
     # Only what is against the truth counts.
     frames += [constant(9, fields=planar, metric="wasserstein", relative_to="autoencoder")]
     found = paper_tables(summed(*frames), {"flow": ""}, {})
+    assert list(found) == ["tables8_10_power_spectrum_rmse"]
+    # Which velocity is vertical is known of convection alone: by its law, or as the paper's own.
+    law = constant(0.1, fields=("state",), metric="nusselt")
+    found = paper_tables(summed(*frames, law), {"flow": ""}, {})
     assert list(found) == [
         "tables8_10_power_spectrum_rmse",
         "table12_wasserstein_vertical_velocity",
@@ -589,7 +629,6 @@ def test_tables_are_made_where_their_field_exists():
     values = {name: rows(tables[0])["diffusion", "4"].value for name, (_, tables) in found.items()}
     assert values == {
         "table11_sliced_emd_density": pytest.approx(5.01),
-        "table12_wasserstein_vertical_velocity": 3,
         "table13_wasserstein_density": 0,
     }
 

@@ -271,12 +271,16 @@ def test_unknown_cells_and_missing_files_are_errors(results):
         trace(cell, results)
 
 
+# A dataset of the paper, of which every table is made.
+PAPER = {"flow": "rayleigh_benard"}
+
+
 def test_every_cell_that_the_tables_have(results):
     frames = [read_metrics(path) for path in sorted(ROOT.rglob("*.parquet"))]
     summary = by_trajectory(frames, {"flow": [(1, 2), (3, 4)]})
     written = {"horizons": by_horizon(summary)}
     written["valid_time"] = csv(valid_time_tables(valid_times(frames)), "criterion")
-    for name, (_, tables) in paper_tables(summary, {"flow": "made up"}, {}).items():
+    for name, (_, tables) in paper_tables(summary, {"flow": "made up"}, PAPER).items():
         written[name] = csv(tables, "horizon")
     for name, table in written.items():
         table.to_csv(results / "tables" / f"{name}.csv", index=False, float_format="%.6g")

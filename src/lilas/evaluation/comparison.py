@@ -77,6 +77,12 @@ class Comparison:
         return self.average(centred.square()) * points / (points - 1)
 
     @cached_property
+    def is_uniform(self) -> Tensor:
+        """Whether the truth has no variance but for rounding, bool (*leading)."""
+        rounding = torch.finfo(self.u.dtype).eps ** 2 * self.average(self.u.square())
+        return self.variance <= rounding
+
+    @cached_property
     def member_errors(self) -> tuple[Tensor, Tensor]:
         """<|v_k - u|> and sqrt(<(v_k - u)²>), both averaged over members (*leading)."""
         found = []

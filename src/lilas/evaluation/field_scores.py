@@ -16,7 +16,7 @@ from lilas.errors import LilasError
 from lilas.evaluation import distances, spectra
 from lilas.evaluation.comparison import Comparison
 from lilas.evaluation.ensembles import Ensemble
-from lilas.evaluation.metrics import EPS_RATIO, EPS_TOTAL, EPS_VARIANCE, METRICS
+from lilas.evaluation.metrics import EPS_RATIO, EPS_TOTAL, EPS_VARIANCE, MATTERS, METRICS
 from lilas.evaluation.spectra import EPS_POWER
 
 
@@ -57,6 +57,21 @@ def nrmse(c: Comparison) -> Tensor:
 
 def vrmse(c: Comparison) -> Tensor:
     return torch.sqrt(c.mse / (c.variance + EPS_VARIANCE))
+
+
+def vrmse_scale_free(c: Comparison) -> Tensor:
+    """Returns the VRMSE without its constant; 1 where the truth is uniform but for rounding."""
+    return torch.where(c.is_uniform, 1.0, torch.sqrt(c.mse / c.variance))
+
+
+def constant_matters(c: Comparison) -> Tensor:
+    """Returns 1 where the constant of the VRMSE is not negligible beside the variance, else 0."""
+    return (MATTERS * c.variance <= EPS_VARIANCE).double()
+
+
+def uniform(c: Comparison) -> Tensor:
+    """Returns 1 where the truth is uniform but for rounding, else 0."""
+    return c.is_uniform.double()
 
 
 def mae(c: Comparison) -> Tensor:

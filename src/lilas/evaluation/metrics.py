@@ -13,6 +13,8 @@ from lilas.evaluation.metric import Metric
 from lilas.plugins import later
 
 EPS_VARIANCE, EPS_RATIO, EPS_TOTAL = 1e-6, 1e-3, 1e-6
+# Part of the variance from which on its constant is no longer negligible.
+MATTERS = 0.01
 
 PAPER = "paper, Section 4 and Appendix B; official code 1.1.0"
 _FIELD, _STATE = "lilas.evaluation.field_scores", "lilas.evaluation.physics"
@@ -60,6 +62,14 @@ METRICS: dict[str, Metric] = {
             "1",
             "lower",
             PAPER,
+        ),
+        Metric(
+            "vrmse_scale_free",
+            later(f"{_FIELD}:vrmse_scale_free"),
+            r"\sqrt{\langle (u - \bar{v})^2 \rangle / \mathrm{Var}(u)}",
+            "1",
+            "lower",
+            "vrmse without its constant, the same in every unit; 1 where the truth is uniform",
         ),
         Metric(
             "mae",
@@ -239,18 +249,40 @@ LAWS: dict[str, tuple[Metric, ...]] = {
         ),
     ),
 }
+# What the truth is like, which tables remark on: whether the constants of scores matter.
+OF_TRUTH: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "constant_matters",
+            later(f"{_FIELD}:constant_matters"),
+            r"[10^{-6} \geq 0.01 \, \mathrm{Var}(u)]",
+            "1",
+            "none",
+            "of the truth: whether the constant of vrmse is more than a hundredth of the variance",
+        ),
+        Metric(
+            "uniform",
+            later(f"{_FIELD}:uniform"),
+            r"[\mathrm{Var}(u) = 0]",
+            "1",
+            "none",
+            "of the truth: whether it has no variance but for rounding",
+        ),
+    )
+}
 # Residuals are of one state alone, so that the data themselves have a value to compare with.
 RESIDUALS = ("divergence", "energy_residual", "negative")
 
 
-for _name, _metric in plugins.found("lilas.metrics", tuple(METRICS)).items():
+for _name, _metric in plugins.found("lilas.metrics", (*METRICS, *OF_TRUTH)).items():
     if isinstance(_metric, Metric) and _metric.name == _name:
         METRICS[_name] = _metric
     else:
         plugins.problem("lilas.metrics", _name, f"it is no Metric of the name {_name!r}")
 
 # Every score of a metrics file by name.
-EVERY_METRIC = METRICS | {law.name: law for laws in LAWS.values() for law in laws}
+EVERY_METRIC = METRICS | {law.name: law for laws in LAWS.values() for law in laws} | OF_TRUTH
 for _name in plugins.found_names("lilas.metrics") & {
     law.name for one in LAWS.values() for law in one
 }:

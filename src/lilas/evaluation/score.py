@@ -13,10 +13,11 @@ from torch import Tensor
 
 from lilas.data.states import Pixels
 from lilas.errors import LilasError, broken
+from lilas.evaluation.comparison import Comparison
 from lilas.evaluation.curves import curves
 from lilas.evaluation.ensembles import Ensemble
 from lilas.evaluation.field_scores import evaluate
-from lilas.evaluation.metrics import LAWS, METRICS, RESIDUALS
+from lilas.evaluation.metrics import LAWS, METRICS, OF_TRUTH, RESIDUALS
 from lilas.evaluation.physics import Flow
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import autoencode, decode
@@ -26,6 +27,8 @@ from lilas.records.stores import read
 
 # Numbers of an ensemble in memory at once, before what scores need besides.
 DECODED = 2**22
+# The largest values of a field between which float32 holds the squares of its errors and spectra.
+SQUARED = 1e-10, 1e10
 
 
 # --- Scores of states -------------------------------------------------------------------------
@@ -139,27 +142,30 @@ def score_baselines(
     """Yields the scores of persistence (the first state of `steps`, kept) and of climatology.
 
     Climatology is each field's training mean, everywhere and always; of a field that models see in
-    logarithms, the mean of those, mapped back. The data's own residuals of the laws are the rows of
-    `truth`.
+    logarithms, the mean of those, mapped back. What the data themselves are like, and their own
+    residuals of the laws, are the rows of `truth`.
     """
     check_long_enough(pixels, trajectories, steps)
     names = pixels.preprocessing.names
     for row in progress(trajectories, desc="evaluate baselines", unit="trajectory"):
         flow = Flow.of(*pixels.places[row])
-        first = torch.from_numpy(pixels.truth(row, slice(steps.start, steps.start + 1))).to(device)
+        first = _truth(pixels, row, slice(steps.start, steps.start + 1), device)
         middle = torch.zeros(1, len(names), *[1] * (first.ndim - 2), dtype=first.dtype)
         mean = pixels.preprocessing.inverse(middle, channel_axis=1)
         states = {"persistence": first, "climatology": mean.to(device)}
         every = list(range(steps.step, steps.stop - steps.start, steps.step))
         for leads, block in _blocks(pixels, steps, every, 1):
-            truth = torch.from_numpy(pixels.truth(row, block)).to(device)
+            truth = _truth(pixels, row, block, device)
             own = {"context": 1, "members": 1, "trajectory": row}
             for name, state in states.items():
-                forecast = Ensemble(state.expand_as(truth)[None], truth.ndim - 2)
+                state = state.to(truth.dtype).expand_as(truth)
+                forecast = Ensemble(state[None], truth.ndim - 2)
                 table = score(truth, forecast, leads, flow, physics=physics)
                 yield table.assign(emulator=name, method=name, **own)
+            alone = Comparison(truth, truth[None], truth.ndim - 2)
+            likeness = {name: metric.function(alone) for name, metric in OF_TRUTH.items()}
             residuals = score_physics(truth, truth[None], leads, flow, physics, RESIDUALS)
-            for table in residuals:
+            for table in (_rows(likeness, leads, flow.channels), *residuals):
                 named = {"emulator": "truth", "method": "truth", "relative_to": "truth"}
                 yield table.assign(**named, **own)
 
@@ -179,7 +185,7 @@ def score_reconstruction(
     for row in progress(trajectories, desc="evaluate reconstruction", unit="trajectory"):
         flow = Flow.of(*pixels.places[row])
         for leads, block in _blocks(pixels, steps, every, 1):
-            truth = torch.from_numpy(pixels.truth(row, block)).to(device)
+            truth = _truth(pixels, row, block, device)
             rebuilt = autoencode(truth, autoencoder, pixels.preprocessing)
             ensemble = Ensemble(rebuilt[None], truth.ndim - 2)
             table = score(truth, ensemble, leads, flow, physics=physics, curved=curve_leads(every))
@@ -223,7 +229,7 @@ def score_rollouts(
         for leads, block in _blocks(pixels, after, every, members):
             times = slice(done, done + len(leads))
             done = times.stop
-            truth = torch.from_numpy(pixels.truth(row, block)).to(device)
+            truth = _truth(pixels, row, block, device)
             latents = read(dataset, "latent", trajectory=i, time=times)
             states = decode(latents, autoencoder, pixels.preprocessing, device, truth.dtype)
             # Shared by both comparisons, as is all that depends on the ensemble alone.
@@ -240,6 +246,14 @@ def score_rollouts(
                     curved=curve_leads(every) if name == "truth" else (),
                 )
                 yield table.assign(trajectory=row, context=context, members=members)
+
+
+def _truth(pixels: Pixels, row: int, steps: slice, device: torch.device) -> Tensor:
+    """Returns states of a trajectory, in float64 where float32 would not hold their squares."""
+    states = torch.from_numpy(pixels.truth(row, steps))
+    largest = states.abs().amax([axis for axis in range(states.ndim) if axis != 1])
+    extreme = (largest > 0) & ((largest < SQUARED[0]) | (largest > SQUARED[1]))
+    return (states.double() if extreme.any() else states).to(device)
 
 
 def _blocks(

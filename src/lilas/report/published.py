@@ -4,8 +4,7 @@ Rozet et al. 2025 (arXiv 2507.02608), Tables 6 to 13. What this project calls ot
 paper is put together here and nowhere else.
 """
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,7 +14,9 @@ import pandas as pd
 
 from lilas.errors import LilasError, broken
 from lilas.evaluation.bands import INNER_BANDS
+from lilas.evaluation.metrics import LAWS
 from lilas.evaluation.uncertainty import LEVEL, RESAMPLES
+from lilas.report.remarks import remarks
 from lilas.report.summary import BASELINES, EMULATORS, Matrix, matrices
 from lilas.report.tables import cell
 from lilas.report.typeset import Cell, Row, Table
@@ -52,8 +53,8 @@ class Layout:
         title: What it shows.
         metrics: Our metric by the paper's band; a single one has no band.
         column: Of the published numbers.
-        field: The only field it is of, "vertical velocity" being the velocity along the last space
-            axis; empty where fields are averaged.
+        field: The only field it is of, "vertical velocity" being that of convection along the last
+            space axis; empty where fields are averaged.
         contexts: Rows are contexts and pool compression rates, rather than the other way round.
     """
 
@@ -180,27 +181,29 @@ def paper_tables(
         LilasError: as `lilas.report.summary.matrices`; or the paper has no such dataset.
     """
     found: dict[str, tuple[str, list[Table]]] = {}
+    told = remarks(summary)
     for matrix in matrices(summary):
         dataset = matrix.cells["dataset"].iloc[0]
         for layout in LAYOUTS:
-            chosen = _chosen(layout, matrix)
+            chosen = _chosen(layout, matrix, published.get(dataset))
             if chosen.cells["method"].isin(BASELINES).all():
                 continue
             table = _table(layout, chosen, sources[dataset], published.get(dataset))
+            if dataset in told and "vrmse" in layout.metrics.values():
+                table = replace(table, note=f"{table.note} {told[dataset]}")
             found.setdefault(layout.name, (layout.title, []))[1].append(table)
     return {layout.name: found[layout.name] for layout in LAYOUTS if layout.name in found}
 
 
-def _chosen(layout: Layout, matrix: Matrix) -> Matrix:
+def _chosen(layout: Layout, matrix: Matrix, paper: str | None) -> Matrix:
     """Returns the cells that a table is made of, with the columns that its rows go by."""
     cells = matrix.cells
     bands = {metric: band for band, metric in layout.metrics.items()}
     keep = cells["metric"].isin(bands) & cells["method"].isin(ROWS)
     keep &= cells["relative_to"] == "truth"
     if layout.field:
-        velocities = sorted(name for name in cells["field"].unique() if re.match("velocity_", name))
-        vertical = velocities[-1] if velocities else None
-        keep &= cells["field"] == (vertical if "vertical" in layout.field else layout.field)
+        field = _vertical(cells, paper) if "vertical" in layout.field else layout.field
+        keep &= cells["field"] == field
     emulators = cells["method"].isin(EMULATORS)
     if layout.contexts:
         latent = emulators & (cells["compression"] > 1)
@@ -217,6 +220,18 @@ def _chosen(layout: Layout, matrix: Matrix) -> Matrix:
         ),
         chosen.values,
     )
+
+
+def _vertical(cells: pd.DataFrame, paper: str | None) -> str | None:
+    """Returns the vertical velocity's name: of convection, along the last axis; others have none.
+
+    Convection is the paper's own, or known by the scores of its law (`evaluation.physics`).
+    """
+    laws = {law.name for law in LAWS["convection"]}
+    if paper != "rayleigh_benard" and not laws.intersection(cells["metric"].unique()):
+        return None
+    found = sorted({f"velocity_{axis}" for axis in "xyz"}.intersection(cells["field"].unique()))
+    return found[-1] if found else None
 
 
 def _table(layout: Layout, chosen: Matrix, source: str, paper: str | None) -> Table:

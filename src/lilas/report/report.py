@@ -24,6 +24,7 @@ from lilas.records.metrics import metrics_record
 from lilas.records.provenance import LIBRARIES, VERSIONS
 from lilas.report.answer import answer, estimate
 from lilas.report.looks import looks
+from lilas.report.remarks import remarks
 from lilas.report.viewer import Viewer, embed
 from lilas.study.methods import METHODS
 
@@ -248,7 +249,9 @@ def _overview(rows: pd.DataFrame) -> dict[str, Any]:
                 ],
             }
         )
-    return {"name": rows["dataset"].iloc[0], "horizons": horizons, "rows": found}
+    name = rows["dataset"].iloc[0]
+    remark = remarks(rows).get(name, "")
+    return {"name": name, "horizons": horizons, "rows": found, "remark": remark}
 
 
 def _cell(cell: pd.Series, best: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lilas.errors import LilasError
 from lilas.evaluation.bands import INNER_BANDS
-from lilas.evaluation.metrics import EVERY_METRIC
+from lilas.evaluation.metrics import EVERY_METRIC, OF_TRUTH
 from lilas.evaluation.uncertainty import bootstrap_interval, sign_flip_test
 from lilas.report.trajectories import CELL
 from lilas.study.methods import named
@@ -136,8 +136,12 @@ def _plain(cells: pd.DataFrame) -> list[str]:
 
 
 def _by_run(matrix: Matrix) -> Matrix:
-    """Returns a matrix with the fields pooled, but those of metrics in the field's unit."""
+    """Returns a matrix with the fields pooled, but those of metrics in the field's unit.
+
+    What is said of the truth is said of each field, too.
+    """
     apart = [name for name, metric in EVERY_METRIC.items() if metric.units == "field"]
+    apart += OF_TRUTH
     field = matrix.cells["field"].where(matrix.cells["metric"].isin(apart), "")
     return Matrix(matrix.cells.assign(field=field), matrix.values).pool(CELL)
 

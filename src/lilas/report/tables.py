@@ -9,9 +9,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lilas.evaluation.metrics import EVERY_METRIC
+from lilas.records.metrics import KEYS
+from lilas.report.remarks import BESIDE, remarks
 from lilas.report.summary import BOUNDS, by_horizon, label_runs
 from lilas.report.trajectories import VALID
 from lilas.report.typeset import Cell, Row, Table
@@ -38,7 +41,8 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
 
     The best of each field and horizon is marked: the lowest, the highest, or the closest to one.
     Reconstructions and the truth are bounds and never the best. Against the auto-encoded truth
-    there is a best of each autoencoder, for each has a truth of its own.
+    there is a best of each autoencoder, for each has a truth of its own. Where the constant of the
+    VRMSE matters, a note says so, and the value without it stands beside.
 
     Args:
         means: Of `by_horizon`.
@@ -59,8 +63,16 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
         among += ["autoencoder"] * (relative_to == "autoencoder")
         least = far.groupby([chosen[name] for name in among])
         best = far == least.transform("min")
-    labels = label_runs(means)[chosen.index]
-    return _run_tables(chosen.assign(run=labels, best=best), "horizon")
+    chosen = chosen.assign(run=label_runs(means)[chosen.index], best=best)
+    if metric != "vrmse":
+        return _run_tables(chosen, "horizon")
+    told = remarks(means)
+    other = means[(means["metric"] == BESIDE) & (means["relative_to"] == relative_to)]
+    keys = [*KEYS, "field", "horizon"]
+    beside = chosen[keys].merge(other[[*keys, "value"]], how="left", on=keys)["value"].to_numpy()
+    chosen["scale-free"] = np.where(chosen["dataset"].isin(list(told)), beside, np.nan)
+    tables = _run_tables(chosen, "horizon", ("scale-free",))
+    return [replace(table, note=told.get(table.dataset, "")) for table in tables]
 
 
 def valid_time_tables(times: pd.DataFrame) -> list[Table]:
@@ -88,7 +100,7 @@ def _run_tables(rows: pd.DataFrame, column: str, beside: tuple[str, ...] = ()) -
         for row in part.to_dict("records"):
             row["compression"] = f"{row['compression']:.0f}" if row["autoencoder"] else "-"
             found.setdefault(tuple(str(row[head]) for head in heads), {})[row[column]] = cell(
-                row, {name: row[name] for name in beside}
+                row, {name: row[name] for name in beside if not math.isnan(row[name])}
             )
         fields = list(dict.fromkeys(part["field"]))
         if "field" in heads:
