@@ -322,6 +322,32 @@ def test_an_unknown_study_or_key_is_refused(pipeline):
     assert "did you mean 'device'" in done.stderr
 
 
+def test_a_device_that_is_not_there_is_refused_before_the_first_job(pipeline):
+    """Not in a plan, which may be of jobs that a cluster runs."""
+    assert (
+        pipeline.snakemake("-n", "--config", "study=miniature.yaml", "device=cuda:77").returncode
+        == 0
+    )
+    done = pipeline.snakemake("--cores", "1", "--config", "study=miniature.yaml", "device=cuda:77")
+    assert done.returncode != 0
+    assert "device: cuda:77 is not there" in done.stderr
+    assert not pipeline.results.exists()
+
+
+def test_a_key_twice_in_the_configuration_is_refused(pipeline):
+    pipeline.edit("device: auto", "device: auto\ndevice: cpu", pipeline.folder / "config.yaml")
+    done = pipeline.run("-n", check=False)
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "has the key 'device' a second time" in line
+
+
+def test_what_looks_like_a_number_on_the_command_line_is_text(pipeline):
+    done = pipeline.snakemake("-n", "--config", "study=miniature.yaml", "results=1e3")
+    assert done.returncode == 0, done.stderr
+    assert " 1e3/miniature/report.html" in done.stdout
+
+
 def test_the_results_of_another_study_are_refused(miniature, tmp_path):
     twin, other = miniature.copy(tmp_path / "twin"), tmp_path / "miniature.yaml"
     other.write_text(miniature.study.read_text())

@@ -5,6 +5,21 @@ import torch
 from lilas.errors import LilasError
 
 
+def check_device(name: str) -> None:
+    """Refuses a device that is not there, and leaves nothing on one that is.
+
+    Raises:
+        LilasError: it is not there.
+    """
+    kind, _, index = name.partition(":")
+    found = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
+    if kind != "cpu" and int(index or 0) >= found:
+        raise LilasError(
+            f"config.yaml: device: {name} is not there, this machine has {found} of the kind; "
+            "allowed: auto, cpu"
+        )
+
+
 def select_device(name: str) -> torch.device:
     """Returns the device named, or with `auto` the best there is.
 

@@ -18,7 +18,8 @@ from lilas.plan.room import Job, Sizes, check_room, rows, table
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
 try:
-    CONFIG = read_config(config)
+    said = workflow.config_settings.config_args or []
+    CONFIG = read_config(config, said, workflow.configfiles)
     STUDY_FILE = study_path(CONFIG.study, Path(workflow.basedir) / "workflow" / "studies")
     STUDY = read_study(STUDY_FILE)
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
@@ -56,6 +57,9 @@ onstart:
     read = [file for job in jobs for file in job.input]
     try:
         check_room(room(jobs))
+        # Jobs of a cluster run elsewhere, on other devices.
+        if workflow.local_exec:
+            plan.check_device(CONFIG.device)
         atexit.register(hold(written, read, plan.data_folders(CONFIG, FILES), ROOT).close)
     except LilasError as error:
         sys.exit(f"error: {error}")

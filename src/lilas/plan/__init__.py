@@ -238,6 +238,19 @@ def _extent(files: dict[str, list[str]], fields: list[str]) -> Extent:
     )
 
 
+def check_device(name: str) -> None:
+    """Refuses a device that this machine does not have.
+
+    Raises:
+        LilasError: it is not there.
+    """
+    if name not in ("auto", "cpu"):
+        # Torch takes seconds to import; a plan on other devices does not wait for it.
+        from lilas.devices import check_device as check
+
+        check(name)
+
+
 def check_metrics() -> None:
     """Checks the metrics of plug-ins, which no study names.
 
