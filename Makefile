@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test mutations install lint clean
+.PHONY: demo test test-mutations mutations install lint clean
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
@@ -15,6 +15,10 @@ demo: install
 # Tests start in the order that tests/conftest.py puts them in.
 test: install
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
+
+# Twenty mutated studies that are planned, run to their report: half an hour.
+test-mutations: install
+	$(BIN)/python tests/run_accepted_mutations.py
 
 mutations: install
 	$(BIN)/python tests/mutations.py

@@ -150,7 +150,13 @@ MISTAKES = [
         {"train": {"steps": 0}},
         ["autoencoders.c16.per_dataset.convection.train.steps", "greater than 0"],
     ),
-    ("autoencoders.c16.datasets", [], ["emulators.diffusion.autoencoders", "none is trained"]),
+    ("autoencoders.c16.datasets", [], ["autoencoders.c16.datasets", "at least 1 item"]),
+    ("figures", {"lead_times": []}, ["figures.lead_times", "at least 1 item"]),
+    (
+        "emulators.diffusion.diffusion",
+        {"prior_parameters": [2, 3]},
+        ["prior_parameters", "uniform has none"],
+    ),
     ("autoencoders.c16.latent_channels", 65, ["latent_channels 65", "at most 64"]),
     ("autoencoders.c16.latent_channels", GONE, ["autoencoders.c16", "latent_channels"]),
     ("autoencoders.c16.channels", GONE, ["autoencoders.c16", "channels"]),
@@ -333,6 +339,16 @@ def test_what_a_law_or_a_network_needs_of_files_is_told(tmp_path):
     assert message.startswith("emulators.pixel_solver.network.patch_size [4, 4]: expected a value")
 
 
+def test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_path):
+    values = yaml.safe_load(MINIATURE.read_text())
+    values["datasets"]["other"] = values["datasets"]["convection"]
+    values["autoencoders"]["c16"]["datasets"] = ["other"]
+    values["emulators"]["diffusion"]["datasets"] = ["convection"]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    message = refusal(tmp_path / "study.yaml")
+    assert "emulators.diffusion.autoencoders: none is trained on convection" in message
+
+
 def test_of_files_with_other_boundaries_those_with_fewer_symmetries_count(tmp_path):
     """Some files are periodic, some open: the open ones can be flipped alone."""
     path = write(tmp_path / "study.yaml", "datasets.convection.augment.copies", 3)
@@ -463,6 +479,7 @@ def test_every_refusal_has_its_mistake(tmp_path):
         test_what_a_law_or_a_network_needs_of_files_is_told(tmp_path)
         test_an_unknown_device_is_told_with_those_allowed("gpu")
         test_braces_in_a_folder_are_refused()
+        test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_path)
     finally:
         sys.settrace(before)
     assert len(raised()) > 20

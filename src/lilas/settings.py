@@ -115,7 +115,9 @@ def several(one: Any) -> Any:
 
 def _nothing(value: Any) -> Any:
     if value is not None:
-        raise ValueError("LILAS has none of its own, and no plug-in that adds one is installed")
+        raise ValueError(
+            "LILAS has none of its own, and no plug-in that adds one is installed; allowed: null"
+        )
 
 
 def extended(

@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 
 from lilas.errors import LilasError
+from lilas.settings import listed
+from lilas.values import shown
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,9 @@ def find_released(name: str) -> Released:
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    runs = dict.fromkeys(known[one].run for one in near) or models
-    raise LilasError(
-        f"run: no released model is named {name!r}; "
-        f"{'did you mean' if near else 'allowed:'} {', '.join(runs)}{'?' if near else ''}"
-    )
+    runs = list(dict.fromkeys(known[one].run for one in near))
+    told = f"did you mean {', '.join(runs)}?" if near else f"allowed: {listed(models)}"
+    raise LilasError(f"run: no released model is named {shown(name)}; {told}")
 
 
 def autoencoder_of(name: str) -> Released | None:

@@ -187,7 +187,9 @@ class Evaluation(Model):
     def _ordered(self) -> "Evaluation":
         for first, last in self.horizons:
             if last < first:
-                raise ValueError(f"horizons: [{first}, {last}] ends before it begins")
+                raise ValueError(
+                    f"horizons: [{first}, {last}] ends before it begins; allowed: [first, last]"
+                )
         for one, other in combinations(sorted(self.horizons), 2):
             if other[0] <= one[1]:
                 raise ValueError(

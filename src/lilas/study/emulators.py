@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from lilas.settings import Model
 from lilas.study.networks import Network
 from lilas.study.training import Train
-from lilas.values import PathText, Positive, PositiveNumber
+from lilas.values import PathText, Positive
 
+PriorParameter = Annotated[float, Field(gt=0, le=1000)]
 Window = Annotated[int, Field(ge=2, le=10_000)]
 
 
@@ -78,7 +79,7 @@ class NoiseSettings(Model):
     prior: Literal["uniform", "beta", "kumaraswamy"] = Field(
         default="uniform", description="Distribution of the diffusion time in training."
     )
-    prior_parameters: tuple[PositiveNumber, PositiveNumber] = Field(
+    prior_parameters: tuple[PriorParameter, PriorParameter] = Field(
         default=(1.0, 1.0), strict=False, description="Parameters (a, b) of beta and Kumaraswamy."
     )
 
@@ -92,6 +93,8 @@ class NoiseSettings(Model):
             raise ValueError(
                 f"logit_scale and logit_shift belong to log_logit; {self.schedule} has none"
             )
+        if self.prior == "uniform" and self.prior_parameters != (1, 1):
+            raise ValueError("prior_parameters belong to beta and kumaraswamy; uniform has none")
         return self
 
 

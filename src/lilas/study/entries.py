@@ -71,7 +71,9 @@ class Trained(Entry):
 
     seeds: Distinct[Seed] = Field(default=[0], min_length=1, description="One training per seed.")
     datasets: Distinct[Name] | None = Field(
-        default=None, description="Datasets to train on; null is every one of the study."
+        default=None,
+        min_length=1,
+        description="Datasets to train on; null is every one of the study.",
     )
     per_dataset: dict[Name, dict[str, Any]] = Field(
         default={}, description="Settings that replace this entry's on one dataset."

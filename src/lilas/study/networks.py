@@ -90,7 +90,8 @@ class UNetSettings(Model):
     def _levels(self) -> "UNetSettings":
         if len(self.blocks) != len(self.channels):
             raise ValueError(
-                f"blocks has {len(self.blocks)} levels, channels has {len(self.channels)}"
+                f"blocks has {len(self.blocks)} levels, channels has {len(self.channels)}; "
+                "allowed: as many in both"
             )
         for level, heads in self.attention_heads.items():
             if level not in range(len(self.channels)):

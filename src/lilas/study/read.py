@@ -107,7 +107,11 @@ def read_study(path: str | Path) -> Study:
     Raises:
         LilasError: the file is not YAML, a key is unknown, or a value is not allowed.
     """
-    values = read_yaml(path)
+    return make_study(path, read_yaml(path))
+
+
+def make_study(path: str | Path, values: Any) -> Study:
+    """Returns the validated study that values describe; `path` is for messages, as `read_study`."""
     plugins.check()
     if not isinstance(values, dict):
         raise LilasError(f"{path}: a study is a mapping with keys {', '.join(Study.model_fields)}")

@@ -31,7 +31,9 @@ class Figures(Model):
 
     trajectories: Positive = Field(default=1, description="Test trajectories drawn and shown.")
     lead_times: Distinct[Positive] | None = Field(
-        default=None, description="Lead times of the panels; null spaces five over the rollout."
+        default=None,
+        min_length=1,
+        description="Lead times of the panels; null spaces five over the rollout.",
     )
     dpi: int = Field(default=120, ge=10, le=1200, description="Resolution of bitmaps.")
 
@@ -122,7 +124,7 @@ class Study(Model):
         if (needed := (sampler.context - 1) * stride) > start:
             raise ValueError(
                 f"samplers.{key}.context {sampler.context}: its states begin {needed} steps before "
-                f"evaluation.start, which is {start}; start at {needed} or later"
+                f"evaluation.start, which is {start}; allowed: a start of at least {needed}"
             )
         method = METHODS[model.method]
         if sampler.algorithm.fits != method.predicts:
