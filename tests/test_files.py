@@ -20,6 +20,7 @@ from lilas.files import atomic, write_json
 from lilas.records import stores
 from lilas.records.weights import write_weights
 from lilas.report.table_files import _csv
+from lilas.stages import execute
 from lilas.study.autoencoders import OfficialAutoencoder
 from lilas.study.datasets import Folder
 from lilas.study.read import read_config, read_study
@@ -231,3 +232,19 @@ def test_a_study_that_is_not_utf_8_is_refused_in_one_line(tmp_path):
     with pytest.raises(LilasError, match=r"study\.yaml: is not UTF-8") as caught:
         read_study(study)
     assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_stage_ends_with_one_line():
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match=r"^stopped; the same command goes on from here$"):
+        execute(interrupted)
+
+
+def test_what_a_terminal_cannot_show_is_escaped():
+    code = r"from lilas.stages import execute; execute(lambda: print('2 \u00d7 \u00e9'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | ASCII, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, rb"2 \xd7 \xe9" + b"\n")

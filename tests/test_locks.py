@@ -351,3 +351,32 @@ def run(pipeline, command: list[str]) -> subprocess.CompletedProcess:
         text=True,
         check=False,
     )
+
+
+# Read by every Python process that has it on its path: a file system that knows no locks.
+WITHOUT = """
+import errno, fcntl, os
+def flock(file, how):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+fcntl.flock = flock
+"""
+
+
+def test_a_run_needs_no_locks_of_the_file_system(pipeline):
+    (pipeline.folder / "src" / "sitecustomize.py").write_text(WITHOUT, encoding="utf-8")
+    first = begin(pipeline, "all_autoencoder")
+    try:
+        marks = sorted(path.parent.name for path in pipeline.folder.rglob("lock.held"))
+        assert marks == ["miniature", "rayleigh_benard"]
+        done = run(pipeline, pipeline.command("all_data"))
+        assert done.returncode != 0
+        (said,) = refusals(done)
+        assert f"It is process {first.pid} on {socket.gethostname()}" in said
+        os.killpg(first.pid, signal.SIGKILL)
+    finally:
+        first.wait()
+    # Its marks are left, and no obstacle.
+    done = run(pipeline, pipeline.command("all_autoencoder"))
+    assert done.returncode == 0, done.stderr
+    assert list(pipeline.folder.rglob("*.held")) == []
+    assert (pipeline.results / "convection" / "c16-s0" / "weights.safetensors").is_file()

@@ -376,6 +376,27 @@ def test_two_runs_at_once_are_told_apart(pipeline):
     assert first.returncode == 0
 
 
+def test_an_interrupted_run_says_how_to_go_on(pipeline):
+    """Ctrl-C interrupts the run and all of its jobs."""
+    process = subprocess.Popen(
+        pipeline.command("all_statistics"),
+        cwd=pipeline.folder,
+        env=pipeline.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: any(pipeline.folder.glob(STAGES["simulate"])), process)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate()
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == (
+        "What is finished is kept: the same command goes on from there."
+    )
+    assert "Traceback" not in said
+
+
 # What shows that a stage is at work: its log, or for a training its first checkpoint.
 RUN = "results/miniature/convection/c16-s0"
 STAGES = {

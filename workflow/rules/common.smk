@@ -67,6 +67,12 @@ onstart:
         take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES)
 
 
+onerror:
+    # The last line, after all that Snakemake has to say.
+    words = "What is finished is kept: the same command goes on from there."
+    atexit.register(print, words, file=sys.stderr)
+
+
 # The trainings of autoencoders, pixel space among them.
 TRAININGS = [
     {"dataset": name, "autoencoder": paths.training_name(*run)}
