@@ -90,7 +90,7 @@ def test_miniature_latents_are_the_encoded_data(miniature):
         with torch.inference_mode():
             z = model.encode(preprocessing.forward(states, channel_axis=1)).numpy()
         np.testing.assert_allclose(one["latent"].values, z, rtol=0, atol=1e-5)
-        assert one["file"].item() == pixels.file(row).name
+        assert one["file"].item() == pixels.origin(row)[0]
         np.testing.assert_allclose(one["label"].values, pixels.labels[row])
     assert store["Rayleigh"].values.tolist() == [2e4] * 3 + [5e4] * 3
     np.testing.assert_allclose(store["time"].values, 2.0 + 0.25 * np.arange(12))

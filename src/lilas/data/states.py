@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal
 
 import h5py
@@ -13,6 +12,7 @@ import torch
 from lilas.data import chunks, hdf5
 from lilas.data.channels import check_symmetry
 from lilas.data.hdf5 import open_hdf5
+from lilas.data.origins import told_apart
 from lilas.data.preprocess import Preprocessing
 from lilas.data.well import WellFile, open_field
 from lilas.errors import LilasError, broken
@@ -148,6 +148,8 @@ class Pixels:
         self.files, self.preprocessing = files, preprocessing
         self.places = [(file, i) for file in files for i in range(file.trajectories)]
         self.rows = len(self.places)
+        counts = [file.trajectories for file in files]
+        self._names = np.repeat(told_apart([file.path for file in files]), counts).tolist()
         self.steps = np.array([file.steps for file, _ in self.places])
         self.shape = (len(files[0].channels), *files[0].shape)
         self.labels = np.concatenate([label(file, transforms) for file in files])
@@ -172,10 +174,6 @@ class Pixels:
         file, trajectory = self.places[row]
         return file.coordinates[axis][trajectory]
 
-    def file(self, row: int) -> Path:
-        """Returns the file that holds a trajectory."""
-        return self.places[row][0].path
-
     def origin(self, row: int) -> tuple[str, int]:
-        """Returns where a trajectory lies: its file's name and its index in the file."""
-        return self.file(row).name, self.places[row][1]
+        """Returns where a trajectory lies: its file's name (`told_apart`) and its index in it."""
+        return self._names[row], self.places[row][1]

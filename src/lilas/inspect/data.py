@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lilas.data.axes import stacked
+from lilas.data.origins import told_apart
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels, read_states
 from lilas.data.well import BOUNDARIES, doubts, open_files, open_well
@@ -104,7 +105,7 @@ def inspect_pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
         "compression": "1",
         "time": f"{text.times(stacked([f.times for f in files]))}, unit: {files[0].time_units}",
         "steps": text.counts(pixels.steps),
-        "files": ", ".join(file.path.name for file in files),
+        "files": ", ".join(told_apart([file.path for file in files])),
     }
     ranges = text.state_ranges(pixels.read, pixels.steps.tolist(), pixels.shape)
     lines = [f"{path}: latents of {files[0].dataset} in pixel space", "", *text.facts(facts)]

@@ -23,6 +23,7 @@ from lilas.data.augment import (
     move_codes,
     symmetries,
 )
+from lilas.data.origins import plain, told_apart
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels, label, label_names
 from lilas.data.well import WellFile, open_files
@@ -118,7 +119,8 @@ def open_latents(manifest: Path, weights: Path) -> Latents | PixelLatents:
         return Latents(stores.open_store(manifest, *STORED))
     folder = Path(manifest).parent.resolve()
     config = entry["provenance"]["config"]
-    files = open_files([folder / file for file in entry["files"]], config["states"]["fields"])
+    paths = [os.path.normpath(folder / file) for file in entry["files"]]
+    files = open_files(paths, config["states"]["fields"])
     preprocessing = Preprocessing.read(folder / entry["statistics"])
     return PixelLatents(files, preprocessing, config["label"])
 
@@ -204,6 +206,7 @@ def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dic
     """
     first = files[0]
     counts = [file.trajectories for file in files]
+    names = np.repeat(told_apart([file.path for file in files]), counts).tolist()
     found = {
         "augmentation": np.arange(copies),
         "trajectory": np.arange(sum(counts)),
@@ -211,10 +214,7 @@ def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dic
         "channel": np.arange(shape[0]),
         "feature": stores.text(label_names(first)),
         "axis": stores.text(first.axes),
-        "file": (
-            "trajectory",
-            stores.text([f.path.name for f in files for _ in range(f.trajectories)]),
-        ),
+        "file": ("trajectory", stores.text(names)),
         "index_in_file": ("trajectory", np.concatenate([np.arange(n) for n in counts])),
     }
     times, units = [file.times for file in files], {"units": first.time_units}
@@ -359,14 +359,15 @@ def write_pixel_manifest(
     manifest: Path, files: list[Path], statistics: Path, record: dict[str, Any]
 ) -> None:
     """Writes the manifest of pixel space: the data files themselves are its latents."""
-    # Resolved, so that the way back holds where results or data are reached through links.
+    # The folder is resolved, so that the way back holds where results are reached through a link;
+    # a file is not, since its name is that of a link, not of what it leads to.
     folder = Path(manifest).parent.resolve()
     write_json(
         manifest,
         {
             "kind": "files",
-            "files": [os.path.relpath(Path(file).resolve(), folder) for file in files],
-            "statistics": os.path.relpath(Path(statistics).resolve(), folder),
+            "files": [os.path.relpath(plain(file), folder) for file in files],
+            "statistics": os.path.relpath(plain(statistics), folder),
             "provenance": record,
         },
     )
