@@ -56,7 +56,7 @@ def make_frames(
 ) -> xr.Dataset:
     """Returns the states of some rollouts, spread over the test split, in physical units.
 
-    Of three space axes it keeps the middle plane of the last.
+    Of three space axes it keeps the middle plane of the last; of one there is no y.
 
     Args:
         dataset: A store of rollouts, (trajectory, member, time, channel, *space).
@@ -97,7 +97,8 @@ def make_frames(
             }
             for name, state in states.items():
                 kept.setdefault(name, []).append(plane(state, spatial).cpu().numpy())
-        parts.append({name: np.stack(v, -4) for name, v in kept.items()})
+        # Before the channel and what is kept of the space axes.
+        parts.append({name: np.stack(v, -2 - min(spatial, 2)) for name, v in kept.items()})
     file = pixels.files[0]
     plain = ("trajectory", "time", "channel", *file.axes[:2])
     points: dict[str, Any] = {}

@@ -24,7 +24,7 @@ def panels(
     """Draws states, a row per name and a column per time.
 
     Args:
-        rows: By name, (time, x, y[, z]).
+        rows: By name, (time, x[, y[, z]]); states of one space axis are lines.
         titles: Of the columns.
         title: Of the whole.
         shared: One colour scale for all rows; else one for each.
@@ -35,7 +35,8 @@ def panels(
         whole = (min(low for low, _ in spans.values()), max(high for _, high in spans.values()))
         spans = dict.fromkeys(spans, whole)
     points = next(iter(drawn.values())).shape[1:]
-    height = min(2.2, max(0.6, 2.0 * points[1] / points[0]))
+    flat = len(points) == 1
+    height = 1.0 if flat else min(2.2, max(0.6, 2.0 * points[1] / points[0]))
     figure, axes = plt.subplots(
         len(drawn),
         len(titles),
@@ -46,13 +47,20 @@ def panels(
     for line, (name, states) in zip(axes, drawn.items(), strict=True):
         low, high = spans[name]
         for ax, state in zip(line, states, strict=True):
-            image = ax.imshow(state.T, origin="lower", vmin=low, vmax=high, cmap="RdBu_r")
+            if flat:
+                ax.plot(state, linewidth=1)
+                margin = 0.05 * (high - low or 1.0)
+                ax.set_ylim(low - margin, high + margin)
+            else:
+                image = ax.imshow(state.T, origin="lower", vmin=low, vmax=high, cmap="RdBu_r")
             ax.set_xticks([])
             ax.set_yticks([])
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-        if not shared:
+        if flat:
+            line[0].set_yticks([low, high], [f"{low:.3g}", f"{high:.3g}"], fontsize=7)
+        elif not shared:
             figure.colorbar(image, ax=line).ax.tick_params(labelsize=7)
-    if shared:
+    if shared and not flat:
         figure.colorbar(image, ax=axes)
     for ax, text in zip(axes[0], titles, strict=True):
         ax.set_title(text, fontsize=8)

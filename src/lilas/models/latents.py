@@ -43,7 +43,7 @@ STORED = (VARIABLE, "trajectory_time", "file", "index_in_file")
 # Bytes of states that are read at once to be encoded, but for those that are encoded together.
 READ_BYTES = 2**26
 # Names of ours in a store, beside those of coordinates; a parameter has none of them.
-TAKEN = (*STORED, "label", "flip", "roll", "permutation", "zarr.json")
+TAKEN = (*STORED, "time", "label", "flip", "roll", "permutation", "zarr.json")
 
 
 class Latents:

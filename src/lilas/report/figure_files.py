@@ -95,16 +95,16 @@ def _panels(
     wanted = wanted or [round(after[-1] * part) for part in (0.02, 0.1, 0.25, 0.5, 1.0)]
     leads = sorted({min(after, key=lambda lead: abs(lead - to)) for to in wanted})
     chosen = {run[:2]: run for run in reversed(runs)}.values()
-    rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=True)
     first, *_ = runs.values()
-    x, y = first["truth"].dims[-2:]
-    return panels.rollout_panels(
-        rows,
-        [f"lead time {lead}" for lead in leads],
-        field,
-        *panels.points(first, index),
-        f"{x}, {y}",
-    )
+    axes, points = panels.axes(first), panels.points(first, index)
+    if flat := len(axes) == 1:
+        # A state of one axis is a line: time is the other axis of a picture of all of them.
+        leads = [0, *after]
+    rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=True)
+    if flat:
+        return panels.space_time(rows, leads, field, *points, *axes)
+    titles = [f"lead time {lead}" for lead in leads]
+    return panels.rollout_panels(rows, titles, field, *points, ", ".join(axes))
 
 
 def _video(runs: Runs, looks: Looks, index: int) -> list[videos.Image.Image]:

@@ -26,9 +26,13 @@ def common_lead_times(frames: Iterable[xr.Dataset]) -> list[int]:
 
 
 def points(frames: xr.Dataset, index: int) -> list[np.ndarray]:
-    """Returns the grid points along both axes of a trajectory of frames, (point,) each."""
-    axes = frames["truth"].dims[-2:]
-    return [frames[f"trajectory_{axis}"].values[index] for axis in axes]
+    """Returns the grid points along each axis of a trajectory of frames, (point,) each."""
+    return [frames[f"trajectory_{axis}"].values[index] for axis in axes(frames)]
+
+
+def axes(frames: xr.Dataset) -> tuple[str, ...]:
+    """Returns the names of the space axes of frames, one or two."""
+    return tuple(map(str, frames["truth"].dims[3:]))
 
 
 def rollout_states(
@@ -54,7 +58,7 @@ def rollout_states(
             autoencoder is the identity.
 
     Returns:
-        (lead time, x, y) each.
+        (lead time, x[, y]) each.
 
     Raises:
         LilasError: a state is damaged or not finite.
@@ -153,4 +157,39 @@ def rollout_panels(
     # All panels show one domain: its axes are told once.
     axes[-1, 0].tick_params(left=True, bottom=True, labelleft=True, labelbottom=True, labelsize=7)
     axes[-1, 0].set_xlabel(axis)
+    return figure
+
+
+def space_time(
+    rows: Mapping[str, np.ndarray],
+    lead_times: Sequence[int],
+    field: str,
+    x: np.ndarray,
+    axis: str,
+) -> plt.Figure:
+    """Draws states of one space axis, a row per run: lead time to the right, space upward.
+
+    Args:
+        rows: By name, (lead time, x); the first is the truth, whose colour scale all share.
+        lead_times: Of each state, two or more, in solver steps.
+        field: What the colour bar is called.
+        x: Coordinates (x,), evenly spaced or not.
+        axis: What the space axis is called.
+    """
+    cmap, norm = colour_scale(next(iter(rows.values())))
+    figure, panels = plt.subplots(
+        len(rows),
+        1,
+        figsize=(8, 1.4 * len(rows) + 0.8),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax, (name, states) in zip(panels[:, 0], rows.items(), strict=True):
+        image = ax.pcolorfast(edges(np.array(lead_times)), edges(x), states.T, cmap=cmap, norm=norm)
+        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+        ax.tick_params(labelsize=7)
+    panels[-1, 0].set_xlabel(f"lead time (solver steps); {axis} upward")
+    figure.colorbar(image, ax=panels, label=field, extend="both", aspect=30, pad=0.02)
     return figure

@@ -1,7 +1,7 @@
 """Videos of rollouts: the truth beside what runs make of it, as GIF that loops.
 
 Colours are exact: a frame is made of indices into one palette, the field's colour map, and is
-never dithered.
+never dithered. A state of one space axis is a line, black on white.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,8 @@ WHITE, BLACK = 254, 255
 # Points of the longer side of a tile, at most; smaller grids are enlarged towards it.
 LONGEST = 256
 TEXT, GAP = 14, 6
+# Height of a tile with a line.
+LINE = 96
 MILLISECONDS = 120
 
 
@@ -69,40 +71,72 @@ def sampled(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return places[0], places[1][::-1]
 
 
+def strokes(states: np.ndarray, truth: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Returns states (time, x) as lines in tiles, places in the palette, uint8 (time, column, row).
+
+    The truth's range is the height of a tile, and what lies beyond it at its rim. The last row is
+    the lowest; a column without a jump to the next has one black point.
+
+    Args:
+        states: What is drawn.
+        truth: All true states.
+        x: Coordinates (x,), evenly spaced or not.
+    """
+    low, high = float(truth.min()), float(truth.max())
+    at = np.linspace(x[0], x[-1], LONGEST)
+    values = np.stack([np.interp(at, x, state) for state in states.astype(np.float64)])
+    part = np.clip((values - low) / (high - low or 1.0), 0, 1)
+    row = np.rint((1 - part) * (LINE - 1)).astype(int)
+    after = np.concatenate([row[:, 1:], row[:, -1:]], axis=1)
+    first, last = np.minimum(row, after)[..., None], np.maximum(row, after)[..., None]
+    inside = (np.arange(LINE) >= first) & (np.arange(LINE) <= last)
+    return np.where(inside, BLACK, WHITE).astype(np.uint8)
+
+
+def _tiles(
+    rows: Mapping[str, np.ndarray], x: np.ndarray, y: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Returns the pictures of each run, places in the palette, uint8 (time, column, row)."""
+    truth = next(iter(rows.values()))
+    if y is None:
+        return {name: strokes(states, truth, x) for name, states in rows.items()}
+    columns, lines = sampled(x, y)
+    place = np.ix_(np.arange(len(truth)), columns, lines)
+    return {name: indices(states, truth)[place] for name, states in rows.items()}
+
+
 def rollout_video(
     rows: Mapping[str, np.ndarray],
     lead_times: Sequence[int],
     field: str,
     x: np.ndarray,
-    y: np.ndarray,
+    y: np.ndarray | None = None,
 ) -> list[Image.Image]:
     """Returns the frames of a video: a tile per run, its name above, and the lead time.
 
     Args:
-        rows: By name, (time, x, y); the first is the truth, whose colour scale all share.
+        rows: By name, (time, x[, y]); the first is the truth, whose colour scale all share.
         lead_times: Of each time, in solver steps.
         field: What is shown.
         x: Coordinates (x,).
-        y: Coordinates (y,), in the unit of `x`.
+        y: Coordinates (y,), in the unit of `x`; None of one space axis.
     """
-    truth = next(iter(rows.values()))
-    colours = palette(truth)
-    columns, lines = sampled(x, y)
+    colours = palette(next(iter(rows.values())))
+    pictures = _tiles(rows, x, y)
+    columns, lines = next(iter(pictures.values())).shape[1:]
     # Wide tiles are stacked, tall ones stand side by side, so that the whole is about square.
     font = ImageFont.load_default(11)
     letters = max(int(np.ceil(font.getlength(name))) for name in rows)
-    wide, high = max(len(columns), letters) + GAP, len(lines) + TEXT + GAP
+    wide, high = max(columns, letters) + GAP, lines + TEXT + GAP
     across = max(1, round(np.sqrt(len(rows) * high / wide)))
     down = -(-len(rows) // across)
     canvas = np.full((down * high + TEXT + GAP, across * wide + GAP), WHITE, dtype=np.uint8)
-    pictures = {name: indices(states, truth) for name, states in rows.items()}
     frames = []
     for time, lead in enumerate(lead_times):
         for place, picture in enumerate(pictures.values()):
             top = place // across * high + 2 * TEXT + GAP
             left = place % across * wide + GAP
-            tile = picture[time][np.ix_(columns, lines)].T
-            canvas[top : top + len(lines), left : left + len(columns)] = tile
+            canvas[top : top + lines, left : left + columns] = picture[time].T
         frame = Image.fromarray(canvas, mode="P")
         frame.putpalette(colours.tobytes())
         draw = ImageDraw.Draw(frame)

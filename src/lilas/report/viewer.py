@@ -1,9 +1,10 @@
 """Frames as the report embeds them: pictures of 256 levels that fit a budget of bytes.
 
-A sequence is one variable of one run, trajectory and field through lead time, (time, x, y). Its
-values become codes 0 to 255 between its own minimum and maximum, so that none is off by more than
-half a step, (maximum - minimum) / 510. Codes are kept as differences along time and x, modulo
-256, which compress better, then as gzip and base64.
+A sequence is one variable of one run, trajectory and field through lead time, (time, x, y); of one
+space axis it is one picture, (1, time, x), whose axes are lead time and space. Its values become
+codes 0 to 255 between its own minimum and maximum, so that none is off by more than half a step,
+(maximum - minimum) / 510. Codes are kept as differences along time and x, modulo 256, which
+compress better, then as gzip and base64.
 """
 
 import base64
@@ -22,6 +23,7 @@ from lilas.errors import broken
 from lilas.evaluation.metrics import EPS_VARIANCE
 from lilas.records.stores import open_store, read
 from lilas.report.looks import Looks, field_scale, run_of
+from lilas.report.panels import axes, points
 
 VARIABLES = ("truth", "mean", "spread", "member")
 _ALL = 10**9
@@ -126,12 +128,11 @@ class _Packer:
 
 def _kept(store: xr.Dataset, plan: tuple[int, int, int]) -> dict[str, Any]:
     """Returns the places that a plan keeps, by dimension; the first and last lead time stay."""
-    leads, trajectories, points = plan
-    axes = store["truth"].dims[-2:]
+    leads, trajectories, most = plan
     return {
         "trajectory": slice(trajectories),
         "time": spaced(store.sizes["time"], leads),
-        **{axis: slice(None, None, -(-store.sizes[axis] // points)) for axis in axes},
+        **{axis: slice(None, None, -(-store.sizes[axis] // most)) for axis in axes(store)},
     }
 
 
@@ -146,11 +147,11 @@ def _left_out(store: xr.Dataset, places: dict[str, Any]) -> str:
     small = store.isel(places)
     parts = [
         f"{small.sizes[axis]} of {store.sizes[axis]} {name}"
-        for axis, name in zip(
-            ("time", "trajectory", *store["truth"].dims[-2:]),
-            ("lead times", "trajectories", "points along x", "points along y"),
-            strict=True,
-        )
+        for axis, name in {
+            "time": "lead times",
+            "trajectory": "trajectories",
+            **{axis: f"points along {axis}" for axis in axes(store)},
+        }.items()
         if small.sizes[axis] < store.sizes[axis]
     ]
     return f"{store.attrs['dataset']}: {', '.join(parts)}" if parts else ""
@@ -159,16 +160,22 @@ def _left_out(store: xr.Dataset, places: dict[str, Any]) -> str:
 def _pictures(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dict[str, Any]:
     """Returns a run's names and coordinates, and its sequences [trajectory][field]."""
     small = store.isel(places)
-    x, y = store["truth"].dims[-2:]
+    grid = [points(small, i) for i in range(small.sizes["trajectory"])]
+    names = list(axes(store))
+    # Of one space axis, lead time is the other one of a picture.
+    if flat := len(names) == 1:
+        names = ["lead time", *names]
+        grid = [[small["lead_time"].values, *one] for one in grid]
     return {
         "dataset": store.attrs["dataset"],
         "trajectories": small["trajectory"].values.tolist(),
         "fields": [str(name) for name in store["channel"].values],
         "lead_times": small["lead_time"].values.tolist(),
         "all_lead_times": store["lead_time"].values.tolist(),
-        "axes": [str(x), str(y)],
-        "x": small[f"trajectory_{x}"].values.tolist(),
-        "y": small[f"trajectory_{y}"].values.tolist(),
+        "flat": flat,
+        "axes": names,
+        "x": [x.tolist() for x, _ in grid],
+        "y": [y.tolist() for _, y in grid],
         "sequences": [
             [
                 _sequences(store.isel(trajectory=i, channel=c), places, packer)
@@ -208,7 +215,10 @@ def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> di
         else:
             scale = "linear"
     inside = tuple(places[dim] if dim in places else slice(None) for dim in store["truth"].dims)
-    deviation = np.sqrt(truth.var((1, 2), ddof=1, dtype=np.float64) + EPS_VARIANCE)
+    if truth.ndim == 2:
+        inside = (None, *inside)
+    space = tuple(range(1, truth.ndim))
+    deviation = np.sqrt(truth.var(space, ddof=1, dtype=np.float64) + EPS_VARIANCE)
     curves = {"vrmse": error} | ({"spread": spread} if several else {})
     return {
         "scale": scale,
@@ -218,7 +228,7 @@ def _sequences(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> di
         "limit": min(float(np.abs(error).max()), float(np.ptp(truth))),
         "panels": {name: packer.add(x[inside]) for name, x in (states | departures).items()},
         "curves": {
-            name: (np.sqrt(np.square(x, dtype=np.float64).mean((1, 2))) / deviation).tolist()
+            name: (np.sqrt(np.square(x, dtype=np.float64).mean(space)) / deviation).tolist()
             for name, x in curves.items()
         },
     }

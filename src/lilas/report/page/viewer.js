@@ -41,7 +41,8 @@
   function picture(name, time) {
     const [, low, step] = sequences.panels[name];
     const nx = x.length, ny = y.length;
-    const data = codes[name].subarray(time * nx * ny, (time + 1) * nx * ny);
+    const place = run.flat ? 0 : time;
+    const data = codes[name].subarray(place * nx * ny, (place + 1) * nx * ny);
     return Array.from({ length: ny }, (_, j) =>
       Float32Array.from({ length: nx }, (_, i) => low + step * data[i * ny + j]),
     );
@@ -74,7 +75,7 @@
     const { text, muted } = style();
     const width = panels.clientWidth;
     const span = (values) => Math.abs(values[values.length - 1] - values[0]) || 1;
-    const aspect = span(x) / span(y);
+    const aspect = run.flat ? 2 : span(x) / span(y);
     const columns = width < 480 ? 1 : aspect > 2 || names.length < 5 || width < 640 ? 2 : 3;
     const rows = Math.ceil(names.length / columns);
     const bar = 62, top = 22, left = 46, bottom = 34;
@@ -132,6 +133,12 @@
     }];
   }
 
+  // Of one space axis, every panel shows all lead times: where the slider is.
+  const markers = () => names.flatMap((_, k) => {
+    const id = k ? k + 1 : "";
+    return marker().map((line) => ({ ...line, xref: `x${id}`, yref: `y${id} domain` }));
+  });
+
   function drawCurves() {
     const { text, muted, line } = style();
     const i = choose.trajectory.selectedIndex, c = choose.field.selectedIndex;
@@ -165,7 +172,8 @@
     const time = +slider.value;
     shown.textContent = `${run.lead_times[time]}`;
     slider.setAttribute("aria-valuetext", `lead time ${run.lead_times[time]}`);
-    await Plotly.restyle(panels, { z: names.map((name) => picture(name, time)) });
+    if (run.flat) await Plotly.relayout(panels, { shapes: markers() });
+    else await Plotly.restyle(panels, { z: names.map((name) => picture(name, time)) });
     await Plotly.relayout(curves, { shapes: marker() });
     viewer.dataset.time = time;
   }
@@ -189,7 +197,8 @@
     const before = sequences ? +slider.value / +slider.max : 0.25;
     const chosen = run.sequences[choose.trajectory.selectedIndex][choose.field.selectedIndex];
     const points = [run.x, run.y].map((axis) => axis[choose.trajectory.selectedIndex]);
-    const shape = [run.lead_times.length, ...points.map((axis) => axis.length)];
+    const count = run.lead_times.length;
+    const shape = [run.flat ? 1 : count, ...points.map((axis) => axis.length)];
     const entries = Object.entries(chosen.panels);
     const unpacked = await Promise.all(entries.map(([, [place]]) => unpack(place, shape)));
     if (ticket !== latest) return;
@@ -197,7 +206,7 @@
     [x, y] = points;
     names = entries.map(([name]) => name);
     codes = Object.fromEntries(names.map((name, k) => [name, unpacked[k]]));
-    slider.max = shape[0] - 1;
+    slider.max = count - 1;
     slider.value = Math.round(before * slider.max);
     await drawPanels();
     await drawCurves();
