@@ -15,7 +15,7 @@ from lilas.data.well import open_files
 from lilas.data.well_writer import write_well
 from lilas.files import write_json
 from lilas.models.autoencoder import Autoencoder
-from lilas.models.latents import VARIABLE, begin_latents, encode_files
+from lilas.models.latents import STORED, VARIABLE, Latents, begin_latents, encode_files
 from lilas.records import stores
 from lilas.study.datasets import Dataset
 
@@ -97,6 +97,23 @@ def test_what_a_killed_run_encoded_is_kept(split, tmp_path, monkeypatch):
     # What another configuration began is nothing to go on from.
     encode(store, split, record=RECORD | {"version": 2})
     assert len(seen) == 2 * sum(COUNTS)
+
+
+def test_steps_of_a_large_trajectory_are_read_by_chunks(split, tmp_path, monkeypatch):
+    """Chunks of two of three steps, 2 channels of 8 x 4 points each: the layout, not the values."""
+    whole = encode(tmp_path / "whole.zarr", split)
+    monkeypatch.setattr("lilas.models.latents.CHUNK_BYTES", 2 * 4 * 2 * 8 * 4 + 1)
+    np.testing.assert_array_equal(encode(tmp_path / "parts.zarr", split), whole)
+    array = zarr.open_array(stores.partial(tmp_path / "parts.zarr"), path=VARIABLE, mode="r")
+    assert array.chunks[2] == 2
+    assert array.shards[2] == 4
+    stores.finish(tmp_path / "parts.zarr", tmp_path / "parts.json", RECORD)
+    latents = Latents(stores.open_store(tmp_path / "parts.json", *STORED))
+    for row in range(latents.rows):
+        expected = whole[divmod(row, sum(COUNTS))]
+        np.testing.assert_array_equal(latents.read(row), expected)
+        np.testing.assert_array_equal(latents.read(row, slice(1, 3)), expected[1:])
+        np.testing.assert_array_equal(latents.read(row, slice(0, 3, 2)), expected[::2])
 
 
 def test_files_share_a_job_up_to_its_size_and_a_download_has_one_each(tmp_path):

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ RUNS = [
 VRMSE = dict(zip((run[2] for run in RUNS), (0.2, 0.3, 0.5, 1.0, 0.05), strict=True))
 
 
-def make_frames(folder: Path, run: tuple, trajectories: int = 2) -> Path:
-    """Writes a store of frames with a Chebyshev axis and returns its manifest."""
+def make_frames(folder: Path, run: tuple, trajectories: int = 2, flat: bool = False) -> Path:
+    """Writes a store of frames with a Chebyshev axis, or none, and returns its manifest."""
     autoencoder, compression, emulator, method, sampler, members = run
     rng = np.random.default_rng(len(emulator))
     shape = (trajectories, LEADS, CHANNELS, X, Y)
@@ -84,6 +85,11 @@ def make_frames(folder: Path, run: tuple, trajectories: int = 2) -> Path:
             "provenance": json.dumps(record),
         },
     )
+    if flat:
+        dataset = dataset.drop_vars("trajectory_y").isel(y=0, drop=True)
+        # The second trajectory has grid points of its own.
+        dataset = dataset.drop_vars("x")
+        dataset["trajectory_x"][1] *= 2
     return write(dataset, folder / emulator / "frames.json", record)
 
 
@@ -192,12 +198,17 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(inputs, tmp_path_factory):
     """The report in a browser, its viewer ready."""
+    with opened_page(inputs, tmp_path_factory.mktemp("page")) as opened:
+        yield opened
+
+
+@contextmanager
+def opened_page(inputs, folder):
     chromium = find()
     if chromium is None:
         message = "found no browser: no chromium, chromium-browser, google-chrome or chrome"
         assert os.environ.get("CI") != "true", message
         pytest.skip(message)
-    folder = tmp_path_factory.mktemp("page")
     path = folder / "report.html"
     path.write_text(render(**inputs), encoding="utf-8")
     with browse(chromium, folder / "profile") as opened:
@@ -315,6 +326,29 @@ def test_the_slider_changes_the_picture(page):
     page.press("ArrowLeft")
     page.wait("document.getElementById('viewer').dataset.time == 0")
     assert picture()[1] == first[1]
+
+
+def test_states_of_one_axis_are_shown_over_all_lead_times(inputs, tmp_path):
+    frames = [make_frames(tmp_path, RUNS[0], flat=True)]
+    store = xr.open_zarr(frames[0].with_name("frames.zarr"))
+    with opened_page(inputs | {"frames": frames}, tmp_path) as page:
+        choose(page, trajectory="7", field=FIELDS[1])
+        panel = shown(page)[0]
+        np.testing.assert_allclose(panel["x"], store["lead_time"])
+        np.testing.assert_allclose(panel["y"], 2 * np.linspace(0, 4, X))
+        truth = store["truth"][1, :, 1].values
+        np.testing.assert_allclose(np.array(panel["z"]).T, truth, atol=1.5 * panel["half"])
+        # The slider leaves the picture, and marks its lead time in each panel.
+        page.run("document.getElementById('lead').focus()")
+        for _ in range(LEADS):
+            page.press("ArrowLeft")
+        page.press("ArrowRight")
+        page.wait("document.getElementById('viewer').dataset.time == 1")
+        page.wait("document.getElementById('panels').layout.shapes[0].x0 == 3")
+        assert shown(page)[0] == panel
+        count = page.run("document.getElementById('panels').layout.shapes.length")
+        assert count == len(shown(page))
+        assert page.problems() == []
 
 
 def test_playing_goes_through_lead_time_until_paused(page):

@@ -40,6 +40,8 @@ VARIABLE = "latent"
 # What every store has, of latents or of rollouts: whatever the order of the files, the last two
 # tell which trajectory is which.
 STORED = (VARIABLE, "trajectory_time", "file", "index_in_file")
+# Bytes of a chunk of latents: a trajectory, or steps of one.
+CHUNK_BYTES = 2**24
 # Bytes of states that are read at once to be encoded, but for those that are encoded together.
 READ_BYTES = 2**26
 # Names of ours in a store, beside those of coordinates; a parameter has none of them.
@@ -245,13 +247,17 @@ def create_store(
     """
     names = ("augmentation", "trajectory", "time", "channel", *dataset["axis"].values.tolist())
     sizes = {name: dataset.sizes[name] for name in names}
-    shared = stores.trajectories_per_shard(counts, 4 * math.prod(list(sizes.values())[2:]))
+    state = 4 * math.prod(list(sizes.values())[3:])
+    shared = stores.trajectories_per_shard(counts, sizes["time"] * state)
+    # Large trajectories are read by pieces; a chunk is read whole.
+    steps = min(sizes["time"], max(1, CHUNK_BYTES // state))
+    whole = -(-sizes["time"] // steps) * steps
     stores.create(
         store,
         variable=VARIABLE,
         sizes=sizes,
-        chunk={"augmentation": 1, "trajectory": 1},
-        shard={"augmentation": 1, "trajectory": shared},
+        chunk={"augmentation": 1, "trajectory": 1, "time": steps},
+        shard={"augmentation": 1, "trajectory": shared, "time": whole},
         dataset=dataset,
         record=record,
     )
