@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lilas import plan
+from lilas import cli, plan
 from lilas.data.registry import well_urls
+from lilas.inspect.datasets import describe_dataset
 from lilas.study.extent import Extent
 from lilas.study.paths import origins
 from lilas.study.read import Config, read_study
@@ -198,3 +200,43 @@ def test_the_package_holds_the_files_that_it_reads() -> None:
         path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in str(path)
     }
     assert {path for path in there if path.suffix != ".py"} == kept
+
+
+def test_the_list_of_datasets_fits_a_terminal(capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["lilas", "datasets"])
+    cli.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert [line.split()[0] for line in lines if line[:1].strip()][1 : len(well_facts()) + 1] == (
+        list(well_facts())
+    )
+    # The paper has 367 GB of it: 1750 trajectories, 200 steps, 4 channels of 512 x 128 float32.
+    (found,) = (line for line in lines if line.startswith("rayleigh_benard "))
+    assert found.split()[1:] == ["cartesian", "512", "x", "128", "200", "367"]
+    after = lines[lines.index(found) + 1 :][:2]
+    assert after[0].strip() == "fields: buoyancy, pressure, velocity (vector)"
+    assert after[1].strip() == "parameters: Rayleigh, Prandtl; boundaries: periodic, wall"
+
+
+@pytest.mark.parametrize("name", well_facts())
+def test_a_study_takes_the_entry_that_is_shown(tmp_path: Path, name: str) -> None:
+    lines = describe_dataset(name)
+    assert max(map(len, lines[: lines.index("datasets:")])) <= 100
+    shown = yaml.safe_load("\n".join(lines[lines.index("datasets:") :]))
+    values = yaml.safe_load(OPTIONS.read_text()) | shown
+    # Of this study's emulators one has a window over two axes, and another needs powers of two.
+    values["autoencoders"] = {"dcae": values["autoencoders"]["dcae"]}
+    values["emulators"] = {"transformer": values["emulators"]["transformer"]}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    dataset = read_study(tmp_path / "study.yaml").datasets[name]
+    (facts,) = find_facts([name])
+    assert dataset.source.names == (name,)
+    assert dataset.evaluation.last == min(facts.steps) - 1
+    assert list(dataset.label) == list(facts.parameters)
+
+
+def test_an_unknown_dataset_is_told_in_a_line(capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["lilas", "datasets", "shearflow"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert "The Well has no 'shearflow', did you mean 'shear_flow'?" in str(ended.value)

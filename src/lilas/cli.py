@@ -9,6 +9,7 @@ from lilas import __version__
 from lilas.errors import LilasError, broken
 from lilas.files import atomic
 from lilas.inspect.catalogue import INSPECTED
+from lilas.inspect.datasets import describe_dataset, list_datasets
 from lilas.official.cli import add_commands, run_command
 from lilas.stages import execute
 
@@ -18,6 +19,7 @@ Looks at what the pipeline has made; the pipeline itself is run with snakemake.
   lilas inspect PATH   what a file is, its ranges, where it comes from, whether it is current
   lilas show FOLDER    the main table of a study's results
   lilas trace CELL     what is behind a number of a table: rows, rollouts, weights, data
+  lilas datasets       The Well's datasets, of which a study needs the name alone
   lilas official ...   models and latents of the paper's official code, in and out"""
 
 INSPECT = """\
@@ -38,6 +40,10 @@ kinds:
 
 SHOW = """\
 Prints the first table of a study, the VRMSE by horizon, and where its report lies."""
+
+DATASETS = """\
+Lists the datasets of The Well as it describes them, or tells more of one, with an entry of a study
+to copy. Nothing is downloaded."""
 
 TRACE = """\
 Prints what is behind a number of a table: the rows of metrics and their mean, computed
@@ -107,12 +113,20 @@ def _main() -> None:
         metavar="FOLDER",
         help="where CELL does not begin with it (default: results/demo)",
     )
+    four = commands.add_parser(
+        "datasets",
+        help="The Well's datasets: fields, grid, sizes, parameters, gigabytes",
+        description=DATASETS,
+    )
+    four.add_argument("name", nargs="?", metavar="NAME", help="one of them, such as shear_flow")
     add_commands(commands)
     args = parser.parse_args()
     if args.command == "official":
         run_command(args)
     elif args.command == "show":
         print(show(args.folder))
+    elif args.command == "datasets":
+        print("\n".join(describe_dataset(args.name) if args.name else list_datasets()))
     elif args.command == "trace":
         _trace(args.cell, args.results)
     else:

@@ -15,7 +15,7 @@ from lilas.plan import networks
 from lilas.study import paths
 from lilas.study.extent import Extent
 from lilas.study.study import Study
-from lilas.study.well import well_facts
+from lilas.study.well import SHARES, well_facts
 from lilas.systems.base import System
 
 # What each rule makes; the rules not named here make next to nothing.
@@ -40,8 +40,6 @@ STORE = 30e3
 SCORES = 500.0
 # Lead times and members that frames keep at most, as `lilas.evaluation.frames`.
 LEAD_TIMES, MEMBERS = 41, 2
-# The Well splits its trajectories 8 : 1 : 1; its facts are of the validation split.
-SHARES = {"train": 8, "valid": 1, "test": 1}
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ def _matters(shares: dict[str, float]) -> str:
     if not shares:
         return ""
     return (
-        f"The constant {EPS_VARIANCE:g} in the VRMSE is more than {100 * MATTERS:g} % of the truth's "
-        f"variance in part of the test states, and lowers the VRMSE there: {_listed(shares)}."
+        f"The constant {EPS_VARIANCE:g} in the VRMSE is more than {100 * MATTERS:g} % of the "
+        "truth's variance in part of the test states, and lowers the VRMSE there: "
+        f"{_listed(shares)}."
     )
 
 

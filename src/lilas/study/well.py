@@ -13,6 +13,9 @@ from pathlib import Path
 
 import yaml
 
+# The Well splits its trajectories 8 : 1 : 1; its facts are of the validation split.
+SHARES = {"train": 8, "valid": 1, "test": 1}
+
 
 @dataclass(frozen=True)
 class Facts:
