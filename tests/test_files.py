@@ -242,6 +242,16 @@ def test_an_interrupted_stage_ends_with_one_line():
         execute(interrupted)
 
 
+def test_a_path_that_the_locale_cannot_write_is_refused_in_one_line():
+    code = "from lilas.study.read import read_config; "
+    code += r"read_config({'results': 'd\u00e9j\u00e0'})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | ASCII, capture_output=True, check=False
+    )
+    assert rb"results: 'd\xe9j\xe0': letters that the locale has not" in done.stderr
+    assert b"PYTHONUTF8=1" in done.stderr
+
+
 def test_what_a_terminal_cannot_show_is_escaped():
     code = r"from lilas.stages import execute; execute(lambda: print('2 \u00d7 \u00e9'))"
     done = subprocess.run(

@@ -326,8 +326,7 @@ def test_data_that_may_only_be_read_are_enough(miniature, tmp_path, how):
     else:
         for path in [data, *data.rglob("*")]:
             os.chown(path, 4001, 4321)
-        rights = "-dac_override,-dac_read_search,-fowner"
-        command = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *command]
+        command = [*WITHOUT_RIGHTS, *command]
     try:
         done = run(twin, command)
         assert done.returncode == 0, done.stderr
@@ -340,6 +339,29 @@ def test_data_that_may_only_be_read_are_enough(miniature, tmp_path, how):
     finally:
         if how == "mount":
             subprocess.run(["umount", str(data)], check=True)
+
+
+@pytest.mark.parametrize("key", ["data", "results"])
+def test_a_folder_that_is_closed_to_this_user_is_told_in_one_line(pipeline, tmp_path, key):
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("doing without root's rights needs root and setpriv")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    os.chown(closed, 4001, 4321)
+    closed.chmod(0o700)
+    config = pipeline.folder / "config.yaml"
+    old = {"data": "data: results/data", "results": "results: results"}[key]
+    pipeline.edit(old, f"{key}: {closed}/within", config)
+    done = run(pipeline, [*WITHOUT_RIGHTS, *pipeline.command("-n")])
+    assert done.returncode != 0
+    (said,) = refusals(done)
+    assert str(closed) in said
+    assert "permission denied" in said.lower()
+
+
+# Root's rights over the files of others are rights that can be done without.
+NONE = "-dac_override,-dac_read_search,-fowner"
+WITHOUT_RIGHTS = ["setpriv", f"--bounding-set={NONE}", f"--inh-caps={NONE}"]
 
 
 def run(pipeline, command: list[str]) -> subprocess.CompletedProcess:

@@ -20,6 +20,14 @@ class LilasError(Exception):
     """
 
 
+def told(error: LilasError | OSError) -> str:
+    """Returns an error as the one line that ends a program."""
+    if isinstance(error, OSError):
+        words = SYSTEM.get(error.errno, f"{error.strerror}.".lower())
+        return f"error: {error.filename or 'output'}: {words}"
+    return f"error: {error}"
+
+
 def broken(path: str | Path, expected: str, found: str, action: str) -> LilasError:
     """Returns the error for a file that breaks its contract, in the one form all of them share."""
     return LilasError(f"{path}: expected {expected}, found {found}. {action}")

@@ -45,6 +45,12 @@ def expanded(path: str) -> str:
     found = os.path.expandvars(os.path.expanduser(path))
     if found.startswith("~"):
         raise ValueError(f"{path}: no user {found.split('/')[0][1:]!r}")
+    try:
+        os.fsencode(found)
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{path!a}: letters that the locale has not; set the variable PYTHONUTF8=1"
+        ) from None
     return found
 
 

@@ -11,7 +11,7 @@ from lilas import plan
 from lilas.study import paths
 from lilas.systems.base import SPLITS
 from lilas.study.read import read_config, read_study, study_path
-from lilas.errors import LilasError
+from lilas.errors import LilasError, told
 from lilas.files import check_owner, check_writable, take_ownership
 from lilas.locks import hold
 from lilas.plan.room import Job, Sizes, check_room, rows, table
@@ -31,8 +31,8 @@ try:
     check_writable(ROOT)
     check_owner(ROOT, STUDY_FILE)
     JOB_BYTES = plan.job_bytes(ROOT)
-except LilasError as error:
-    sys.exit(f"error: {error}")
+except (LilasError, OSError) as error:
+    sys.exit(told(error))
 
 
 def room(jobs):
@@ -61,10 +61,10 @@ onstart:
         if workflow.local_exec:
             plan.check_device(CONFIG.device)
         atexit.register(hold(written, read, plan.data_folders(CONFIG, FILES), ROOT).close)
-    except LilasError as error:
-        sys.exit(f"error: {error}")
-    if any(Path(file).is_relative_to(ROOT) for file in written):
-        take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES)
+        if any(Path(file).is_relative_to(ROOT) for file in written):
+            take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES)
+    except (LilasError, OSError) as error:
+        sys.exit(told(error))
 
 
 onerror:

@@ -13,8 +13,8 @@ TARGETS["data"] = [file for name in FILES for split in needed(name).values() for
 try:
     for folder in {Path(file).parent for file in TARGETS["data"] if not Path(file).exists()}:
         check_writable(folder)
-except LilasError as error:
-    sys.exit(f"error: {error}")
+except (LilasError, OSError) as error:
+    sys.exit(told(error))
 
 
 def simulated(split):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lilas import plugins
-from lilas.errors import SYSTEM, LilasError
+from lilas.errors import SYSTEM, LilasError, told
 from lilas.study.tasks import Task
 
 
@@ -57,10 +57,10 @@ def execute(main: Callable[[], None]) -> None:
         plugins.check()
         main()
     except LilasError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(told(error))
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from here")
     except OSError as error:
         if error.errno not in SYSTEM:
             raise
-        sys.exit(f"error: {error.filename or 'output'}: {SYSTEM[error.errno]}")
+        sys.exit(told(error))
