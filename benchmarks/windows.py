@@ -201,8 +201,8 @@ def pool(turns: int) -> None:
 
 
 def streamed(turns: int) -> None:
-    # The memory is small so that little has to be read; its readers read as those of a large one.
-    lilas_windows.READ_SHARE = 1
+    # The memory is small so that little has to be read; pieces and reads are those of a large one.
+    lilas_windows.MIXED, lilas_windows.READ_SHARE = 1, 1
     batches = TRAJECTORIES * FRAMES // TOGETHER
     print("| file | workers | the_well | h5py | LILAS | against the_well | against h5py |")
     print("|---|---|---|---|---|---|---|")
