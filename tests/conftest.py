@@ -1,10 +1,12 @@
 """What tests share: a copy of the pipeline in a folder of its own, and the miniature run in it."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,27 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
             assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         assert (result.results / "report.html").is_file(), "it failed in another worker"
     return result
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB, where one may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill_up(disk: Path, left: int) -> None:
+    """Fills a file system but for some bytes, a multiple of a page."""
+    with open(disk / "rest", "wb", 0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(512)):
+            pass
+    with open(disk / "rest", "r+b") as file:
+        file.truncate((disk / "rest").stat().st_size - left)
 
 
 # Files whose tests share what is expensive to make: each runs on one worker.

@@ -406,7 +406,7 @@ def test_a_data_file_of_another_size_makes_statistics_stale(inspected):
     assert "Current" in inspected(FLOW / "statistics.json").splitlines()
     write_data(DATA["train"], 3)
     text = inspected(FLOW / "statistics.json")
-    assert line(text, "train:") == f"train: {DATA['train']} has another size or time now"
+    assert line(text, "train:") == f"train: {DATA['train']} has another size or content now"
 
 
 def test_inputs_that_are_gone_are_named(inspected):

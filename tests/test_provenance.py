@@ -1,5 +1,7 @@
 """Fingerprints of code and records of inputs: what counts as a change, and what does not."""
 
+import os
+
 import pytest
 
 from lilas.records import provenance
@@ -62,7 +64,7 @@ def test_changed_inputs_are_told(tmp_path):
     found = provenance.differences(record)
     assert len(found) == 3
     assert "has changed since" in found[0]
-    assert "another size or time" in found[1]
+    assert "another size or content" in found[1]
     assert "code of stage 'tables' differs" in found[2]
     weights.unlink()
     assert "is gone" in provenance.differences(record)[0]
@@ -95,3 +97,66 @@ def test_configuration_inputs_and_version_alone_decide_what_is_made(tmp_path):
     data_again = made({"seed": 0})
     weights.write_text("c")
     assert made({"seed": 0}) != data_again
+
+
+def test_where_and_when_inputs_were_written_decides_nothing(tmp_path):
+    def made(folder, data="b"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        weights, file = tmp_path / folder / "weights", tmp_path / folder / "0.hdf5"
+        weights.write_text("a")
+        file.write_text(data)
+        os.utime(file, (0, len(folder)))
+        inputs = {"weights": weights, "data": [file]}
+        return provenance.making(provenance.provenance("latents", {}, inputs))
+
+    assert made("here") == made("there, copied")
+    assert made("here", "c") != made("there")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 5_000_000], ids=lambda n: f"{n} bytes")
+def test_a_sample_of_a_data_file_has_its_first_and_last_bytes(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(provenance, "PIECE", 4096)
+    content = bytearray(i % 251 for i in range(size))
+    path = tmp_path / "0.hdf5"
+    path.write_bytes(content)
+    before = provenance._data_file(path)
+    small = size <= provenance.PIECES * provenance.PIECE
+    for place in (0, size // 3, size - 1) if small else (0, size // 2, size - 1):
+        if 0 <= place < size:
+            changed = bytearray(content)
+            changed[place] ^= 1
+            path.write_bytes(changed)
+            # Between its pieces, a large file is not looked at.
+            known = small or place in (0, size - 1)
+            assert (provenance._data_file(path) != before) == known, place
+    path.write_bytes(content + b"0")
+    assert provenance._data_file(path) != before
+
+
+def test_what_makes_a_training_another_is_named():
+    def making(**changed):
+        values = {"steps": 1600, "network": "unet", "data": "aa", "name": "0.hdf5", "weights": "s"}
+        values |= changed
+        train = {"steps": values["steps"], "betas": [0.9, 0.99]}
+        return {
+            "version": 3,
+            "config": {"emulator": {"train": train, "network": values["network"]}},
+            "inputs": {
+                "train": [{"path": values["name"], "bytes": 1, "sampled": values["data"]}],
+                "autoencoder": {"sha256": values["weights"]},
+            },
+        }
+
+    for changed, told in (
+        ({}, []),
+        ({"steps": 1650}, ["emulator.train.steps was 1600 and is 1650"]),
+        ({"network": None}, ['emulator.network was "unet" and is null']),
+        ({"data": "bb"}, ["train: 0.hdf5 has changed"]),
+        ({"name": "1.hdf5"}, ["train: 0.hdf5 came or went", "train: 1.hdf5 came or went"]),
+        (
+            {"weights": "t", "steps": 1},
+            ["emulator.train.steps was 1600 and is 1", "autoencoder has changed"],
+        ),
+    ):
+        assert provenance.changes(making(), making(**changed)) == told
+    assert provenance.changes(making(), making() | {"version": 4}) == ["version was 3 and is 4"]

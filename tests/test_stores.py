@@ -107,6 +107,14 @@ def test_what_the_metadata_say_is_what_the_manifest_was_written_for(copied):
         stores.open_store(copied)
 
 
+@pytest.mark.parametrize("copied", ["latents"], indirect=True)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_labels_that_are_not_finite_are_refused(copied, value):
+    zarr.open_group(copied.with_suffix(".zarr"), mode="r+")["label"][0, 0, 0] = value
+    with pytest.raises(LilasError, match=r"train\.zarr: expected finite labels"):
+        Latents(stores.open_store(copied))
+
+
 def store_of(folder: Path, values: np.ndarray, written: slice = slice(None)) -> zarr.Array:
     """A partial store of 4 trajectories, two to a shard, some of them written."""
     stores.create(

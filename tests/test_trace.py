@@ -221,7 +221,7 @@ def test_changed_data_are_reported(results):
     now = path.stat()
     os.utime(path, ns=(now.st_atime_ns, now.st_mtime_ns + 1))
     found = trace(f"{CELL}/ab/vrmse/1-2", results)
-    assert found.problems == ["data/b.hdf5 has another size or time now"]
+    assert found.problems == ["data/b.hdf5 has another size or content now"]
     assert "train: data files (2) in data, 8 bytes, 1 CHANGED" in "\n".join(found.lines)
 
 

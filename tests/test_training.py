@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from conftest import fill_up
 from lilas.data.windows import Windows
 from lilas.devices import select_device
 from lilas.errors import LilasError
@@ -54,11 +56,12 @@ def settings(**changes):
         "batch_size": 8,
         "optimizer": "adam",
         "learning_rate": 1e-2,
-        "precondition_every": 3,
-        "validate_every": 7,
+        "validate_every": min(7, changes.get("steps", 30)),
         "ema": 0.9,
         "threads": 1,
     }
+    if changes.get("optimizer") in ("soap", "psgd"):
+        values["precondition_every"] = 3
     return Train(**(values | changes)).model_dump()
 
 
@@ -88,7 +91,7 @@ def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6):
         settings=options or settings(),
         seed=3,
         folder=folder,
-        making=making,
+        making={"config": {"name": making}, "inputs": {}},
         name="toy",
         checkpoint_seconds=0,
     )
@@ -169,12 +172,17 @@ def test_the_average_is_what_is_validated(tmp_path):
     assert result.history[-1]["valid_loss"] == pytest.approx(sum(losses) / 4, rel=1e-6)
 
 
-def test_another_configuration_starts_fresh_and_keeps_the_old_checkpoint(tmp_path):
+def test_another_configuration_starts_fresh_and_keeps_the_old_checkpoint(tmp_path, capsys):
     fit(tmp_path, making="a")
     other = fit(tmp_path, settings(learning_rate=2e-2), making="b")
     fresh = fit(tmp_path / "fresh", settings(learning_rate=2e-2), making="b")
     assert same(other.last, fresh.last)
     assert len(list(tmp_path.glob("*another-configuration*"))) == 1
+    said = (
+        'checkpoint.pt: begins at step 0, since name was "a" and is "b"; '
+        "what was there is kept as checkpoint.of-another-configuration.pt\n"
+    )
+    assert said in capsys.readouterr().err
 
 
 def test_a_non_finite_step_is_skipped_and_counted(tmp_path):
@@ -210,11 +218,83 @@ def test_gradients_that_never_recover_stop_the_run(tmp_path, monkeypatch):
         fit(tmp_path, broken=always)
 
 
+@pytest.mark.parametrize(
+    ("steps", "spoilt"), [(1, 1), (8, 8), (8, 5)], ids=["the only one", "all", "most"]
+)
+def test_a_training_in_which_most_steps_did_not_count_is_refused(tmp_path, steps, spoilt):
+    bad = [(call, lambda v: v * math.nan) for call in range(spoilt)]
+    for _ in range(2):
+        # Also when it is asked for again, with its last checkpoint there.
+        with pytest.raises(LilasError, match=rf"{spoilt} of {steps} steps were skipped"):
+            fit(tmp_path, settings(steps=steps, validate_every=steps), broken=bad)
+    # Half of them is a training.
+    fit(tmp_path / "half", settings(steps=8, validate_every=8), broken=bad[:4])
+
+
+def test_what_cannot_be_validated_on_is_told_before_the_first_step(tmp_path, monkeypatch):
+    def damaged(self, row, steps=slice(None)):
+        if self.states is not states:
+            return self.states[row][steps]
+        raise LilasError("valid.hdf5: not finite")
+
+    states = Waves(seed=1).states
+    monkeypatch.setattr(Waves, "read", damaged)
+    made = Waves.__init__
+
+    def init(self, rows=6, seed=0):
+        made(self, rows, seed)
+        if seed == 1:
+            self.states = states
+
+    monkeypatch.setattr(Waves, "__init__", init)
+    with pytest.raises(LilasError, match=r"valid\.hdf5"):
+        fit(tmp_path)
+    assert (tmp_path / "history.jsonl").read_text() == ""
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path):
+    fit(tmp_path, settings(steps=3))
+    path = tmp_path / "checkpoint.pt"
+    whole = path.read_bytes()
+    harmed = [whole[: len(whole) // 2], b"", b"no checkpoint"]
+    with zipfile.ZipFile(path) as archive:
+        # A bit of each member's first byte, behind its header.
+        for member in archive.infolist():
+            name, extra = (
+                int.from_bytes(whole[member.header_offset + i :][:2], "little") for i in (26, 28)
+            )
+            damaged = bytearray(whole)
+            damaged[member.header_offset + 30 + name + extra] ^= 4
+            harmed.append(bytes(damaged))
+    assert len(harmed) > 20
+    for changed in harmed:
+        path.write_bytes(changed)
+        with pytest.raises(LilasError, match=r"checkpoint\.pt: expected a checkpoint, found"):
+            fit(tmp_path, settings(steps=3))
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(tiny_disk):
+    options = {"ema": 0.0, "schedule": "constant"}
+    fit(tiny_disk, settings(steps=3, **options))
+    before = (tiny_disk / "checkpoint.pt").read_bytes()
+    fill_up(tiny_disk, 4096)
+    words = rf"checkpoint\.pt: expected room to write it, found .* GB left on {tiny_disk}: no space"
+    with pytest.raises(LilasError, match=words):
+        fit(tiny_disk, settings(steps=6, **options))
+    assert (tiny_disk / "checkpoint.pt").read_bytes() == before
+    assert not list(tiny_disk.glob(".*.part"))
+    (tiny_disk / "rest").unlink()
+    # The same command goes on from it.
+    whole = fit(tiny_disk / "whole", settings(steps=6, **options))
+    assert same(fit(tiny_disk, settings(steps=6, **options)).last, whole.last)
+
+
 def test_a_finite_step_resets_the_patience(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "PATIENCE", 3)
     spoil = [(call, lambda v: v * math.nan) for call in (0, 1, 3, 4, 6, 7)]
-    result = fit(tmp_path, settings(steps=9, ema=0.0, validate_every=9), broken=spoil)
-    assert [entry["skipped"] for entry in result.history] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
+    result = fit(tmp_path, settings(steps=12, ema=0.0, validate_every=12), broken=spoil)
+    skipped = [1, 2, 2, 3, 4, 4, 5, 6, 6, 6, 6, 6]
+    assert [entry["skipped"] for entry in result.history] == skipped
 
 
 def test_patience_outlives_a_restart(tmp_path, monkeypatch):

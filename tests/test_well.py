@@ -406,6 +406,19 @@ def test_labels_that_have_no_value(tmp_path: Path, transforms: dict, message: st
         label(file, transforms)
 
 
+def test_labels_beyond_float32_are_refused(tmp_path: Path) -> None:
+    """Parameters are read in float64; what a network sees of them is float32."""
+    file = open_well(write(tmp_path))
+    file.parameters["Prandtl"][1] = 1e39
+    with pytest.raises(LilasError, match=r"hdf5: expected values of Prandtl that are finite"):
+        label(file, {})
+    # Its logarithm is a number like any other.
+    assert np.isfinite(label(file, {"Prandtl": "log"})).all()
+    file.parameters["Prandtl"][1] = np.inf
+    with pytest.raises(LilasError, match="expected values of Prandtl"):
+        label(file, {"Prandtl": "log"})
+
+
 # --- Files that are broken ---------------------------------------------------------------------
 
 

@@ -1,6 +1,11 @@
 """The devices that stages compute on."""
 
+import os
+import subprocess
+import sys
+
 import torch
+from torch import nn
 
 from lilas.errors import LilasError
 
@@ -38,3 +43,23 @@ def select_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise LilasError(f"device {name!r} is not there: {reason}. Use auto or cpu.") from None
     return torch.device(name)
+
+
+def compile_modules(device: torch.device, *modules: nn.Module) -> None:
+    """Compiles modules, at their first call, for a device.
+
+    Raises:
+        LilasError: the compiler that torch.compile needs does not run.
+    """
+    # Inductor writes C++ for CPUs; Triton's launchers for CUDA are in C.
+    variable, plain = ("CC", "gcc") if device.type == "cuda" else ("CXX", "g++")
+    compiler = os.environ.get(variable) or ("clang++" if sys.platform == "darwin" else plain)
+    try:
+        subprocess.run([compiler, "--version"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise LilasError(
+            f"compile: the compiler {compiler} does not run ({error}). Install one, name one in "
+            f"the environment variable {variable}, or set compile: false in the study."
+        ) from None
+    for module in modules:
+        module.compile()

@@ -16,32 +16,46 @@ from lilas.errors import LilasError, broken
 
 # Of results: raised when what they are called changes, so that no version continues another's.
 FORMAT = 2
+# Why a file cannot be written further, by the system's number.
+_FULL = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the limit on the size of a file is reached",
+}
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, needed: int = 0) -> Iterator[Path]:
     """Yields a temporary path beside `path` and renames it to `path` when the block succeeds.
 
     A reader sees the old file or the new one, never a part of one; a killed writer leaves at
     most a `.part` file, which nothing reads. Whatever writes it, its mode is a new file's: as the
     umask, or the folder's default access list, has it.
+
+    Args:
+        path: The file.
+        needed: Its bytes, where they are known; for messages.
+
+    Raises:
+        LilasError: as `writing`; the old file is kept.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    part.touch()
-    mode = part.stat().st_mode
-    try:
-        yield part
-        # Some libraries write to a temporary file of their own, which is private to its user.
-        if part.stat().st_mode != mode:
-            part.chmod(mode)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
+    with writing(path, needed):
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
+        part.touch()
+        mode = part.stat().st_mode
+        try:
+            yield part
+            # Some libraries write to a temporary file of their own, which is private to its user.
+            if part.stat().st_mode != mode:
+                part.chmod(mode)
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def sha256(path: str | Path) -> str:
@@ -147,32 +161,56 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
-def writing(path: str | Path, needed: int) -> Iterator[None]:
-    """Tells a failure to write `needed` bytes to a file for want of room or permission.
+def writing(path: str | Path, needed: int = 0) -> Iterator[None]:
+    """Tells a failure to write a file for want of room or permission.
+
+    Args:
+        path: The file, or a folder of files.
+        needed: Its bytes, where they are known.
 
     Raises:
         LilasError: the folder is not permitted, or a disk, quota or size limit is exceeded.
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        # When it closes a file, HDF5 has the system's error number in its message alone.
-        told = re.search(r"errno = (\d+)", str(error))
-        code = int(told[1]) if told else getattr(error, "errno", None)
-        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+    except Exception as error:
+        code, other = _system_error(error)
+        if code in _FULL:
+            raise no_room(path, needed, code) from None
+        # What was not permitted may be a file that the block reads.
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS) and _is_beside(other, path):
             action = "Choose a folder this user may write to."
             raise broken(path, "a folder to write in", os.strerror(code).lower(), action) from None
-        if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise no_room(path, needed) from None
         raise
 
 
-def no_room(path: str | Path, needed: int) -> LilasError:
+def _system_error(error: BaseException | None) -> tuple[int | None, Any]:
+    """Returns the system's number of an error, and its file, however a library has wrapped it.
+
+    Where HDF5 or safetensors close a file, the number is in the message alone; torch raises
+    another error while it cleans up after the first.
+    """
+    while error is not None:
+        told = re.search(r"(?:errno =|os error) (\d+)", str(error))
+        if told or getattr(error, "errno", None) is not None:
+            return int(told[1]) if told else error.errno, getattr(error, "filename", None)
+        error = error.__context__
+    return None, None
+
+
+def _is_beside(other: Any, path: str | Path) -> bool:
+    return other is None or Path(path).parent in (Path(str(other)), *Path(str(other)).parents)
+
+
+def no_room(path: str | Path, needed: int = 0, code: int = errno.ENOSPC) -> LilasError:
     """Returns the error for a disk, quota or size limit that cannot take a file's bytes."""
-    left = shutil.disk_usage(Path(path).parent).free
+    volume = Path(path).absolute()
+    while not os.path.ismount(volume):
+        volume = volume.parent
+    left = f"{shutil.disk_usage(volume).free / 1e9:.3g} GB left on {volume}"
     return broken(
         path,
-        f"{needed / 1e9:.3g} GB of room on its disk",
-        f"{left / 1e9:.3g} GB left, or a quota or limit below that",
+        f"{needed / 1e9:.3g} GB of room for it" if needed else "room to write it",
+        f"{left}: {_FULL[code]}",
         "Free space, or choose another folder, and run again.",
     )

@@ -104,7 +104,8 @@ def label(file: WellFile, transforms: Mapping[str, Literal["log", "none"]]) -> n
             are taken as they are written: `T0` is not `t0`.
 
     Raises:
-        LilasError: a transform names no parameter or is unknown, or a logarithm has no value.
+        LilasError: a transform names no parameter or is unknown, a logarithm has no value, or a
+            label is not finite.
     """
     for name, transform in transforms.items():
         if name not in file.parameters:
@@ -124,7 +125,17 @@ def label(file: WellFile, transforms: Mapping[str, Literal["log", "none"]]) -> n
         for name, values in file.parameters.items()
     ]
     columns += [np.full(file.trajectories, code) for code in file.boundaries.flatten()]
-    return np.stack(columns, axis=1).astype(np.float32)
+    with np.errstate(over="ignore"):
+        labels = np.stack(columns, axis=1).astype(np.float32)
+    if not (finite := np.isfinite(labels).all(axis=0)).all():
+        name = label_names(file)[int(np.argmin(finite))]
+        raise broken(
+            file.path,
+            f"values of {name} that are finite in float32, for the label",
+            "NaN, infinity or more than 3.4e38",
+            "Correct the file, or set the label's transform of it to 'log'.",
+        )
+    return labels
 
 
 def label_names(file: WellFile) -> list[str]:

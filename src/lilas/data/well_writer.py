@@ -8,7 +8,7 @@ import numpy as np
 
 from lilas.data.well import BOUNDARIES, ORDERS
 from lilas.errors import LilasError
-from lilas.files import atomic, writing
+from lilas.files import atomic
 
 RESERVED = (
     "dataset_name",
@@ -60,7 +60,7 @@ def write_well(
     # A coordinate comes with a boundary's mask, a byte per point.
     needed = sum(4 * np.size(values) for values in fields.values())
     needed += sum(5 * np.size(points) for points in coordinates.values())
-    with writing(path, needed), atomic(path) as part, h5py.File(part, "w") as file:
+    with atomic(path, needed) as part, h5py.File(part, "w") as file:
         file.attrs["dataset_name"] = dataset
         file.attrs["grid_type"] = grid
         file.attrs["n_spatial_dims"] = len(coordinates)

@@ -68,7 +68,7 @@ class Artifact:
 
 PROVENANCE = (
     "the record of its making: stage, config (the stage's slice of the study), inputs (path and "
-    "SHA-256, or path and size for data files), code (fingerprint) and versions"
+    "SHA-256; path, size and a sample's SHA-256 for data files), code (fingerprint) and versions"
 )
 
 _ROW = ("row",)
@@ -173,7 +173,7 @@ ARTIFACTS = (
         "best validation. Pixel space has an empty file. Of an official run there is one file; "
         "its record also holds `official`, the run's name and configuration.",
         (Variable("{parameter}", ("the parameter's",), "float32", "1", "A parameter by name."),),
-        {"format": "`pt`", "lilas": PROVENANCE},
+        {"format": "`pt`", "lilas": PROVENANCE, "crc32c": "of the weights, in the order of names"},
     ),
     Artifact(
         "History",
@@ -201,7 +201,7 @@ ARTIFACTS = (
         "PyTorch",
         "Everything from which a training resumes to the bit. No job depends on it.",
         (
-            Variable("making", (), "string", "", "Hash of configuration and inputs."),
+            Variable("making", (), "mapping", "", "Stage, version, config and inputs."),
             Variable("model", (), "mapping", "1", "Parameters by name."),
             Variable("optimizer", (), "mapping", "", "State of the optimiser."),
             Variable("average", (), "mapping", "1", "Average of the parameters, or null."),

@@ -63,7 +63,7 @@ def trace(cell: str, results: Path) -> Trace:
     The value is computed again from the rows of the metrics files: the mean over trajectories,
     fields and the horizon's lead times; where runs are pooled, the mean over them. Then the
     records of provenance are followed, and each file that they name is held against its recorded
-    SHA-256 (data files: size and time).
+    SHA-256 (data files: size and a sample).
 
     Args:
         cell: The id in the column `cell` of a table, alone or after the path of the results folder.
@@ -246,7 +246,7 @@ def _data(found: Trace, record: dict[str, Any], name: str, indent: str) -> None:
     """Adds how many data files there were and how many have changed since."""
     entries = record["inputs"][name]
     changed = [line for line in differences(record) if line.startswith(f"{name}: ")]
-    state = f"{len(changed)} CHANGED" if changed else "unchanged in size and time"
+    state = f"{len(changed)} CHANGED" if changed else "unchanged in size and sample"
     total = sum(entry["bytes"] for entry in entries)
     folders = ", ".join(dict.fromkeys(str(Path(entry["path"]).parent) for entry in entries))
     found.lines.append(

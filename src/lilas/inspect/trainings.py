@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from lilas.errors import broken
-from lilas.files import sha256
+from lilas.files import digest, sha256
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import ELSEWHERE, Inspection
 from lilas.records.histories import read_history, tabulate
@@ -108,7 +108,7 @@ def inspect_checkpoint(path: Path) -> Inspection:
         "skipped": f"{state['skipped']} steps with gradients not finite",
         "parameters": f"{sum(value.numel() for value in state['model'].values()):,}",
         "average": "kept" if state["average"] is not None else "none",
-        "of training": f"{state['making'][:12]} (hash of its configuration and inputs)",
+        "of training": f"{digest(state['making'])[:12]} (hash of its configuration and inputs)",
     }
     lines = [f"{path}: checkpoint of a training, from which it resumes", "", *text.facts(facts)]
     return Inspection(lines, _curve(tabulate(state["history"]), path.parent.parent.name))

@@ -59,6 +59,13 @@ class Latents:
         self.steps = np.tile(dataset["steps"].values, self.copies)
         self.shape = dataset[VARIABLE].shape[3:]
         self.labels = dataset["label"].values.reshape(self.rows, -1)
+        if not np.isfinite(self.labels).all():
+            raise broken(
+                dataset.encoding["source"],
+                "finite labels",
+                "NaN or infinity",
+                "Delete it and its manifest and run again.",
+            )
         names, indices = dataset["file"].values.tolist(), dataset["index_in_file"].values.tolist()
         self.origins = list(zip(names, indices, strict=True))
         self.time_units = dataset["trajectory_time"].attrs["units"]
@@ -351,7 +358,7 @@ def _encode_file(
                     encoded[place, steps] = encode(inputs, autoencoder, device)
             bar.update(len(maps))
         for copy, encoded in enumerate(latents):
-            array[copy, rows] = encoded
+            stores.fill(array, (copy, rows), encoded)
 
 
 def _few(steps: int, shape: Sequence[int]) -> Iterator[slice]:

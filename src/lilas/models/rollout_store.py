@@ -9,6 +9,7 @@ import xarray as xr
 from torch import nn
 
 from lilas.data import axes
+from lilas.devices import compile_modules
 from lilas.draws import Draws
 from lilas.models.rollout import check_long_enough, rollout
 from lilas.progress import progress
@@ -53,7 +54,7 @@ def write_rollouts(
         _create(store, source, rows, steps, sampler, stride, record)
     array = stores.open_to_fill(store, VARIABLE)
     if sampler.compile:
-        emulator.backbone.compile()
+        compile_modules(device, emulator.backbone)
     together = max(1, sampler.batch_size // sampler.members)
     name = "/".join(store.parts[-4:-1])
     with progress(total=len(rows), desc=name, unit="trajectory") as bar:
@@ -80,7 +81,7 @@ def write_rollouts(
                 crop=sampler.crop,
             )
             generated = generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
-            array[block] = generated.float().cpu().numpy()
+            stores.fill(array, (block,), generated.float().cpu().numpy())
             bar.update(block.stop - block.start)
 
 

@@ -23,7 +23,7 @@ import xarray as xr
 
 from lilas.data.hdf5 import open_hdf5
 from lilas.errors import LilasError, broken
-from lilas.files import atomic, sha256, writing
+from lilas.files import atomic, sha256
 from lilas.models.latents import VARIABLE, PixelLatents, create_store, open_latents
 from lilas.official.cache_files import (
     GROUP,
@@ -70,7 +70,7 @@ def export_latents(manifest: Path, weights: Path, folder: Path) -> list[Path]:
     for path, rows in zip(paths, places.values(), strict=True):
         count = latents.copies * len(rows)
         shape = (count, int(latents.steps[rows[0]]), *latents.shape)
-        with writing(path, 4 * math.prod(shape)), atomic(path) as part, h5py.File(part, "w") as to:
+        with atomic(path, 4 * math.prod(shape)) as part, h5py.File(part, "w") as to:
             state = to.create_dataset("state", shape, np.float32)
             for n, (copy, row) in enumerate(product(range(latents.copies), rows)):
                 state[n] = latents.read(copy * latents.trajectories + row)
@@ -166,7 +166,8 @@ def import_latents(
             for copy, start in product(range(array.shape[0]), range(0, count, shared)):
                 block = slice(first + start, first + start + shared)
                 place = copy * count + start
-                array[copy, block] = _filled(file["state"][place : place + shared], array.shape[2])
+                states = _filled(file["state"][place : place + shared], array.shape[2])
+                stores.fill(array, (copy, block), states)
         first += count
     stores.finish(store, manifest, record)
 

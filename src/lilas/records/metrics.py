@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lilas.errors import broken
+from lilas.errors import LilasError, broken
 from lilas.files import atomic
 from lilas.records.provenance import as_json, making, metrics_fingerprint
 
@@ -70,7 +70,9 @@ def write_metrics(
     begun = time.monotonic()
     record = record | {"metrics": metrics_fingerprint()}
     schema = SCHEMA.with_metadata({"lilas": as_json(record)})
-    with atomic(path) as part, pq.ParquetWriter(part, schema) as writer:
+    # A page with its sum: what has changed on the disk is told, and not averaged.
+    settings = {"write_page_checksum": True}
+    with atomic(path) as part, pq.ParquetWriter(part, schema, **settings) as writer:
         for group in _grouped(tables):
             whole = group.assign(**{k: v for k, v in names.items() if k not in group})
             if "at" not in whole:
@@ -83,7 +85,7 @@ def keep_metrics(path: Path, record: dict[str, Any]) -> bool:
     """Whether metrics that this very code made of these inputs are there; as new if they are."""
     try:
         made = metrics_record(path)
-    except (pa.ArrowInvalid, FileNotFoundError):
+    except (LilasError, FileNotFoundError):
         return False
     code = record["code"], metrics_fingerprint()
     if making(made) != making(record) or (made["code"], made["metrics"]) != code:
@@ -124,8 +126,9 @@ def _read(path: Path, *, curves: bool) -> pd.DataFrame:
         if not schema.equals(SCHEMA):
             raise broken(path, ", ".join(SCHEMA.names), ", ".join(schema.names), _ACTION)
         condition = pc.field("at").is_valid()
-        table = pq.read_table(path, filters=condition if curves else ~condition).to_pandas()
-    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        settings = {"filters": condition if curves else ~condition}
+        table = pq.read_table(path, page_checksum_verification=True, **settings).to_pandas()
+    except (pa.ArrowException, OSError) as error:
         raise broken(path, "a metrics file", f"{error}", _ACTION) from None
     if not np.isfinite(table["value"]).all():
         raise broken(path, "finite values", "others", _ACTION)
@@ -136,13 +139,19 @@ def metrics_record(path: Path) -> dict[str, Any]:
     """Returns the provenance that a metrics file carries.
 
     Raises:
-        LilasError: it carries none.
+        LilasError: it carries none, or is damaged.
     """
-    metadata = pq.read_schema(path).metadata or {}
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except pa.ArrowException as error:
+        raise broken(path, "a metrics file", f"{error}", _ACTION) from None
     if b"lilas" not in metadata:
         action = "Give the path of one that LILAS wrote."
         raise broken(path, "metrics with the record of their making", "none", action)
-    return json.loads(metadata[b"lilas"])
+    try:
+        return json.loads(metadata[b"lilas"])
+    except ValueError as error:
+        raise broken(path, "a record in JSON", f"a damaged one ({error})", _ACTION) from None
 
 
 def metrics_seconds(path: Path) -> float | None:

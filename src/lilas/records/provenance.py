@@ -47,6 +47,9 @@ METRICS = (
     "lilas.evaluation.spectra",
 )
 
+# Of a data file, so many pieces of so many bytes stand for its content.
+PIECES, PIECE = 16, 256 * 2**10
+
 LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")
 
 
@@ -61,8 +64,8 @@ def provenance(
     Args:
         stage: The stage that makes it.
         config: The stage's slice of the configuration.
-        inputs: Named inputs. A single file is recorded by path and SHA-256; a list of data files
-            by path, size and time, since hashing terabytes would cost more than it tells.
+        inputs: Named inputs. A single file is recorded by path and SHA-256; a list of data files by
+            path, size and a sample of the bytes: hashing terabytes would cost more than it tells.
         implementations: What the stage computes with beyond its own imports, "module:attribute".
     """
     return {
@@ -82,13 +85,73 @@ def provenance(
 
 
 def making(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns the part of a record that decides the numbers of what was made."""
-    return {key: record[key] for key in ("stage", "version", "config", "inputs")}
+    """Returns the part of a record that decides the numbers of what was made.
+
+    Of inputs it is their content, and the names of data files: neither where they lie nor when they
+    were written. What was copied elsewhere is carried on with.
+    """
+    inputs = {
+        name: [item | {"path": Path(item["path"]).name} for item in entry]
+        if isinstance(entry, list)
+        else {"sha256": entry["sha256"]}
+        for name, entry in record["inputs"].items()
+    }
+    return {key: record[key] for key in ("stage", "version", "config")} | {"inputs": inputs}
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns in which settings and inputs two makings differ, a phrase each."""
+    settings = [
+        _flat({key: value for key, value in made.items() if key != "inputs"})
+        for made in (before, now)
+    ]
+    inputs = [
+        {
+            name if isinstance(entry, dict) else f"{name}: {item['path']}": item
+            for name, entry in made["inputs"].items()
+            for item in (entry if isinstance(entry, list) else [entry])
+        }
+        for made in (before, now)
+    ]
+    return [
+        f"{key.removeprefix('config.')} was {told[0]} and is {told[1]}"
+        for key in dict.fromkeys(key for made in settings for key in made)
+        if (told := [json.dumps(made.get(key)) for made in settings])[0] != told[1]
+    ] + [
+        f"{name} has changed" if all(name in made for made in inputs) else f"{name} came or went"
+        for name in dict.fromkeys(name for made in inputs for name in made)
+        if inputs[0].get(name) != inputs[1].get(name)
+    ]
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Returns the leaves of nested settings by their keys, joined by dots."""
+    if not isinstance(value, dict):
+        return {key: value}
+    return {
+        leaf: found
+        for name, item in value.items()
+        for leaf, found in _flat(item, f"{key}.{name}" if key else name).items()
+    }
 
 
 def _data_file(path: Path) -> dict[str, Any]:
-    found = path.stat()
-    return {"path": str(path), "bytes": found.st_size, "modified": found.st_mtime_ns}
+    size = path.stat().st_size
+    return {"path": str(path), "bytes": size, "sampled": _sampled(path, size)}
+
+
+def _sampled(path: Path, size: int) -> str:
+    """Returns the SHA-256 of pieces of a file from its first byte to its last; of small ones whole.
+
+    A copy has the same, whatever its times; and of terabytes it is known at once.
+    """
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        for i in range(PIECES):
+            # Pieces overlap, or touch, where a file has no more bytes than they.
+            file.seek(max(0, size - PIECE) * i // (PIECES - 1))
+            found.update(file.read(PIECE))
+    return found.hexdigest()
 
 
 def differences(record: dict[str, Any]) -> list[str]:
@@ -105,7 +168,7 @@ def differences(record: dict[str, Any]) -> list[str]:
             elif "sha256" in item and sha256(path) != item["sha256"]:
                 found.append(f"{name}: {path} has changed since")
             elif "bytes" in item and _data_file(path) != item:
-                found.append(f"{name}: {path} has another size or time now")
+                found.append(f"{name}: {path} has another size or content now")
     if record["code"] != current_code(record):
         found.append(f"code: the code of stage {record['stage']!r} differs from the one used")
     return found

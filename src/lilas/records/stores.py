@@ -26,7 +26,7 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from lilas.errors import LilasError, broken
-from lilas.files import read_json, sha256, write_json
+from lilas.files import read_json, sha256, write_json, writing
 from lilas.records import chunks
 from lilas.records.provenance import as_json, making
 
@@ -84,8 +84,8 @@ def create(
 
 def write(path: Path, dataset: xr.Dataset) -> None:
     """Writes arrays that are in memory to a store, every chunk of them with its crc32c."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    with writing(path), warnings.catch_warnings():
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Strings of variable length, as Zarr 3 has them, are known to be young.
         warnings.simplefilter("ignore")
         dataset.to_zarr(
@@ -105,12 +105,26 @@ def open_to_fill(store: str | Path, variable: str) -> zarr.Array:
     return array.with_config({"write_empty_chunks": True})
 
 
+def fill(array: zarr.Array, index: tuple[int | slice, ...], values: np.ndarray) -> None:
+    """Writes values to an array that `open_to_fill` returned.
+
+    Raises:
+        LilasError: the disk takes no more.
+    """
+    with writing(_folder(array)):
+        array[index] = values
+
+
+def _folder(array: zarr.Array) -> Path:
+    return Path(array.store_path.store.root, array.store_path.path)
+
+
 def is_filled(array: zarr.Array, *index: slice) -> bool:
     """Whether the shards of an array that a slice of each of its first axes needs were written.
 
     Values do not tell: a rollout that diverged may hold nothing but NaN.
     """
-    folder = Path(array.store_path.store.root, array.store_path.path)
+    folder = _folder(array)
     whole = (slice(None),) * (array.ndim - len(index))
     spans = [range(size)[i] for i, size in zip((*index, *whole), array.shape, strict=True)]
     places = product(
@@ -152,7 +166,7 @@ def finish(store: str | Path, manifest: str | Path, record: dict[str, Any]) -> N
         if what := chunks.lost(built):
             action = "Run again: what is missing is made anew."
             raise broken(built, "every chunk of a store", f"it without {what}", action)
-        with warnings.catch_warnings():
+        with writing(built), warnings.catch_warnings():
             # Consolidated metadata opens faster; that Zarr 3 does not specify it yet is known.
             warnings.simplefilter("ignore")
             zarr.consolidate_metadata(str(built))

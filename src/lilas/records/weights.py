@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import google_crc32c
 from safetensors import SafetensorError, safe_open
 
 from lilas.errors import LilasError, broken
@@ -16,14 +17,27 @@ from lilas.records.provenance import as_json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_AGAIN = "Delete it and run the training again; it resumes from its checkpoint."
+
 
 def write_weights(path: str | Path, state: "dict[str, Tensor]", record: dict[str, Any]) -> None:
-    """Writes weights by parameter name, with the record of their making as metadata."""
+    """Writes weights by parameter name; with their sum, and the record of their making, beside."""
     from safetensors.torch import save_file
 
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    metadata = {"format": "pt", "lilas": as_json(record), "crc32c": _sum(tensors)}
     with atomic(path) as part:
-        tensors = {key: value.contiguous() for key, value in state.items()}
-        save_file(tensors, part, metadata={"format": "pt", "lilas": as_json(record)})
+        save_file(tensors, part, metadata=metadata)
+
+
+def _sum(state: "dict[str, Tensor]") -> str:
+    """Returns the crc32c of the bytes of weights, in the order of their names."""
+    import torch
+
+    found = google_crc32c.Checksum()
+    for key in sorted(state):
+        found.update(state[key].flatten().view(torch.uint8).numpy())
+    return found.hexdigest().decode()
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -32,13 +46,20 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         LilasError: the file is missing, damaged, or not written by LILAS.
     """
-    with _opened(path, "np") as file:
-        metadata = file.metadata() or {}
-    if "lilas" not in metadata:
+    record = _metadata(path).get("lilas")
+    if record is None:
         raise broken(
             path, "weights written by LILAS", "safetensors without its record", "Use its own file."
         )
-    return json.loads(metadata["lilas"])
+    try:
+        return json.loads(record)
+    except json.JSONDecodeError as error:
+        raise broken(path, "a record in JSON", f"a damaged one ({error})", _AGAIN) from None
+
+
+def _metadata(path: str | Path) -> dict[str, str]:
+    with _opened(path, "np") as file:
+        return file.metadata() or {}
 
 
 def read_weights(path: str | Path) -> "Iterator[tuple[str, Tensor]]":
@@ -71,8 +92,7 @@ def _opened(path: str | Path, framework: str) -> Iterator[Any]:
         with safe_open(path, framework) as file:
             yield file
     except SafetensorError as error:
-        action = "Delete it and run the training again; it resumes from its checkpoint."
-        raise broken(path, "safetensors", f"a damaged file ({error})", action) from None
+        raise broken(path, "safetensors", f"a damaged file ({error})", _AGAIN) from None
 
 
 def load_weights(path: str | Path, model: "nn.Module") -> dict[str, Any]:
@@ -95,5 +115,7 @@ def load_weights(path: str | Path, model: "nn.Module") -> dict[str, Any]:
         )
     if bad := [key for key, value in state.items() if not value.isfinite().all()]:
         raise LilasError(f"{path}: {bad[0]} is not finite. Train again with a lower rate.")
+    if (found := _sum(state)) != (written := _metadata(path).get("crc32c", found)):
+        raise broken(path, f"weights with the crc32c {written}", f"damaged ones, {found}", _AGAIN)
     model.load_state_dict(state)
     return record

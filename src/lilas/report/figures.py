@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 
 from lilas.display import spaced
 from lilas.evaluation.bands import INNER_BANDS, band_limits
+from lilas.files import writing
 from lilas.report.curves import SHOWN
 from lilas.report.looks import FIXED, PALETTE, Look, Looks, Run
 from lilas.report.trajectories import in_order
@@ -277,8 +278,9 @@ def training_curves(histories: Mapping[str, pd.DataFrame]) -> plt.Figure:
 
 def save(figure: plt.Figure, path: Path, dpi: int) -> None:
     """Writes a figure as PNG to look at and PDF to print, the same bytes each time."""
-    figure.savefig(path.with_name(f"{path.name}.png"), dpi=dpi)
-    # What has been laid out once stays: the layout takes longer than the drawing.
-    figure.set_layout_engine("none")
-    figure.savefig(path.with_name(f"{path.name}.pdf"), dpi=dpi, metadata={"CreationDate": None})
+    with writing(path):
+        figure.savefig(path.with_name(f"{path.name}.png"), dpi=dpi)
+        # What has been laid out once stays: the layout takes longer than the drawing.
+        figure.set_layout_engine("none")
+        figure.savefig(path.with_name(f"{path.name}.pdf"), dpi=dpi, metadata={"CreationDate": None})
     plt.close(figure)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from lilas.files import writing
 from lilas.report.panels import colour_scale, edges
 
 # Steps of the colour map: as many as the eye tells apart in motion. With 250 a GIF, which only
@@ -154,4 +155,5 @@ def save(frames: Sequence[Image.Image], path: Path) -> None:
     """Writes frames as a GIF that loops for ever."""
     first, *others = frames
     settings = {"duration": MILLISECONDS, "loop": 0, "optimize": False, "disposal": 1}
-    first.save(path, save_all=True, append_images=others, **settings)
+    with writing(path):
+        first.save(path, save_all=True, append_images=others, **settings)

@@ -6,7 +6,7 @@ from lilas.data.augment import Augmentation
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
-from lilas.devices import select_device
+from lilas.devices import compile_modules, select_device
 from lilas.draws import Draws
 from lilas.models.build import make_autoencoder_for
 from lilas.records.provenance import provenance
@@ -53,8 +53,7 @@ def main() -> None:
             device=device,
         )
         if settings["compile"]:
-            model.encoder.compile()
-            model.decoder.compile()
+            compile_modules(device, model.encoder, model.decoder)
 
         def loss(states: torch.Tensor, _: torch.Tensor, draws: Draws) -> torch.Tensor:
             return model.loss(states.squeeze(2), entry.loss, entry.similarity_weight, draws)

@@ -2,7 +2,7 @@
 
 import torch
 
-from lilas.devices import select_device
+from lilas.devices import compile_modules, select_device
 from lilas.draws import Draws
 from lilas.models.build import make_emulator_for
 from lilas.models.latents import open_latents
@@ -44,7 +44,7 @@ def main() -> None:
     torch.manual_seed(derive(config.seed))
     emulator = make_emulator_for(entry, sources[0].shape, sources[0].labels.shape[1]).to(device)
     if settings["compile"]:
-        emulator.backbone.compile()
+        compile_modules(device, emulator.backbone)
 
     def loss(states: torch.Tensor, label: torch.Tensor, draws: Draws) -> torch.Tensor:
         mask = draw_masks(

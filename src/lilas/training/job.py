@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from lilas.data.windows import Source, Windows
-from lilas.files import digest
 from lilas.records.histories import write_history
 from lilas.records.provenance import making
 from lilas.records.weights import write_weights
@@ -80,7 +79,7 @@ def train(
         settings=settings,
         seed=derive(seed, 2),
         folder=files.checkpoint,
-        making=digest(making(record)),
+        making=making(record),
         name="/".join(files.weights.parts[-3:-1]),
         checkpoint_seconds=files.seconds,
     )

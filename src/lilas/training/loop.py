@@ -9,8 +9,6 @@ arithmetic of one that never stopped, on CPU with the same threads to the last b
 import contextlib
 import json
 import math
-import os
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,11 +20,12 @@ from torch import Tensor, nn
 
 from lilas.data.windows import Windows
 from lilas.draws import Draws
-from lilas.errors import LilasError, broken
-from lilas.files import atomic
+from lilas.errors import LilasError
+from lilas.files import writing
 from lilas.locks import locked
 from lilas.progress import progress
 from lilas.seeds import derive
+from lilas.training.checkpoints import load_checkpoint, save_checkpoint, set_aside
 from lilas.training.optimizers import make_optimizer
 
 # A run is given up after this many steps in a row with non-finite gradients.
@@ -56,7 +55,7 @@ def fit(
     settings: dict[str, Any],
     seed: int,
     folder: Path,
-    making: str,
+    making: dict[str, Any],
     name: str,
     checkpoint_seconds: float = 60.0,
 ) -> Outcome:
@@ -73,17 +72,20 @@ def fit(
         settings: The keys of `lilas.study.training.Train`.
         seed: Seed of everything random in the training but the windows, which have their own.
         folder: Checkpoint folder; a lock in it keeps a second trainer out.
-        making: What is being trained. A checkpoint of something else is set aside.
+        making: What is being trained, as `lilas.records.provenance.making` has it. A checkpoint of
+            something else is set aside, and what makes it another is said.
         name: Shown beside the progress bar.
         checkpoint_seconds: Time between checkpoints; 0 saves one whenever it logs.
 
     Raises:
-        LilasError: another process trains in this folder, or gradients stay non-finite.
+        LilasError: another process trains in this folder, gradients stay non-finite or were in
+            more than half of the steps, weights or validation are not finite, or the disk is full.
     """
     with locked(folder):
         training = _Training(model, settings, folder, making)
         training.resume()
         _loop(training, loss, train, valid, seed, name, checkpoint_seconds)
+        training.check()
         return Outcome(training.weights(), training.best, training.history)
 
 
@@ -91,10 +93,11 @@ class _Training:
     """The state of a training: everything that a checkpoint holds."""
 
     def __init__(
-        self, model: nn.Module, settings: dict[str, Any], folder: Path, making: str
+        self, model: nn.Module, settings: dict[str, Any], folder: Path, making: dict[str, Any]
     ) -> None:
         self.model, self.settings = model, settings
-        self.path, self.making = folder / "checkpoint.pt", making
+        # As it is read back: JSON knows no tuples.
+        self.path, self.making = folder / "checkpoint.pt", json.loads(json.dumps(making))
         self.optimizer = make_optimizer(model.parameters(), settings)
         self.average = (
             {key: value.detach().clone() for key, value in model.state_dict().items()}
@@ -122,34 +125,28 @@ class _Training:
                 self.average[key].copy_(value)
 
     def save(self) -> None:
-        with atomic(self.path) as part:
-            torch.save(
-                {
-                    "making": self.making,
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "average": self.average,
-                    "step": self.step,
-                    "skipped": self.skipped,
-                    "in_a_row": self.in_a_row,
-                    "best_loss": self.best_loss,
-                    "best": self.best,
-                    "history": self.history,
-                },
-                part,
-            )
+        save_checkpoint(
+            self.path,
+            {
+                "making": self.making,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average,
+                "step": self.step,
+                "skipped": self.skipped,
+                "in_a_row": self.in_a_row,
+                "best_loss": self.best_loss,
+                "best": self.best,
+                "history": self.history,
+            },
+        )
 
     def resume(self) -> None:
         if not self.path.is_file():
             return
-        device = next(self.model.parameters()).device
-        try:
-            state = torch.load(self.path, map_location=device, weights_only=False)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            action = "Delete it to start this training anew."
-            raise broken(self.path, "a checkpoint", f"a damaged file ({error})", action) from None
+        state = load_checkpoint(self.path, next(self.model.parameters()).device)
         if state["making"] != self.making:
-            os.replace(self.path, self.path.with_suffix(".of-another-configuration.pt"))
+            set_aside(self.path, state["making"], self.making)
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -163,6 +160,19 @@ class _Training:
             state["in_a_row"],
         )
         self.best_loss, self.history = state["best_loss"], state["history"]
+
+    def check(self) -> None:
+        """Refuses a training that is not one: few steps counted, or weights are not finite."""
+        folder = self.path.parent
+        advice = f"Lower the learning rate or check the data; to begin anew, delete {folder}."
+        if 2 * self.skipped > self.step:
+            raise LilasError(
+                f"{folder}: {self.skipped} of {self.step} steps were skipped, since their "
+                f"gradients were not finite. {advice}"
+            )
+        for state in (self.weights(), self.best):
+            if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
+                raise LilasError(f"{folder}: the weights {bad[0]} are not finite. {advice}")
 
 
 def _restore_precision(loaded: Any, saved: Any) -> None:
@@ -186,9 +196,12 @@ def _loop(
     settings, total = training.settings, training.settings["steps"]
     saved = time.monotonic()
     live = training.path.with_name("history.jsonl")
-    live.write_text(
-        "".join(json.dumps(entry) + "\n" for entry in training.history), encoding="utf-8"
-    )
+    with writing(live):
+        live.write_text(
+            "".join(json.dumps(entry) + "\n" for entry in training.history), encoding="utf-8"
+        )
+    # What cannot be validated on is told before the first step, not hours later.
+    valid.batch(0)
     log_every = max(1, total // 500)
     losses: list[Tensor] = []
     with progress(total=total, initial=training.step, desc=name, unit="step") as bar:
@@ -202,7 +215,7 @@ def _loop(
                     entry["valid_loss"] = _validate(training, loss, valid, seed)
                 losses = []
                 training.history.append(entry)
-                with open(live, "a", encoding="utf-8") as file:
+                with writing(live), open(live, "a", encoding="utf-8") as file:
                     file.write(json.dumps(entry) + "\n")
                 bar.set_postfix(
                     {key: entry[key] for key in ("loss", "valid_loss") if key in entry},
@@ -219,7 +232,7 @@ def _loop(
 def _train_step(
     training: _Training, loss: Loss, train: Windows, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Takes one step; returns the loss and the gradient norm. Counts steps that it skips."""
+    """Takes one step; returns the loss, NaN where it is skipped, and the gradient norm."""
     settings = training.settings
     random = derive(seed, training.step, _TRAIN)
     torch.manual_seed(random)
@@ -237,6 +250,7 @@ def _train_step(
         training.optimizer.step()
         training.in_a_row = 0
     else:
+        value = torch.full_like(value, math.nan)
         training.skipped += 1
         training.in_a_row += 1
         if training.in_a_row >= PATIENCE:

@@ -1,0 +1,72 @@
+"""Checkpoints: everything that a training goes on from, in one file that is whole or refused."""
+
+import os
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lilas.errors import broken
+from lilas.files import atomic
+from lilas.records.provenance import changes
+
+KEYS = frozenset(
+    {"making", "model", "optimizer", "average", "step", "skipped", "in_a_row", "best_loss", "best"}
+    | {"history"}
+)
+# How many differences are told.
+_TOLD = 3
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint; the one before is kept until it is whole.
+
+    Raises:
+        LilasError: the disk takes no more.
+    """
+    # Through a file of Python's, whose error tells what the disk said.
+    with atomic(path) as part, open(part, "wb") as file:
+        torch.save(state, file)
+
+
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """Returns the state in a checkpoint of ours, its tensors on a device.
+
+    Raises:
+        LilasError: it is damaged, or of another program or version.
+    """
+    action = "Delete it to start this training anew."
+    try:
+        # Torch reads what has changed on the disk without a word; the archive knows its sums.
+        with zipfile.ZipFile(path) as archive:
+            if name := archive.testzip():
+                raise broken(path, "a checkpoint", f"damage in {name}", action)
+        state = torch.load(path, map_location=device, weights_only=False)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise broken(path, "a checkpoint", f"a damaged file ({error})", action) from None
+    if not isinstance(state, dict) or not state.keys() >= KEYS:
+        raise broken(path, "a checkpoint", "one of another program or version", action)
+    return state
+
+
+def set_aside(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Renames a checkpoint of another training, and says what makes it another.
+
+    Args:
+        path: The checkpoint.
+        before: The making that it is of.
+        now: The making of the training that begins instead.
+    """
+    kept = path.with_suffix(".of-another-configuration.pt")
+    os.replace(path, kept)
+    found = changes(before, now)
+    more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+    print(
+        f"{path}: begins at step 0, since {', '.join(found[:_TOLD])}{more}; "
+        f"what was there is kept as {kept.name}",
+        file=sys.stderr,
+        flush=True,
+    )
