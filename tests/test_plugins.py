@@ -23,6 +23,7 @@ from lilas.study.autoencoders import TrainedAutoencoder
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.samplers import GuidanceSettings, SamplingSettings
 from lilas.systems.base import System
+from lilas.values import Positive
 
 
 class Waves(System):
@@ -153,7 +154,6 @@ def bound(settings, denoiser, window):
 
 METRIC = """
 from lilas.evaluation.metric import Metric
-from lilas.values import Positive
 
 SEVEN = Metric("seven", lambda c: 7 + 0 * c.mse, "7", "1", "lower", "a test")
 """

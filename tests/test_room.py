@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ from lilas.data.registry import well_urls
 from lilas.errors import LilasError
 from lilas.models.build import make_autoencoder, make_emulator
 from lilas.plan import networks
-from lilas.plan.room import Job, Row, Sizes, check_room, rows, table
+from lilas.plan.room import STAGES, Job, Row, Sizes, check_room, rows, table
 from lilas.study import autoencoders, emulators, paths
 from lilas.study.read import Config, read_study
 from lilas.study.training import Train
@@ -216,6 +217,20 @@ def test_some_files_of_a_dataset_of_the_well_are_less(pipeline, tmp_path):
     (data,) = [line for line in lines if line.startswith("data ")]
     # 367 (0.8 * 10/35 + 0.2), to download and to write.
     assert data.split() == ["data", "157", "157"]
+
+
+# Rules whose files are small, or are those of another: of `latents`.
+SMALL = {"statistics", "tables", "claims", "figures", "report", "latents_create", "latents_write"}
+# Rules whose bytes nothing tells before the run.
+UNTOLD = {"fetch", "official_autoencoder", "official_emulator"}
+
+
+def test_every_rule_has_its_bytes():
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+    named = set(re.findall(r"^rule (\w+):", text, re.MULTILINE))
+    assert named == set(STAGES) | SMALL
+    told = {rule for rule in STAGES if hasattr(Sizes, f"_{rule}")}
+    assert told == set(STAGES) - UNTOLD
 
 
 def test_what_is_begun_is_not_counted_again(tmp_path):
