@@ -118,9 +118,7 @@ def test_a_split_of_every_kind_goes_through_all_stages(tmp_path, monkeypatch):
 
     # Latents: ours and theirs apart, each trajectory its own times, nothing beyond its own steps.
     store = xr.open_zarr("results/c-s0/latents/train.zarr")
-    for name in ("time", "trajectory", "X", "label"):
-        assert store[f"parameter_{name}"].values.tolist() == [1, 1, 2, 2]
-    for name in ("member", "step", "Re"):
+    for name in [f"parameter_{name}" for name in PARAMETERS[:-1]] + ["Re"]:
         assert store[name].values.tolist() == [1, 1, 2, 2]
     assert "time" not in store.coords
     assert store["steps"].values.tolist() == [6, 6, 8, 8]

@@ -1,5 +1,7 @@
 """Laws in closed form: gradients, Nusselt and Mach numbers, residuals."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,15 @@ def test_gradients_are_exact_for_parabolas_between_plates():
     states = field(lambda x, y: 3 * y**2 - y, y)
     expected = field(lambda x, y: 6 * y - 1, y)
     torch.testing.assert_close(plates.derivative(states, 1), expected, rtol=0, atol=1e-10)
+
+
+def test_a_trajectory_has_the_grid_of_its_own():
+    """The second one's box is twice as wide, so its gradients are half as steep."""
+    file = SimpleNamespace(axes=("x",), boundaries=np.full((1, 2), 2), parameters={}, channels=[])
+    file.coordinates = {"x": np.stack([X, 2 * X])}
+    wave = torch.from_numpy(np.sin(X))
+    first, second = (Flow.of(file, row).derivative(wave, 0) for row in range(2))
+    torch.testing.assert_close(second, first / 2)
 
 
 def test_periodic_gradients_are_those_of_central_differences():

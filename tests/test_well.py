@@ -483,6 +483,18 @@ def test_permission_is_told_as_such(tmp_path: Path) -> None:
         path.parent.chmod(0o700)
 
 
+def test_an_axis_has_no_name_of_ours(tmp_path: Path) -> None:
+    for name in ("member", "channel", "trajectory_time", "trajectory_member"):
+        arguments = {"coordinates": {name: np.arange(8), "y": np.arange(5)}}
+        arguments["boundaries"] = {name: "open", "y": "open"}
+        path = write(tmp_path, **arguments)
+        if name == "trajectory_member":
+            assert open_well(path).axes == (name, "y")
+            continue
+        with pytest.raises(LilasError, match=f"no store has a variable of, found {name}. Rename"):
+            open_well(path)
+
+
 def _replace(name: str, values: np.ndarray) -> Callable[[h5py.File], None]:
     def edit(file: h5py.File) -> None:
         attributes = dict(file[name].attrs)

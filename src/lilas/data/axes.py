@@ -14,6 +14,12 @@ from lilas.errors import broken
 # By how much of the largest interval axes may differ and still be taken as one: solvers with an
 # adaptive step save shortly after the nominal time; points lie in cells' centres or at their edges.
 TIME_TOLERANCE, SPACE_TOLERANCE = 0.1, 1.0
+# Names of variables in stores of latents, rollouts and frames, which no space axis has.
+TAKEN = (
+    *("augmentation", "trajectory", "member", "time", "channel", "feature", "axis", "latent"),
+    *("label", "flip", "roll", "permutation", "steps", "step", "lead_time", "file"),
+    *("index_in_file", "truth", "autoencoder", "mean", "spread", "zarr.json"),
+)
 
 
 def read_axis(path: Path, space: h5py.Group, name: str, trajectories: int) -> np.ndarray:
@@ -32,6 +38,18 @@ def read_axis(path: Path, space: h5py.Group, name: str, trajectories: int) -> np
     if points.size == 0:
         raise broken(path, f"points in {dataset.name}", "none", FOREIGN)
     return np.array(np.broadcast_to(points, (trajectories, points.shape[-1])))
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuses space axes whose names are those of variables in stores.
+
+    Raises:
+        LilasError: one is.
+    """
+    taken = {*TAKEN, *(f"trajectory_{name}" for name in ("time", *names))}
+    if clash := [name for name in names if name in taken]:
+        action = "Rename it in the file: in spatial_dims, and its dataset in dimensions."
+        raise broken(path, "space axes that no store has a variable of", clash[0], action)
 
 
 def common(axes: Sequence[np.ndarray], tolerance: float) -> np.ndarray | None:

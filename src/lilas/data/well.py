@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from lilas.data import hdf5
-from lilas.data.axes import read_axis, standing
+from lilas.data.axes import check_names, read_axis, standing
 from lilas.data.channels import Channel, Field, select
 from lilas.data.hdf5 import FOREIGN, open_hdf5
 from lilas.data.presence import check_present
@@ -85,6 +85,7 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
         counted = hdf5.integer(path, file, "n_spatial_dims")
         if counted != len(dimensions):
             raise broken(path, f"{counted} space axes (n_spatial_dims)", f"{dimensions}", FOREIGN)
+        check_names(path, dimensions)
         trajectories = hdf5.integer(path, file, "n_trajectories")
         times = read_axis(path, space, "time", trajectories)
         coordinates = {name: read_axis(path, space, name, trajectories) for name in dimensions}

@@ -44,8 +44,6 @@ STORED = (VARIABLE, "trajectory_time", "file", "index_in_file")
 CHUNK_BYTES = 2**24
 # Bytes of states that are read at once to be encoded, but for those that are encoded together.
 READ_BYTES = 2**26
-# Names of ours in a store, beside those of coordinates; a parameter has none of them.
-TAKEN = (*STORED, "time", "label", "flip", "roll", "permutation", "zarr.json")
 
 
 class Latents:
@@ -234,7 +232,7 @@ def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dic
     for name in first.parameters:
         values = np.concatenate([file.parameters[name] for file in files])
         # Some file systems take capital and small letters for one.
-        taken = {other.casefold() for other in (*found, *first.axes, *TAKEN)}
+        taken = {other.casefold() for other in (*found, *first.axes, *axes.TAKEN)}
         while name.casefold() in taken:
             name = f"parameter_{name}"
         found[name] = ("trajectory", values)

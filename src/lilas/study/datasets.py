@@ -155,7 +155,9 @@ class Augment(Model):
     """The symmetries of the flow that augment the training data."""
 
     flip: Distinct[str] = Field(default=[], description="Axes to flip at random.")
-    roll: Distinct[str] = Field(default=[], description="Periodic axes to roll at random.")
+    roll: Distinct[str] = Field(
+        default=[], description="Axes to roll at random, where a file has them periodic."
+    )
     permute: bool = Field(default=False, description="Permute the axes at random.")
     copies: Positive = Field(
         default=1, description="Augmented encodings of each training trajectory; 1 is none."

@@ -54,7 +54,8 @@ class Train(Model):
         default=None, description="CPU threads; null is all. Fixed threads give the same bits."
     )
     memory_gb: PositiveNumber = Field(
-        default=64.0, description="Largest training split held in memory; more is streamed."
+        default=64.0,
+        description="Memory for states; a larger training split is streamed, in pieces.",
     )
 
     @model_validator(mode="after")
