@@ -15,6 +15,7 @@ from lilas.data.registry import well_urls
 from lilas.errors import LilasError
 from lilas.models.build import make_autoencoder, make_emulator
 from lilas.plan import networks
+from lilas.plan.on_disk import check_on_disk
 from lilas.plan.room import STAGES, Job, Row, Sizes, check_room, rows, table
 from lilas.study import autoencoders, emulators, paths
 from lilas.study.read import Config, read_study
@@ -179,7 +180,7 @@ def test_data_on_disk_are_as_large_as_those_that_were_simulated(miniature, monke
     for path in (miniature.study, own):
         study = read_study(path)
         files = {name: plan.data_files(Config(), entry) for name, entry in study.datasets.items()}
-        sizes = Sizes(study, files, plan.check_on_disk(study, files))
+        sizes = Sizes(study, files, check_on_disk(study, files))
         run = paths.rollouts(study)[0]
         told.append([sizes.written(Job("latents", latent, []))])
         told[-1].append(sizes.written(Job("rollout", run, [])))

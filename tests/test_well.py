@@ -18,8 +18,9 @@ from the_well.data import WellDataset
 from the_well.data.datasets import BoundaryCondition
 from the_well.utils.dummy_data import write_dummy_data
 
+from lilas.data.layout import BOUNDARIES
 from lilas.data.states import Pixels, label, label_names, read_states
-from lilas.data.well import BOUNDARIES, WellFile, open_files, open_well
+from lilas.data.well import WellFile, open_files, open_well
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 

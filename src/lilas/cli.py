@@ -16,6 +16,7 @@ from lilas.stages import execute
 DESCRIPTION = """\
 Looks at what the pipeline has made; the pipeline itself is run with snakemake.
 
+  lilas check FOLDER   what a folder of data holds, and all that is wrong with it
   lilas inspect PATH   what a file is, its ranges, where it comes from, whether it is current
   lilas show FOLDER    the main table of a study's results
   lilas trace CELL     what is behind a number of a table: rows, rollouts, weights, data
@@ -37,6 +38,16 @@ examples:
 
 kinds:
 """
+
+CHECK = """\
+Checks the data files of a folder, all of them and all splits against each other, and tells all
+that is wrong at once, with what the folder holds. A study that reads the folder checks it alike.
+Ends with status 1 where there is a fault. docs/data.md describes the layout."""
+
+CHECK_EXAMPLES = """\
+examples:
+  lilas check /data/my_flow            # holds data/{train,valid,test}/*.hdf5
+  lilas check /data/my_flow --states   # reads all states too: finite values, repeated states"""
 
 SHOW = """\
 Prints the first table of a study, the VRMSE by horizon, and where its report lies."""
@@ -94,6 +105,15 @@ def _main() -> None:
         help="where the picture goes (default: NAME.inspect.png in the current folder)",
     )
     picture.add_argument("--no-picture", action="store_true", help="draw none")
+    data = commands.add_parser(
+        "check",
+        help="what a folder of data holds, and all that is wrong with it",
+        description=CHECK,
+        epilog=CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    data.add_argument("folder", type=Path, metavar="FOLDER", help="a dataset's folder, or a file")
+    data.add_argument("--states", action="store_true", help="read all states as well")
     two = commands.add_parser(
         "show", help="the main table of a study and the path of its report", description=SHOW
     )
@@ -123,6 +143,8 @@ def _main() -> None:
     args = parser.parse_args()
     if args.command == "official":
         run_command(args)
+    elif args.command == "check":
+        _check(args.folder, args.states)
     elif args.command == "show":
         print(show(args.folder))
     elif args.command == "datasets":
@@ -155,6 +177,19 @@ def _inspect(path: Path, picture: Path | None) -> None:
     with atomic(picture) as part:
         found.draw().savefig(part, format="png", dpi=120)
     print(f"\nPicture: {picture}")
+
+
+def _check(folder: Path, states: bool) -> None:
+    from lilas.inspect.folder import check_folder
+
+    found = check_folder(folder, states)
+    print("\n".join(found.lines), flush=True)
+    if found.faults:
+        faults, places = (
+            f"{count} {word}{'s' * (count > 1)}"
+            for count, word in ((found.faults, "fault"), (found.files, "place"))
+        )
+        raise LilasError(f"{folder}: {faults}, in {places}")
 
 
 def _trace(cell: str, results: Path) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lilas import plan
+from lilas.plan.on_disk import check_on_disk
 from lilas.study import paths
 from lilas.systems.base import SPLITS
 from lilas.study.read import read_config, read_study, study_path
@@ -24,7 +25,7 @@ try:
     STUDY = read_study(STUDY_FILE)
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
     FILES = {name: plan.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
-    ON_DISK = plan.check_on_disk(STUDY, FILES)
+    ON_DISK = check_on_disk(STUDY, FILES, f"{CONFIG.results}/{paths.HEADERS}")
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
     ROLLOUTS = paths.rollouts(STUDY)

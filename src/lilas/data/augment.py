@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from lilas.data.channels import Channel
+from lilas.data.layout import BOUNDARIES
 from lilas.data.preprocess import Preprocessing
-from lilas.data.well import BOUNDARIES, WellFile
+from lilas.data.well import WellFile
 from lilas.draws import Draws
 from lilas.errors import LilasError
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from lilas.errors import LilasError, broken
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # How far two components may differ that are one, as a part of the largest: solvers round.
 SYMMETRY_TOLERANCE = 1e-4
@@ -22,11 +24,15 @@ class Field:
         order: 0 scalar, 1 vector, 2 tensor.
         symmetry: Of a tensor, 1 where it is symmetric, -1 where it is antisymmetric, as the file
             says; else 0.
+        dtype: Type of its numbers in the file.
+        units: Its unit, where the file gives one.
     """
 
     name: str
     order: int
     symmetry: int = 0
+    dtype: str = "float32"
+    units: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,11 @@ def components(field: Field, dims: Sequence[str]) -> list[Channel]:
         Channel(field.name, field.order, axes, tuple(dims[axis] for axis in axes), field.symmetry)
         for axes in product(range(len(dims)), repeat=field.order)
     ]
+
+
+def is_used(field: str, names: Sequence[str] | None) -> bool:
+    """Whether names, of fields or of single components, ask for a field; None asks for all."""
+    return names is None or any(name == field or name.startswith(f"{field}_") for name in names)
 
 
 def is_independent(channel: Channel) -> bool:
@@ -108,7 +119,7 @@ def select(
     return tuple(channels)
 
 
-def check_symmetry(path: Path, channels: Sequence[Channel], values: np.ndarray) -> None:
+def check_symmetry(path: Path, channels: Sequence[Channel], values: "np.ndarray") -> None:
     """Refuses a tensor that is not as symmetric as its file says, where channels rely on it.
 
     Args:
@@ -119,6 +130,9 @@ def check_symmetry(path: Path, channels: Sequence[Channel], values: np.ndarray) 
     Raises:
         LilasError: a component that is no channel is not what the channel in its place is.
     """
+    # A plan, which asks for names alone, does not wait for it.
+    import numpy as np
+
     own = {channel.axes: channel for channel in channels}
     symmetry = channels[0].symmetry
     pairs = [(axes, axes[::-1]) for axes in own if symmetry and axes[::-1] not in own]

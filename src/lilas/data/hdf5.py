@@ -12,7 +12,7 @@ from lilas.data.presence import check_present
 from lilas.errors import broken
 
 REPLACE = "Delete it and make or download it again."
-FOREIGN = "It is not a file of The Well: see the_well's data format."
+FOREIGN = "docs/data.md describes the layout of The Well's files."
 
 
 @contextmanager
@@ -64,12 +64,14 @@ def dataset(path: Path, parent: h5py.Group, name: str) -> h5py.Dataset:
 
 def _member(path: Path, parent: h5py.Group, name: str, kind: type) -> Any:
     expected = f"the {kind.__name__.lower()} {parent.name.rstrip('/')}/{name}"
-    link = parent.get(name, getlink=True)
-    if link is None:
-        raise broken(path, expected, f"only {', '.join(parent) or 'nothing'}", FOREIGN)
     try:
         found = parent[name]
     except (KeyError, OSError):
+        link = parent.get(name, getlink=True)
+        if link is None:
+            raise broken(
+                path, expected, f"only {', '.join(parent) or 'nothing'}", FOREIGN
+            ) from None
         if isinstance(link, h5py.HardLink):
             raise
         where = f"{link.path} of {link.filename}" if hasattr(link, "filename") else link.path
@@ -80,11 +82,17 @@ def _member(path: Path, parent: h5py.Group, name: str, kind: type) -> Any:
     return found
 
 
+def require(path: Path, owner: h5py.Group | h5py.Dataset, *names: str) -> bool:
+    """Refuses what lacks attributes, all of them in one line; returns True."""
+    if missing := [name for name in names if name not in owner.attrs]:
+        wanted = f"the attribute{'s' * (len(missing) > 1)} {', '.join(missing)} of {owner.name}"
+        raise broken(path, wanted, f"only {', '.join(owner.attrs) or 'none'}", FOREIGN)
+    return True
+
+
 def attribute(path: Path, owner: h5py.Group | h5py.Dataset, name: str) -> Any:
     """Returns an attribute, refused where it is missing."""
-    if name not in owner.attrs:
-        found = f"only {', '.join(owner.attrs) or 'none'}"
-        raise broken(path, f"the attribute {name} of {owner.name}", found, FOREIGN)
+    require(path, owner, name)
     return owner.attrs[name]
 
 

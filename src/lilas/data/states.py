@@ -12,9 +12,10 @@ import torch
 from lilas.data import chunks, hdf5
 from lilas.data.channels import check_symmetry
 from lilas.data.hdf5 import open_hdf5
+from lilas.data.layout import open_field
 from lilas.data.origins import told_apart
 from lilas.data.preprocess import Preprocessing
-from lilas.data.well import WellFile, open_field
+from lilas.data.well import WellFile
 from lilas.errors import LilasError, broken
 
 # Bytes of a field that are read at once, but for those that share a chunk.

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lilas.data.well import BOUNDARIES, ORDERS
+from lilas.data.layout import BOUNDARIES, ORDERS
 from lilas.errors import LilasError
 from lilas.files import atomic
 
@@ -29,6 +29,7 @@ def write_well(
     parameters: Mapping[str, np.ndarray | float],
     boundaries: Mapping[str, str],
     grid: str = "cartesian",
+    units: Mapping[str, str] | None = None,
     attributes: Mapping[str, str | float] | None = None,
 ) -> None:
     """Writes a file of The Well in float32, whole or not at all.
@@ -46,13 +47,18 @@ def write_well(
         parameters: Scalars by name, in the label's order: one number, or (trajectory,).
         boundaries: `periodic`, `wall` or `open`, at both ends of each space axis.
         grid: Kind of grid.
+        units: Units of fields by name, and of time by `time`.
         attributes: Further attributes of the file, such as where it comes from.
 
     Raises:
         LilasError: the arguments contradict each other or hold a value that is not finite, or the
             disk cannot take the file.
     """
-    attributes = attributes or {}
+    units, attributes = units or {}, attributes or {}
+    if unknown := set(units) - {"time", *fields}:
+        raise LilasError(f"{path}: units of {', '.join(sorted(unknown))}, which are no fields")
+    if "time" in units:
+        attributes = {"time_units": units["time"], **attributes}
     orders = _check_arguments(
         path, fields, {"time": time, **coordinates}, parameters, boundaries, attributes
     )
@@ -80,6 +86,8 @@ def write_well(
                 written.attrs["dim_varying"] = [True] * len(coordinates)
                 written.attrs["sample_varying"] = True
                 written.attrs["time_varying"] = True
+                if name in units:
+                    written.attrs["units"] = units[name]
 
 
 def _check_arguments(

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lilas.data.well import BOUNDARIES, WellFile
+from lilas.data.layout import BOUNDARIES
+from lilas.data.well import WellFile
 from lilas.errors import LilasError
 
 # Fields that nature keeps above zero.

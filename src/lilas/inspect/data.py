@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lilas.data.axes import stacked
+from lilas.data.layout import BOUNDARIES
 from lilas.data.origins import told_apart
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels, read_states
-from lilas.data.well import BOUNDARIES, doubts, open_files, open_well
+from lilas.data.well import open_files, open_well
 from lilas.display import spaced
 from lilas.errors import broken
 from lilas.inspect import pictures, text
@@ -41,7 +42,7 @@ def inspect_data_file(path: Path) -> Inspection:
     ranges = text.state_ranges(partial(read_states, file), [file.steps] * file.trajectories, shape)
     lines = [f"{path}: data file of {file.dataset}, in The Well's layout", "", *text.facts(facts)]
     lines += text.facts(parameters)
-    lines += [f"  Doubtful: {doubt}" for doubt in doubts(file)]
+    lines += [f"  Doubtful: {doubt}" for doubt in file.doubts]
     lines += ["", "Channels, in the data's own units (the format names none)", *ranges.lines(names)]
     lines += ["", "Its source: The Well's format holds no record of its making."]
 

@@ -9,11 +9,9 @@ from lilas.data.registry import data_in, well_urls
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.official.released import Released, autoencoder_of, find_released, released
-from lilas.settings import refuse_unknown
 from lilas.study import paths
 from lilas.study.datasets import Dataset, Folder, Well
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry
-from lilas.study.extent import Extent
 from lilas.study.methods import METHODS
 from lilas.study.read import Config
 from lilas.study.study import Study
@@ -178,34 +176,6 @@ def _check_kind(where: str, run: Released, entry: AutoencoderEntry | EmulatorEnt
         raise LilasError(f"{where}: {run.run} is of kind {run.kind}; expected {wanted}")
 
 
-def check_on_disk(study: Study, files: dict[str, dict[str, list[str]]]) -> dict[str, Extent]:
-    """Checks the studies of datasets that lie on disk against their files, and returns these.
-
-    Raises:
-        LilasError: a file is broken, or the study asks for what the data do not have.
-    """
-    found = {}
-    for name, entry in study.datasets.items():
-        if (wanted := expected(entry)) is not None:
-            there = [
-                file for split in files[name].values() for file in split if Path(file).exists()
-            ]
-            for file in there[:1]:
-                from lilas.data.arrival import check_arrived
-
-                check_arrived(file, wanted)
-        if isinstance(entry.source, Folder):
-            try:
-                extent = found[name] = _extent(files[name], entry.states.fields)
-                study.check_extent(name, extent)
-                known = dict.fromkeys([*entry.states.fields, *extent.channels])
-                key = f"datasets.{name}.states.transform"
-                refuse_unknown(key, entry.states.transform, known)
-            except ValueError as error:
-                raise LilasError(str(error)) from None
-    return found
-
-
 def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:
     """Returns what a study relies on in the files of The Well, by the name of their dataset."""
     found: dict[str, list[dict[str, Any]]] = {}
@@ -213,29 +183,6 @@ def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:
         for name in entry.source.names if isinstance(entry.source, Well) else ():
             found.setdefault(name, []).append(expected(entry).model_dump())
     return found
-
-
-def _extent(files: dict[str, list[str]], fields: list[str]) -> Extent:
-    """Returns what the files of a dataset tell."""
-    from lilas.data.well import BOUNDARIES, open_well
-
-    opened = {split: [open_well(path, fields) for path in files[split]] for split in SPLITS}
-    train, kinds = opened["train"], {code: kind for kind, code in BOUNDARIES.items()}
-    return Extent(
-        size=train[0].shape,
-        channels=[channel.name for channel in train[0].channels],
-        steps={split: min(file.steps for file in its) for split, its in opened.items()},
-        trajectories={
-            split: sum(file.trajectories for file in its) for split, its in opened.items()
-        },
-        axes=train[0].axes,
-        boundaries={
-            axis: {kinds[code] for file in train for code in file.boundaries[i].tolist()}
-            for i, axis in enumerate(train[0].axes)
-        },
-        parameters=tuple(train[0].parameters),
-        grid=train[0].grid,
-    )
 
 
 def check_device(name: str) -> None:

@@ -5,7 +5,7 @@ import torch
 from lilas.data.augment import Augmentation
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
-from lilas.data.well import open_files
+from lilas.data.well import open_splits
 from lilas.devices import compile_modules, select_device
 from lilas.draws import Draws
 from lilas.models.build import make_autoencoder_for
@@ -27,9 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     config, device = args.config, select_device(args.device)
     entry = config.autoencoder
-    train_files, valid_files = (
-        open_files(files, config.states.fields) for files in (args.train, args.valid)
-    )
+    train_files, valid_files = open_splits(args.train, args.valid, fields=config.states.fields)
     record = provenance(
         "autoencoder",
         config.record(),

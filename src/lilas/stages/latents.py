@@ -7,7 +7,7 @@ beforehand, and jobs that `write` fill them side by side.
 from pathlib import Path
 
 from lilas.data.preprocess import Preprocessing
-from lilas.data.well import open_files
+from lilas.data.well import open_files, open_splits
 from lilas.devices import select_device
 from lilas.models.build import load_autoencoder
 from lilas.models.latents import begin_latents, encode_files, write_pixel_manifest
@@ -28,8 +28,7 @@ def main() -> None:
         folder="folder of the stores and their manifests",
     )
     for split in SPLITS:
-        text = f"files of the {split} split, in order"
-        parser.add_argument(f"--{split}", type=Path, nargs="+", help=text)
+        parser.add_argument(f"--{split}", type=Path, nargs="+", help=f"files of the {split} split")
     text = "indices of the files to write; all of them by default"
     parser.add_argument("--parts", type=int, nargs="+", help=text)
     parser.add_argument("--done", help="marker to leave behind")
@@ -38,7 +37,10 @@ def main() -> None:
     device = select_device(args.device)
     weights = read_record(args.weights)
     pixels = weights["config"]["autoencoder"]["architecture"] == "identity"
-    for split in [split for split in SPLITS if getattr(args, split)]:
+    splits = [split for split in SPLITS if getattr(args, split)]
+    # Each split is alike within itself; one file of each tells whether all are.
+    open_splits(*(getattr(args, split)[:1] for split in splits), fields=args.config.states.fields)
+    for split in splits:
         config, names = args.config.of_split(split), getattr(args, split)
         store, manifest = args.folder / f"{split}.zarr", args.folder / f"{split}.json"
         inputs = {"autoencoder": args.weights, "statistics": args.statistics, "files": names}
@@ -53,10 +55,8 @@ def main() -> None:
                 store, files, model, label_transforms=config.label, augment=augment, record=record
             )
             if args.what != "create":
-                parts, preprocessing = (
-                    args.parts or range(len(files)),
-                    Preprocessing.read(args.statistics),
-                )
+                parts = args.parts or range(len(files))
+                preprocessing = Preprocessing.read(args.statistics)
                 encode_files(
                     store, files, parts, model, preprocessing, augment=augment, device=device
                 )

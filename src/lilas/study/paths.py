@@ -41,6 +41,8 @@ CLAIMS = "claims.json"
 FIGURES = "figures"
 REPORT = "report.html"
 OWNER = "study.json"
+# Headers of data files that plans have read, in the folder of all results.
+HEADERS = ".headers.json"
 
 # The paper's datasets: The Well's that each is, as a whole, start step and stride of its rollouts,
 # and the fields that its averages are over.
