@@ -16,7 +16,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
 
-# Twenty mutated studies that are planned, run to their report: half an hour.
+# Twenty mutated studies that are planned, run to their report: a quarter of an hour.
 test-mutations: install
 	$(BIN)/python tests/run_accepted_mutations.py
 

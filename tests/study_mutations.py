@@ -4,7 +4,6 @@ What may come of one is a plan, or one line that names the key and says what it 
 """
 
 import copy
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ from lilas.study.yaml import read_yaml
 
 ROOT = Path(__file__).parents[1]
 MINIATURE = ROOT / "tests" / "data" / "miniature.yaml"
-STUDIES = [*sorted((ROOT / "workflow" / "studies").glob("*.yaml")), MINIATURE]
+EVERYTHING = ROOT / "tests" / "data" / "everything.yaml"
+STUDIES = [*sorted((ROOT / "workflow" / "studies").glob("*.yaml")), MINIATURE, EVERYTHING]
 ACCEPTED = ROOT / "tests" / "data" / "accepted_mutations.yaml"
 # What a value becomes, whatever it was.
 VALUES: dict[str, Any] = {
@@ -63,12 +63,21 @@ class Mutation(NamedTuple):
 
 def load(path: Path) -> Any:
     """The values of a study, each entry its own, although YAML's anchors share them."""
-    return json.loads(json.dumps(read_yaml(path)))
+    return _plain(read_yaml(path))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    # Not the number that knows how it was written.
+    return value + 0 if isinstance(value, int | float) and type(value) is not bool else value
 
 
 def full() -> Any:
     """The values of the miniature with every key spelled out that has a default."""
-    return json.loads(json.dumps(read_study(MINIATURE).model_dump(mode="json")))
+    return _plain(read_study(MINIATURE).model_dump(mode="json"))
 
 
 def mutations(values: Any, place: Place = ()) -> Iterator[Mutation]:
@@ -177,8 +186,9 @@ def fault(values: Any, mutation: Mutation, message: str) -> str | None:
     if len(message) > LONGEST:
         return f"{len(message)} characters"
     names = [step for step in mutation.place if isinstance(step, str)]
-    # A key, or, where a value contradicts another, what it belongs to.
-    if not any(name in message for name in names[-2:]):
+    # A key, or, where values contradict each other, that of the other.
+    known = names[1:] if isinstance(mutation.place[-1], int) else names[-2:]
+    if not any(name in message for name in known):
         return f"names neither of {names[-2:]}"
     if not SAYS.search(message):
         return "does not say what it may be"

@@ -70,6 +70,7 @@ MISTAKES = [
     (f"{SOURCE}.time_step", 0.5, ["time_step 0.5 does not divide interval 0.25"]),
     (f"{SOURCE}.start", math.inf, ["source.start", "finite"]),
     (f"{SOURCE}.start", 1e30, ["start 1e+30 takes", "at most 1e+09"]),
+    (f"{SOURCE}.steps", 10**9, ["source: steps 1000000000 take 1e+10 time steps"]),
     (f"{SOURCE}.interval", math.nan, ["source.interval", "finite"]),
     (f"{SOURCE}.size", [2, 16], ["source.size", "greater than or equal to 4"]),
     (f"{SOURCE}.steps", True, ["source.steps", "integer", "True"]),
@@ -156,6 +157,16 @@ MISTAKES = [
         "emulators.diffusion.diffusion",
         {"prior_parameters": [2, 3]},
         ["prior_parameters", "uniform has none"],
+    ),
+    (
+        "autoencoders.c16.per_dataset.convection",
+        {"per_dataset": {}},
+        ["c16: per_dataset.convection.per_dataset: unknown key"],
+    ),
+    (
+        "autoencoders.c16.per_dataset.convection",
+        {"datasets": ["convection"]},
+        ["c16: per_dataset.convection.datasets: unknown key"],
     ),
     ("autoencoders.c16.latent_channels", 65, ["latent_channels 65", "at most 64"]),
     ("autoencoders.c16.latent_channels", GONE, ["autoencoders.c16", "latent_channels"]),
@@ -343,10 +354,20 @@ def test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_pat
     values = yaml.safe_load(MINIATURE.read_text())
     values["datasets"]["other"] = values["datasets"]["convection"]
     values["autoencoders"]["c16"]["datasets"] = ["other"]
+    del values["autoencoders"]["c16"]["per_dataset"]
     values["emulators"]["diffusion"]["datasets"] = ["convection"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
     message = refusal(tmp_path / "study.yaml")
     assert "emulators.diffusion.autoencoders: none is trained on convection" in message
+
+
+def test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path):
+    values = yaml.safe_load(MINIATURE.read_text())
+    values["datasets"]["other"] = values["datasets"]["convection"]
+    values["autoencoders"]["c16"]["datasets"] = ["other"]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    message = refusal(tmp_path / "study.yaml")
+    assert "c16.per_dataset.convection: it is not used there; allowed: other" in message
 
 
 def test_of_files_with_other_boundaries_those_with_fewer_symmetries_count(tmp_path):
@@ -371,12 +392,19 @@ def test_text_is_text_and_numbers_are_numbers(tmp_path):
     train = study.autoencoders["c16"].model.train
     assert (train.steps, train.learning_rate) == (100_000, 1e-3)
     assert study.datasets["convection"].evaluation.horizons[0] == (1, 3)
-    for old, new in [("steps: 1e5", 'steps: "8"'), ("fields: [buoyancy,", "fields: [1e6,")]:
+    for old, new in [("steps: 1e5", 'steps: "8"'), ("fields: [buoyancy,", "fields: [2024,")]:
         path.write_text(text.replace(old, new).replace('"1e6": log, ', ""))
         assert "expected" in refusal(path)
-    (tmp_path / "source.yaml").write_text('{kind: path, path: "1e6", include: ["1e6", "2024"]}')
-    source = Folder.model_validate(read_yaml(tmp_path / "source.yaml"))
-    assert (source.path, source.include) == ("1e6", ["1e6", "2024"])
+    for text in ('path: "1e6", include: ["1e6", "2024"]', 'path: 1e6, include: [1e6, "2024"]'):
+        (tmp_path / "source.yaml").write_text(f"{{kind: path, {text}}}")
+        source = Folder.model_validate(read_yaml(tmp_path / "source.yaml"))
+        assert (source.path, source.include) == ("1e6", ["1e6", "2024"])
+
+
+def test_names_may_look_like_numbers(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(MINIATURE.read_text().replace("ab4", "1e6"))
+    assert set(read_study(path).samplers) == {"1e6", "direct"}
 
 
 CONFIG = {"study": "demo", "data": "data", "results": "results", "device": "auto"}
@@ -390,6 +418,15 @@ def test_the_command_line_is_text_where_text_belongs():
     assert (config.results, config.data, config.study) == ("1e6", "2024", "007")
     with pytest.raises(LilasError, match=r"results: expected text .* found 2024"):
         read_config(CONFIG | {"results": 2024})
+
+
+def test_a_number_in_the_configuration_is_a_number(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("checkpoint_seconds: 6e1\nresults: 1e6\n")
+    values = yaml.safe_load(path.read_text())
+    assert values == {"checkpoint_seconds": "6e1", "results": "1e6"}
+    config = read_config(values, [], [path])
+    assert (config.checkpoint_seconds, config.results) == (60, "1e6")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:1\n", ""])
@@ -479,6 +516,7 @@ def test_every_refusal_has_its_mistake(tmp_path):
         test_what_a_law_or_a_network_needs_of_files_is_told(tmp_path)
         test_an_unknown_device_is_told_with_those_allowed("gpu")
         test_braces_in_a_folder_are_refused()
+        test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path)
         test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_path)
     finally:
         sys.settrace(before)

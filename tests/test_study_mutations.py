@@ -5,11 +5,14 @@
 
 import json
 from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import study_mutations
+from lilas.systems.base import SPLITS
 from study_mutations import (
     LONGEST,
     MINIATURE,
@@ -36,8 +39,13 @@ def every() -> Iterator[tuple[str, Any]]:
     yield "full", full()
 
 
-def test_mutated_studies_are_planned_or_refused_in_one_line(tmp_path):
+def test_mutated_studies_are_planned_or_refused_in_one_line(tmp_path, monkeypatch):
     """What is planned belongs to a group with a reason, and each group's keys occur."""
+    # The folders that everything.yaml names.
+    monkeypatch.chdir(tmp_path)
+    for folder, split in product("ab", SPLITS):
+        Path(folder, "data", split).mkdir(parents=True)
+        Path(folder, "data", split, "run.hdf5").touch()
     wrong, seen, count = [], set(), 0
     for name, values in every():
         for mutation in mutations(values):

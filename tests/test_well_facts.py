@@ -167,7 +167,7 @@ def test_the_first_files_of_a_split_are_enough(tmp_path: Path) -> None:
     with pytest.raises(plan.LilasError) as caught:
         names(files={"train": 4})
     assert str(caught.value) == (
-        f"source.files.train 4: split 'train' of {paths[0]} has 3 such files"
+        f"source.files.train 4: split 'train' of {paths[0]} has 3 such files; allowed: at most 3"
     )
     with pytest.raises(plan.LilasError, match=r"files\.tran: should be 'train', 'valid' or 'test'"):
         names(files={"tran": 1})

@@ -5,7 +5,7 @@ import re
 import reprlib
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 
 def shown(value: Any) -> str:
@@ -23,6 +23,11 @@ def _name(text: str) -> str:
             f"{shown(text)} is no name; allowed: at most 64 letters, digits and underscores"
         )
     return text
+
+
+def _written(value: Any) -> Any:
+    # What YAML takes for text, `lilas.study.yaml` reads as a number that knows how it was written.
+    return getattr(value, "written", value)
 
 
 def _odd(number: int) -> int:
@@ -62,10 +67,13 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 Name = Annotated[
-    str, AfterValidator(_name), Field(json_schema_extra={"pattern": "^[A-Za-z0-9_]{1,64}$"})
+    str,
+    BeforeValidator(_written),
+    AfterValidator(_name),
+    Field(json_schema_extra={"pattern": "^[A-Za-z0-9_]{1,64}$"}),
 ]
-Text = Annotated[str, Field(min_length=1)]
-PathText = Annotated[str, AfterValidator(expanded)]
+Text = Annotated[str, Field(min_length=1), BeforeValidator(_written)]
+PathText = Annotated[str, AfterValidator(expanded), BeforeValidator(_written)]
 Positive = Annotated[int, Field(gt=0, le=10**9)]
 Natural = Annotated[int, Field(ge=0, le=10**9)]
 PositiveNumber = Annotated[float, Field(gt=0)]

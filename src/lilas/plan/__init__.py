@@ -17,6 +17,7 @@ from lilas.study.read import Config
 from lilas.study.study import Study
 from lilas.study.tasks import expected
 from lilas.systems.base import SPLITS, System
+from lilas.values import shown
 
 # Data of no more than this are encoded by one process; larger data by several, each as much.
 JOB_BYTES = 4e9
@@ -242,8 +243,14 @@ def _chosen(files: list[str], source: Well | Folder, split: str, name: str) -> l
     what, include = f"split {split!r} of {name}", source.include
     kept = [file for file in files if not include or any(s in Path(file).name for s in include)]
     if not kept:
-        raise LilasError(f"source.include: no file of {what} has any of {include} in its name")
+        raise LilasError(
+            f"source.include: no file of {what} has any of {shown(include)} in its name; allowed: "
+            f"part of a name such as {shown(Path(files[0]).name)}"
+        )
     first = source.files.get(split, len(kept))
     if first > len(kept):
-        raise LilasError(f"source.files.{split} {first}: {what} has {len(kept)} such files")
+        raise LilasError(
+            f"source.files.{split} {first}: {what} has {len(kept)} such files; allowed: at most "
+            f"{len(kept)}"
+        )
     return kept[:first]

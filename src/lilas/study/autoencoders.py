@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from lilas.settings import Model
 from lilas.study.networks import TokenSettings, check_norm
 from lilas.study.training import Train
-from lilas.values import Distinct, Kernel, PathText, Width
+from lilas.values import Distinct, Kernel, PathText, Text, Width
 
 
 class AutoencoderSettings(Model):
@@ -85,7 +85,7 @@ class DCAESettings(TrainedAutoencoder):
     )
     ffn_factor: Width = Field(default=1, description="Widening inside a block.")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout inside a block.")
-    periodic: Distinct[str] = Field(
+    periodic: Distinct[Text] = Field(
         default=[], description="Axes padded periodically; others zero."
     )
     checkpointing: bool = Field(default=False, description="Trade compute for memory.")

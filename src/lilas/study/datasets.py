@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lilas import systems
-from lilas.settings import Model, choice, extended, refuse_unknown, several
+from lilas.settings import Model, choice, extended, listed, refuse_unknown, several
 from lilas.study.extent import Extent
 from lilas.study.laws import LawName
 from lilas.study.well import Facts, component_names, find_facts
@@ -22,6 +22,7 @@ from lilas.values import (
     Seed,
     Text,
     Width,
+    shown,
 )
 
 FilesBySplit = dict[Literal["train", "valid", "test"], Positive]
@@ -38,7 +39,9 @@ class Well(Model):
         description="Name in The Well's registry, or names of datasets that are used as one."
     )
     size: list[Width] | None = Field(
-        default=None, description="Grid points along each axis, where The Well's facts are wrong."
+        default=None,
+        min_length=1,
+        description="Grid points along each axis, where The Well's facts are wrong.",
     )
     steps: Positive | None = Field(
         default=None, description="States per trajectory, likewise; files must agree."
@@ -147,15 +150,18 @@ class States(Model):
         for name in self.transform:
             # Which components there are is known with the axes.
             if not any(name == field or name.startswith(f"{field}_") for field in self.fields):
-                raise ValueError(f"transform names {name!r}, which is not in fields {self.fields}")
+                raise ValueError(
+                    f"transform names {shown(name)}, which is not in fields; allowed: "
+                    f"{listed(self.fields)}"
+                )
         return self
 
 
 class Augment(Model):
     """The symmetries of the flow that augment the training data."""
 
-    flip: Distinct[str] = Field(default=[], description="Axes to flip at random.")
-    roll: Distinct[str] = Field(
+    flip: Distinct[Text] = Field(default=[], description="Axes to flip at random.")
+    roll: Distinct[Text] = Field(
         default=[], description="Axes to roll at random, where a file has them periodic."
     )
     permute: bool = Field(default=False, description="Permute the axes at random.")

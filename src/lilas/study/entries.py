@@ -93,6 +93,17 @@ class Trained(Entry):
         return "train" in type(self.model).model_fields
 
     @model_validator(mode="after")
+    def _replaced(self) -> "Trained":
+        for name, settings in self.per_dataset.items():
+            for key in ("datasets", "per_dataset"):
+                if key in settings:
+                    raise ValueError(
+                        f"per_dataset.{name}.{key}: unknown key; allowed: settings that may differ "
+                        "by dataset"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _seeded(self) -> "Trained":
         if self.is_trained and self.model.train is None:
             raise ValueError("train is missing")

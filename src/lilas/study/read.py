@@ -70,13 +70,18 @@ def read_config(
     Raises:
         LilasError: a key is unknown or twice in a file, or a value not allowed.
     """
-    for path in files:
-        read_yaml(path)
+    # YAML 1.1, which Snakemake reads, takes 6e1 for text.
+    numbers = {
+        key: value
+        for path in files
+        for key, value in (read_yaml(path) or {}).items()
+        if getattr(value, "written", None) == values.get(key)
+    }
     texts = {name for name, field in Config.model_fields.items() if field.annotation is str}
     typed = dict(one.split("=", 1) for one in said if "=" in one)
     typed = {key: text for key, text in typed.items() if key in texts and text[:1] not in "'\""}
     try:
-        return Config.model_validate(values | typed)
+        return Config.model_validate(values | numbers | typed)
     except ValidationError as error:
         raise LilasError(f"config.yaml: {describe(error, Config)}") from None
 

@@ -57,6 +57,11 @@ class Study(Model):
                 for key in ("datasets", "per_dataset"):
                     refuse_unknown(f"{kind}.{name}.{key}", getattr(entry, key) or [], self.datasets)
                 for dataset in entry.per_dataset:
+                    if entry.datasets is not None and dataset not in entry.datasets:
+                        raise ValueError(
+                            f"{kind}.{name}.per_dataset.{dataset}: it is not used there; allowed: "
+                            f"{', '.join(entry.datasets)}"
+                        )
                     self.resolve(kind, name, dataset)
         for name, dataset in self.datasets.items():
             self._check_emulators(name)

@@ -18,9 +18,23 @@ class _Loader(_Safe):
     """Reads 1e5 as the number that its author meant: an integer where it is one."""
 
 
-def _number(loader: Any, node: yaml.ScalarNode) -> float:
-    number = float(node.value.replace("_", ""))
-    return int(number) if number.is_integer() else number
+class _Integer(int):
+    """A number that is text where text belongs, as it was written."""
+
+    written: str
+
+
+class _Float(float):
+    """Likewise."""
+
+    written: str
+
+
+def _number(loader: Any, node: yaml.ScalarNode) -> _Integer | _Float:
+    value = float(node.value.replace("_", ""))
+    number = _Integer(value) if value.is_integer() else _Float(value)
+    number.written = node.value
+    return number
 
 
 _Loader.add_implicit_resolver("!number", re.compile(NUMBER), list("-+0123456789"))
@@ -36,7 +50,7 @@ def read_yaml(path: str | Path) -> Any:
     try:
         loader = _Loader(Path(path).read_text(encoding="utf-8"))
         node = loader.get_single_node()
-        _refuse_repeated(path, node, set())
+        _check_keys(path, node, set())
         return None if node is None else loader.construct_document(node)
     except UnicodeDecodeError as error:
         raise LilasError(f"{path}: is not UTF-8, in which YAML is written: {error}") from None
@@ -45,7 +59,7 @@ def read_yaml(path: str | Path) -> Any:
         raise LilasError(f"{path}: cannot be read as YAML: {told[:150]}") from None
 
 
-def _refuse_repeated(path: str | Path, node: yaml.Node | None, seen: set[int]) -> None:
+def _check_keys(path: str | Path, node: yaml.Node | None, seen: set[int]) -> None:
     """Refuses a mapping that has a key twice, of which YAML would keep the last without a word."""
     # An alias is the node that it names, which may even hold itself.
     if node is None or id(node) in seen:
@@ -60,7 +74,10 @@ def _refuse_repeated(path: str | Path, node: yaml.Node | None, seen: set[int]) -
                     "second time; allowed: once"
                 )
             keys.add(str(key.value))
-            _refuse_repeated(path, value, seen)
+            if key.tag == "!number":
+                # A name may look like a number.
+                key.tag = "tag:yaml.org,2002:str"
+            _check_keys(path, value, seen)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated(path, item, seen)
+            _check_keys(path, item, seen)

@@ -62,6 +62,11 @@ class RayleighBenard(System):
                     f"time_step {self.time_step:g} does not divide {key} {duration:g}; allowed: a "
                     f"{key} of a whole number of time steps, at least {least}"
                 )
+        if (taken := (self.steps - 1) * self.interval / self.time_step) > MOST_STEPS:
+            raise ValueError(
+                f"steps {self.steps} take {taken:.0e} time steps of {self.time_step:g}; "
+                f"allowed: at most {MOST_STEPS:.0e}"
+            )
         return self
 
     @property
