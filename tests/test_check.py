@@ -214,6 +214,8 @@ def test_all_faults_of_all_files_are_told_at_once(folder: Path) -> None:
     assert told["test"] == []
     with pytest.raises(LilasError, match=r"truncated file.* And 7 more: `lilas check my_flow`"):
         check(folder).refuse("my_flow")
+    with pytest.raises(LilasError, match=r"grid_type.* And 5 more: `lilas check .*valid/a\.hdf5`"):
+        open_well(files(folder)["valid"][0])
 
 
 def test_a_fault_of_a_field_that_is_not_used_is_no_fault(folder: Path) -> None:
@@ -604,6 +606,22 @@ def test_all_faults_of_a_folder_in_lines(folder: Path) -> None:
     assert "data/test/a.hdf5: expected the parameters of data/train/a.hdf5, ('Prandtl'" in text
     assert "data/test/b.nc: is not read: data files end in .hdf5 or .h5" in text
     assert "DS_Store" not in text
+
+
+def test_files_of_values_are_no_strangers(folder: Path) -> None:
+    path = Path(files(folder)["test"][0])
+    source = path.with_name("values.src")
+    with h5py.File(path, "r+") as file, h5py.File(source, "w") as other:
+        other["p"] = file["t0_fields/pressure"][:]
+        attributes = dict(file["t0_fields/pressure"].attrs)
+        del file["t0_fields/pressure"]
+        file["t0_fields/pressure"] = h5py.ExternalLink("values.src", "p")
+        other["p"].attrs.update(attributes)
+    (found,) = check(folder).headers["test"]
+    assert [Path(name).name for name in found.others] == ["values.src"]
+    assert "Warnings: none" in check_folder(folder).lines
+    source.with_name("stranger.src").touch()
+    assert "  data/test/stranger.src: is not read: " in "\n".join(check_folder(folder).lines)
 
 
 def test_one_line_for_one_fault_of_many_files(folder: Path) -> None:

@@ -78,8 +78,9 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
     path, faults = Path(path), Faults()
     with open_hdf5(path) as file:
         layout = read_layout(path, file, fields, faults)
-    for error in faults.among(fields):
-        raise error
+    if errors := faults.among(fields):
+        more = f" And {len(errors) - 1} more: `lilas check {path}` tells all."
+        raise LilasError(f"{errors[0]}{more if len(errors) > 1 else ''}")
     channels = select(path, list(layout.fields.values()), layout.axes, fields)
     return WellFile(
         path=path,

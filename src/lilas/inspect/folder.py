@@ -42,10 +42,10 @@ def check_folder(folder: Path, states: bool = False) -> Folder:
     Raises:
         LilasError: there is nothing there.
     """
-    files, faults, doubts = _files(folder)
+    files, faults = _files(folder)
     checked = check_files({split: list(map(str, its)) for split, its in files.items()})
     faults += checked.faults
-    doubts += checked.doubts
+    doubts = checked.doubts + _unread(files, checked)
     ranges: list[str] = []
     if states:
         # It needs torch, which takes seconds to import.
@@ -60,18 +60,18 @@ def check_folder(folder: Path, states: bool = False) -> Folder:
     return Folder(lines, len(faults), len({fault.path for fault in faults}))
 
 
-def _files(folder: Path) -> tuple[dict[str, list[Path]], list[Fault], list[Fault]]:
+def _files(folder: Path) -> tuple[dict[str, list[Path]], list[Fault]]:
     """Returns the data files of a folder by split, and what is wrong with its layout."""
     if folder.is_file():
-        return {"file": [folder]}, [], []
+        return {"file": [folder]}, []
     if not folder.is_dir():
         raise broken(folder, "a folder of data", "nothing", "Correct the path.")
     root = folder / "data" if (folder / "data").is_dir() else folder
     if not any((root / split).is_dir() for split in SPLITS) and data_in(root):
         missing = "expected the folders data/train, data/valid and data/test, found files alone."
         action = "Sort them into the three: a study trains, validates and tests on them."
-        return {"files": data_in(root)}, [Fault(str(folder), f"{missing} {action}")], []
-    faults, doubts, files = [], [], {}
+        return {"files": data_in(root)}, [Fault(str(folder), f"{missing} {action}")]
+    faults, files = [], {}
     for split in SPLITS:
         place = root / split
         files[split] = data_in(place)
@@ -79,13 +79,21 @@ def _files(folder: Path) -> tuple[dict[str, list[Path]], list[Fault], list[Fault
             found = "none" if place.is_dir() else "no such folder"
             text = f"expected HDF5 files (*.hdf5, *.h5), found {found}. Put the split there."
             faults.append(Fault(str(place), text))
-        others = [path for path in (sorted(place.iterdir()) if place.is_dir() else [])]
-        doubts += [
-            Fault(str(path), f"is not read: data files end in {' or '.join(SUFFIXES)}")
-            for path in others
-            if not path.name.startswith(".") and path not in files[split]
-        ]
-    return files, faults, doubts
+    return files, faults
+
+
+def _unread(files: dict[str, list[Path]], checked: Checked) -> list[Fault]:
+    """Returns what lies beside data files and is none, nor holds values of one."""
+    read = {Path(path) for its in checked.headers.values() for one in its for path in one.others}
+    read |= {path for its in files.values() for path in its}
+    folders = dict.fromkeys(path.parent for its in files.values() for path in its)
+    text = f"is not read: data files end in {' or '.join(SUFFIXES)}"
+    return [
+        Fault(str(path), text)
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if len(files) > 1 and path not in read and not path.name.startswith(".")
+    ]
 
 
 def _summary(folder: Path, files: dict[str, list[Path]], checked: Checked) -> list[str]:
