@@ -168,7 +168,7 @@ def pool_of(path: Path, readers: int) -> tuple[float, float]:
     before = _status("VmRSS")
     windows, batches = windows_of(path, readers), TRAJECTORIES * FRAMES // TOGETHER
     # Linux forgets the peak so far.
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     seconds = [epoch(streaming(windows, turn * batches, batches)) for turn in range(3)]
     # The first epoch is not counted: its pages are new.
     return 2 * TRAJECTORIES * FRAMES / sum(seconds[1:]), _status("VmHWM") - before
@@ -176,7 +176,7 @@ def pool_of(path: Path, readers: int) -> tuple[float, float]:
 
 def _status(name: str) -> float:
     """Returns a line of this process's status, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024 / 1e6
 
 
