@@ -16,6 +16,7 @@ import xarray as xr
 from PIL import Image
 
 from lilas.data.well_writer import write_well
+from lilas.errors import LilasError
 from lilas.inspect.kinds import inspect
 from lilas.records.metrics import read_metrics
 from lilas.report.looks import looks
@@ -52,9 +53,23 @@ def write_split(split: str, trajectories: int) -> list[Path]:
     return files
 
 
-def evaluated(folder: Path, latents: Path, data: dict[str, Any], name: str) -> Path:
+def rolled_out(folder: Path, to: Path, evaluation: dict[str, Any]) -> None:
+    """Rolls the emulator of an autoencoder's folder out."""
+    stage(
+        "rollout",
+        config={"stride": 1, "evaluation": evaluation, "sampler": {"algorithm": "direct"}},
+        autoencoder=folder / "weights.safetensors",
+        emulator=folder / "solver-s0" / "weights.safetensors",
+        latents=folder / "latents" / "test.json",
+        store=to / "rollouts.zarr",
+        manifest=to / "rollouts.json",
+        device="cpu",
+    )
+
+
+def evaluated(folder: Path, data: dict[str, Any], name: str) -> Path:
     """Trains, rolls out and scores an emulator on latents; returns the manifest of its frames."""
-    weights, run = folder / "weights.safetensors", folder / "solver-s0"
+    weights, run, latents = folder / "weights.safetensors", folder / "solver-s0", folder / "latents"
     stage(
         "emulator",
         config={"stride": 1, "augment": AUGMENT, "emulator": EMULATOR, "seed": 0},
@@ -63,16 +78,7 @@ def evaluated(folder: Path, latents: Path, data: dict[str, Any], name: str) -> P
         valid=latents / "valid.json",
         **training(run),
     )
-    stage(
-        "rollout",
-        config={"stride": 1, "evaluation": EVALUATION, "sampler": {"algorithm": "direct"}},
-        autoencoder=weights,
-        emulator=run / "weights.safetensors",
-        latents=latents / "test.json",
-        store=run / "rollouts.zarr",
-        manifest=run / "rollouts.json",
-        device="cpu",
-    )
+    rolled_out(folder, run, EVALUATION)
     names = {"dataset": "flow", "autoencoder": name, "emulator": "solver-s0", "sampler": "direct"}
     stage(
         "evaluate",
@@ -114,7 +120,7 @@ def test_a_split_of_every_kind_goes_through_all_stages(tmp_path, monkeypatch):
             folder=folder / "latents",
             device="cpu",
         )
-        runs.append(evaluated(folder, folder / "latents", data, name))
+        runs.append(evaluated(folder, data, name))
 
     # Latents: ours and theirs apart, each trajectory its own times, nothing beyond its own steps.
     store = xr.open_zarr("results/c-s0/latents/train.zarr")
@@ -143,6 +149,14 @@ def test_a_split_of_every_kind_goes_through_all_stages(tmp_path, monkeypatch):
         scores = read_metrics(run / "metrics.parquet")
         assert set(scores["trajectory"]) == {0, 1, 2, 3}
         assert np.isfinite(scores["value"]).all()
+
+    # A trajectory that is too short for a rollout is named, whatever comes first.
+    late = {"states": STATES, "stride": 1, "evaluation": EVALUATION | {"horizons": [[1, 7]]}}
+    short = "reach step 7; trajectory 0 of open/data/test/a.hdf5 has 6 steps"
+    with pytest.raises(LilasError, match=short):
+        stage("evaluate", "baselines", config=late | {"names": {}}, **data, output="late.parquet")
+    with pytest.raises(LilasError, match=short):
+        rolled_out(Path("results/c-s0"), tmp_path / "late", late["evaluation"])
 
     # Frames, pictures, videos and the viewer of states with one axis.
     frames = [run / "frames.json" for run in runs]
