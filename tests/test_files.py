@@ -141,7 +141,7 @@ def test_a_plan_and_stages_run_where_the_locale_is_ascii(miniature, tmp_path):
 
 
 def test_modules_in_the_working_folder_are_not_imported(pipeline):
-    for name in ("random", "queue", "platform", "pydantic", "h5py", "numpy", "tqdm"):
+    for name in ("random", "queue", "platform", "pydantic", "numpy", "lilas", "the_well"):
         (pipeline.folder / f"{name}.py").write_text(f"raise SystemExit('{name} is the user\\'s')")
     for line in (pipeline.command("all_statistics"), ["lilas", "--version"]):
         done = subprocess.run(
