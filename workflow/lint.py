@@ -12,9 +12,9 @@ FALSE_ALARMS = {
     "them; what files share is in common.smk",
     r"Environment variable (PATH|PYTHONSAFEPATH) used but .* in line \d+\.": "set for "
     "the jobs, not asked of a user",
-    r"Shell command directly uses variable (CONFIG|EXPECTED) from .*": "the device, the time between "
-    "checkpoints and what a download must hold decide no result; as parameters, they would make "
-    "every result again",
+    r"Shell command directly uses variable (CONFIG|EXPECTED) from .*": "the device, the time "
+    "between checkpoints and what a download must hold decide no result; as parameters, they "
+    "would make every result again",
     r"Param (root|folder) is a prefix of input or output file but hardcoded": "what the report "
     "tells of is all that lies there; latents of all splits lie in one folder",
 }
