@@ -115,7 +115,8 @@ def standing(times: np.ndarray) -> str | None:
     trajectory, step = np.argwhere(stands)[0]
     before, after = times[trajectory, step : step + 2]
     rows = np.flatnonzero(stands.any(axis=1))
-    others = f", and in {len(rows) - 1} more trajectories" if len(rows) > 1 else ""
+    more = len(rows) - 1
+    others = f", and in {more} more trajector{'ies' if more > 1 else 'y'}" if more else ""
     return (
         f"time does not grow in trajectory {trajectory}: step {step} is at {before:g}, step "
         f"{step + 1} at {after:g}{others}"
