@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("pyproject.toml", "src", "tests")
+PARTS = ("pyproject.toml", "src", "tests", "workflow")
 
 
 class Mutation(NamedTuple):
@@ -95,6 +95,41 @@ MUTATIONS = [
         "if last < first:",
         "if False:",
         "test_study.py::test_a_mistake_is_told_by_its_key",
+    ),
+    Mutation(
+        "a seed may be there twice",
+        "entries.py",
+        "seeds: Distinct[Seed]",
+        "seeds: list[Seed]",
+        "test_study_mutations.py::test_mutated_studies_are_planned_or_refused_in_one_line",
+    ),
+    Mutation(
+        "true is a number",
+        "settings.py",
+        "strict=True, ",
+        "",
+        "test_study_mutations.py::test_mutated_studies_are_planned_or_refused_in_one_line",
+    ),
+    Mutation(
+        "a key may be in a file twice",
+        "yaml.py",
+        "key.value in keys:",
+        "False:",
+        "test_study_mutations.py::test_mutated_studies_are_planned_or_refused_in_one_line",
+    ),
+    Mutation(
+        "rollouts are compared with the training split's steps",
+        "fit.py",
+        'extent.steps["test"]',
+        'extent.steps["train"]',
+        "test_study_on_disk.py::test_a_test_split_too_short_for_the_rollout_is_told",
+    ),
+    Mutation(
+        "a wall is rolled",
+        "fit.py",
+        '"periodic" not in kinds[axis]',
+        "False",
+        "test_study_on_disk.py::test_what_files_cannot_give_is_told_by_its_key",
     ),
     Mutation(
         "a sign in the EDM preconditioning",

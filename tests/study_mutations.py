@@ -165,8 +165,7 @@ def outcome(values: Any, mutation: Mutation, scratch: Path) -> str | None:
             study = read_study(scratch)
         else:
             study = make_study("study.yaml", changed)
-        for dataset in study.datasets.values():
-            plan.data_files(Config(), dataset)
+        plan.study_files(Config(), study)
         plan.check_official(study, Config())
     except LilasError as error:
         return str(error).replace(f"{scratch}", "study.yaml")

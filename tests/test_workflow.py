@@ -334,6 +334,16 @@ def test_a_device_that_is_not_there_is_refused_before_the_first_job(pipeline):
     assert not pipeline.results.exists()
 
 
+def test_to_compile_without_a_compiler_is_refused_before_the_first_job(pipeline):
+    pipeline.edit("    loss: vmse", "    loss: vmse\n    train: {<<: *train, compile: true}")
+    pipeline.environment |= {"CXX": "no-such-compiler"}
+    done = pipeline.run("--config", "study=miniature.yaml", "device=cpu", check=False)
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "compile: the compiler no-such-compiler does not run" in line
+    assert not pipeline.results.exists()
+
+
 def test_a_key_twice_in_the_configuration_is_refused(pipeline):
     pipeline.edit("device: auto", "device: auto\ndevice: cpu", pipeline.folder / "config.yaml")
     done = pipeline.run("-n", check=False)

@@ -10,13 +10,22 @@ from torch import nn
 from lilas.errors import LilasError
 
 
+def kind_of(name: str) -> str:
+    """Returns the kind of the device named: cpu, cuda or mps; with `auto`, of the best there is."""
+    if name != "auto":
+        return name.partition(":")[0]
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def check_device(name: str) -> None:
     """Refuses a device that is not there, and leaves nothing on one that is.
 
     Raises:
         LilasError: it is not there.
     """
-    kind, _, index = name.partition(":")
+    kind, index = kind_of(name), name.partition(":")[2]
     found = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
     if kind != "cpu" and int(index or 0) >= found:
         raise LilasError(
@@ -34,9 +43,7 @@ def select_device(name: str) -> torch.device:
     # Float32 is the reference; a training that wants TF32 says so.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device(kind_of(name))
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -45,14 +52,14 @@ def select_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def compile_modules(device: torch.device, *modules: nn.Module) -> None:
-    """Compiles modules, at their first call, for a device.
+def check_compiler(kind: str) -> None:
+    """Refuses to compile for a kind of device without the compiler that torch.compile needs.
 
     Raises:
-        LilasError: the compiler that torch.compile needs does not run.
+        LilasError: it does not run.
     """
     # Inductor writes C++ for CPUs; Triton's launchers for CUDA are in C.
-    variable, plain = ("CC", "gcc") if device.type == "cuda" else ("CXX", "g++")
+    variable, plain = ("CC", "gcc") if kind == "cuda" else ("CXX", "g++")
     compiler = os.environ.get(variable) or ("clang++" if sys.platform == "darwin" else plain)
     try:
         subprocess.run([compiler, "--version"], capture_output=True, check=True)
@@ -61,5 +68,14 @@ def compile_modules(device: torch.device, *modules: nn.Module) -> None:
             f"compile: the compiler {compiler} does not run ({error}). Install one, name one in "
             f"the environment variable {variable}, or set compile: false in the study."
         ) from None
+
+
+def compile_modules(device: torch.device, *modules: nn.Module) -> None:
+    """Compiles modules, at their first call, for a device.
+
+    Raises:
+        LilasError: as `check_compiler`.
+    """
+    check_compiler(device.type)
     for module in modules:
         module.compile()

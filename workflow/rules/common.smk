@@ -24,7 +24,7 @@ try:
     STUDY_FILE = study_path(CONFIG.study, Path(workflow.basedir) / "workflow" / "studies")
     STUDY = read_study(STUDY_FILE)
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
-    FILES = {name: plan.data_files(CONFIG, dataset) for name, dataset in STUDY.datasets.items()}
+    FILES = plan.study_files(CONFIG, STUDY)
     ON_DISK = check_on_disk(STUDY, FILES, f"{CONFIG.results}/{paths.HEADERS}")
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
@@ -59,8 +59,10 @@ onstart:
     try:
         check_room(room(jobs))
         # Jobs of a cluster run elsewhere, on other devices.
-        if workflow.local_exec:
-            plan.check_device(CONFIG.device)
+        if workflow.local_exec and any(
+            "{CONFIG.device" in (job.rule.shellcmd or "") for job in jobs
+        ):
+            plan.check_device(CONFIG.device, any(map(compiles, jobs)))
         atexit.register(hold(written, read, plan.data_folders(CONFIG, FILES), ROOT).close)
         if any(Path(file).is_relative_to(ROOT) for file in written):
             take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES)
@@ -72,6 +74,17 @@ onerror:
     # The last line, after all that Snakemake has to say.
     words = "What is finished is kept: the same command goes on from there."
     atexit.register(print, words, file=sys.stderr)
+
+
+def compiles(job):
+    """Whether a job compiles its model."""
+    kind, wildcards = job.rule.name, job.wildcards
+    if kind == "rollout":
+        return STUDY.samplers[wildcards["sampler"]].compile
+    if kind in ("autoencoder", "emulator"):
+        entry = resolved(kind, wildcards)
+        return entry.is_trained and entry.model.train.compile
+    return False
 
 
 # The trainings of autoencoders, pixel space among them.

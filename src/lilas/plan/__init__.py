@@ -41,6 +41,17 @@ def data_files(config: Config, dataset: Dataset) -> dict[str, list[str]]:
     return {split: _joined(config, source, split) for split in SPLITS}
 
 
+def study_files(config: Config, study: Study) -> dict[str, dict[str, list[str]]]:
+    """Returns the data files of every dataset of a study, as `data_files`; errors name it."""
+    found = {}
+    for name, dataset in study.datasets.items():
+        try:
+            found[name] = data_files(config, dataset)
+        except LilasError as error:
+            raise LilasError(f"datasets.{name}: {error}") from None
+    return found
+
+
 def data_folders(config: Config, files: dict[str, dict[str, list[str]]]) -> set[str]:
     """Returns the folders within `data` that runs hold, each as a whole: of a dataset each.
 
@@ -186,17 +197,19 @@ def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def check_device(name: str) -> None:
-    """Refuses a device that this machine does not have.
+def check_device(name: str, compiles: bool) -> None:
+    """Refuses a device that this machine does not have, and to compile without a compiler.
 
     Raises:
-        LilasError: it is not there.
+        LilasError: which of them is not there.
     """
-    if name not in ("auto", "cpu"):
-        # Torch takes seconds to import; a plan on other devices does not wait for it.
-        from lilas.devices import check_device as check
+    if compiles or name not in ("auto", "cpu"):
+        # Torch takes seconds to import; a run on other devices does not wait for it.
+        from lilas import devices
 
-        check(name)
+        devices.check_device(name)
+        if compiles:
+            devices.check_compiler(devices.kind_of(name))
 
 
 def check_metrics() -> None:
