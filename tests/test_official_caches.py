@@ -91,7 +91,7 @@ def write_data(path: Path, trajectories: int) -> None:
 
 def write_model(path: Path, data: Path, statistics: Path, **replaced: Any) -> None:
     """Writes an untrained autoencoder's weights."""
-    entry = ENTRY | replaced
+    entry = {key: value for key, value in (ENTRY | replaced).items() if value is not None}
     torch.manual_seed(0)
     model = make_autoencoder_for(
         autoencoder_settings(entry), open_files([data], STATES["fields"])[0]
@@ -177,6 +177,33 @@ def test_an_export_comes_back_to_the_bit(split, tmp_path, order):
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []
     assert len([name for name in expected if "latent/c/" in name]) == COPIES * 3
+
+
+def test_an_export_of_a_transformers_latents_comes_back_to_the_bit(split, tmp_path):
+    """In latents-in of its weights was once another architecture's name of a weight."""
+    entry = {"architecture": "vit", "patch_size": 2}
+    entry["transformer"] = {"channels": 8, "blocks": 1, "heads": 2}
+    weights = tmp_path / "weights.safetensors"
+    removed = dict.fromkeys(("channels", "blocks"))
+    write_model(weights, split.files[0], split.folder / "statistics.json", **entry | removed)
+    task = {"states": STATES, "label": {"Rayleigh": "log"}, "names": {"dataset": "flow"}}
+    task["augment"] = {"flip": ["x"], "copies": 2}
+    common = {"train": split.files, "statistics": split.folder / "statistics.json"}
+    common |= {"weights": weights, "folder": tmp_path, "config": task, "device": "cpu"}
+    stage("latents", "finish", **common)
+    caches = export_latents(tmp_path / "train.json", weights, tmp_path / "run")
+    manifest = tmp_path / "again" / "train.json"
+    import_latents(caches, weights, manifest)
+    stores = [xr.open_zarr(path.with_suffix(".zarr")) for path in (manifest, tmp_path / "train")]
+    xr.testing.assert_identical(*stores)
+    # So do official ones, which lack the group: their compression is known from the weights.
+    for cache in caches:
+        with h5py.File(cache, "a") as file:
+            del file["lilas"]
+    manifest = tmp_path / "official" / "train.json"
+    import_latents(caches, weights, manifest)
+    found = xr.open_zarr(manifest.with_suffix(".zarr"))
+    assert found.attrs["compression"] == stores[0].attrs["compression"] == 3 * 4 / 4
 
 
 def test_caches_of_differing_steps_end_where_they_end(split, tmp_path):

@@ -46,20 +46,43 @@ class Encoder:
     spatial: int
 
 
-def read_encoder(weights: Path) -> Encoder:
+def read_encoder(weights: Path, cache: Path) -> Encoder:
+    """Returns what an autoencoder's weights say of its latents.
+
+    Args:
+        weights: Of the autoencoder.
+        cache: Of latents of it: a transformer's weights are alike in any number of space axes.
+
+    Raises:
+        LilasError: the weights are of pixel space, or of an autoencoder that the official code does
+            not have.
+    """
     record = read_record(weights)
     entry = autoencoder_settings(record["config"]["autoencoder"])
     if entry.is_pixel_space:
         action = "Give the autoencoder that encoded the caches."
         raise broken(weights, "weights of an autoencoder", "those of pixel space", action)
-    _, patches, *kernel = read_shapes(weights)["encoder.layers.0.weight"]
+    shapes = read_shapes(weights)
+    if entry.architecture == "dcae":
+        _, patches, *kernel = shapes["encoder.layers.0.weight"]
+        spatial = len(kernel)
+    elif entry.architecture == "vit":
+        _, patches = shapes["encoder.embed.weight"]
+        with open_hdf5(cache) as file:
+            state = file.get("state")
+            # What is no cache is told when it is opened as one.
+            spatial = state.ndim - 3 if isinstance(state, h5py.Dataset) else 2
+        spatial = min(max(spatial, 1), 3)
+    else:
+        action = "Latents of a plug-in's autoencoder are made by the stage that encodes."
+        raise broken(weights, "an autoencoder dcae or vit", entry.architecture, action)
     return Encoder(
         weights=weights,
         record=record,
         factor=entry.factor,
-        pixel_channels=patches // entry.patch_size ** len(kernel),
+        pixel_channels=patches // entry.patch_size**spatial,
         latent_channels=entry.latent_channels,
-        spatial=len(kernel),
+        spatial=spatial,
     )
 
 

@@ -142,10 +142,10 @@ def import_latents(
     for path in (manifest, store):
         if path.exists():
             raise broken(path, "nothing yet", "latents", "Delete them, or choose another name.")
-    encoder = read_encoder(weights)
-    caches = [open_cache(Path(path), encoder) for path in files]
-    if not caches:
+    if not files:
         raise LilasError("no caches were given: a split holds at least one")
+    encoder = read_encoder(weights, Path(files[0]))
+    caches = [open_cache(Path(path), encoder) for path in files]
     check_alike(caches)
     if caches[0].ours:
         if data_files is not None:
