@@ -18,6 +18,11 @@ INSPECTED = {
     "frames": "frames.zarr or its manifest frames.json",
     "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
     "checkpoint": "checkpoint/checkpoint.pt",
+    "claims": "claims.json, and study.json, whose results they are",
+    "table": ".csv, .tsv, .md, .tex",
+    "figure": ".png, .pdf, .svg, .gif, .mp4",
+    "text": "logs (.log), reports (.html), studies (.yaml)",
+    "folder": "of a study's results, of a run, of data",
 }
 
 STUDY = "{results}/{study}"

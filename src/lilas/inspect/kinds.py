@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lilas.data.registry import SUFFIXES
-from lilas.errors import LilasError, broken
+from lilas.errors import broken
 from lilas.files import read_json
-from lilas.inspect import data, scores, stores, trainings
-from lilas.inspect.catalogue import INSPECTED
+from lilas.inspect import data, others, scores, stores, trainings
 from lilas.inspect.inspection import Inspection
 from lilas.records.stores import open_store
+from lilas.study import paths
 
 
 def inspect(path: Path) -> Inspection:
@@ -32,16 +32,13 @@ def inspect(path: Path) -> Inspection:
         ".parquet": scores.inspect_metrics,
         ".pt": trainings.inspect_checkpoint,
         ".json": _json,
+        **others.OTHERS,
     }
-    if path.suffix not in by_suffix or path.is_dir() != (path.suffix == ".zarr"):
-        raise _unknown(path)
+    if path.is_dir() and path.suffix != ".zarr":
+        return others.inspect_folder(path)
+    if path.suffix not in by_suffix or path.is_file() == (path.suffix == ".zarr"):
+        raise others.unknown(path)
     return by_suffix[path.suffix](path)
-
-
-def _unknown(path: Path) -> LilasError:
-    found = "a folder" if path.is_dir() else "something else"
-    known = "; ".join(f"{name} ({what})" for name, what in INSPECTED.items())
-    return broken(path, "a file of a kind that inspect knows", found, f"They are: {known}.")
 
 
 def _json(path: Path) -> Inspection:
@@ -55,4 +52,8 @@ def _json(path: Path) -> Inspection:
                 return stores.inspect_frames(path, dataset)
             return stores.inspect_latents(path, dataset)
         return data.inspect_pixel_latents(path, value)
-    raise _unknown(path)
+    if "claims" in value:
+        return others.inspect_claims(path, value)
+    if path.name == paths.OWNER:
+        return others.inspect_owner(path, value)
+    raise others.unknown(path)

@@ -1,0 +1,133 @@
+"""Files to look at and folders: tables, figures, claims, logs, studies; told in a few lines."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from lilas.data.registry import SUFFIXES
+from lilas.errors import LilasError, broken
+from lilas.files import read_json
+from lilas.inspect import text
+from lilas.inspect.inspection import ELSEWHERE, Inspection
+from lilas.study import paths
+
+Facts = dict[str, str]
+# Files of a folder that are named, at most.
+NAMED = 12
+
+
+def _told(path: Path, what: str, facts: Facts) -> Inspection:
+    return Inspection([f"{path}: {what}", "", *text.facts(facts)])
+
+
+def inspect_table(path: Path) -> Inspection:
+    """Inspects a table (CSV, or a benchmark of Snakemake's, TSV)."""
+    tabs = path.suffix == ".tsv"
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        header, *rows = [*csv.reader(file, delimiter="\t" if tabs else ",")] or [[]]
+    if not header or any(len(row) != len(header) for row in rows):
+        expected = "a table whose rows have the columns of its first line"
+        raise broken(path, expected, "another text", "Run snakemake -R tables.")
+    facts = {"columns": ", ".join(header), "rows": f"{len(rows)}"}
+    if tabs and {"s", "max_rss"} <= set(header) and rows:
+        last = dict(zip(header, rows[-1], strict=True))
+        facts |= {"took": f"{last['s']} s", "memory": f"{last['max_rss']} MB at most"}
+        return _told(path, "what a job took, by Snakemake", facts)
+    if "cell" in header:
+        cell = next((row[header.index("cell")] for row in rows if row[header.index("cell")]), "")
+        facts["where from"] = f"lilas trace {cell} --results {path.parent.parent}"
+    return _told(path, "a table of a study", facts)
+
+
+def inspect_picture(path: Path) -> Inspection:
+    """Inspects a figure or a video."""
+    facts = {"size": text.size(path.stat().st_size)}
+    if path.suffix in (".png", ".gif"):
+        try:
+            with Image.open(path) as image:
+                facts["points"] = f"{image.width} x {image.height}"
+                frames = getattr(image, "n_frames", 1)
+        except (UnidentifiedImageError, OSError) as error:
+            raise broken(path, "a picture", f"damage ({error})", "Run the figures again.") from None
+        if frames > 1:
+            facts["pictures"] = f"{frames}, a lead time each"
+    facts |= {"made of": "the metrics, frames and histories of its study; no record is inside"}
+    return _told(path, "a figure of a study", facts)
+
+
+def inspect_text(path: Path) -> Inspection:
+    """Inspects a log, a table or a study, to be read as they are."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    kinds = {".log": "log of a job", ".md": "table of a study, to be read"}
+    kinds |= {".tex": "table of a study, for LaTeX", ".html": "report of a study, for a browser"}
+    kinds |= {".yaml": "settings: a study is read by snakemake -n --config study=PATH"}
+    facts = {"lines": f"{len(lines)}", "size": text.size(path.stat().st_size)}
+    if path.suffix == ".log":
+        errors = [line for line in lines if line.startswith("error: ")]
+        facts |= {"last line": lines[-1].rsplit("\r")[-1][:200]} if lines else {}
+        facts |= {"error": errors[-1].removeprefix("error: ")} if errors else {}
+    return _told(path, kinds[path.suffix], facts)
+
+
+def inspect_claims(path: Path, value: dict[str, list[dict[str, str]]]) -> Inspection:
+    """Inspects what a run says of the paper's claims."""
+    try:
+        found = [f"  {one['number']}. {one['verdict']}: {one['claim']}" for one in value["claims"]]
+    except (KeyError, TypeError):
+        raise unknown(path) from None
+    return Inspection([f"{path}: the paper's claims, held against a run", "", *found])
+
+
+def inspect_owner(path: Path, value: dict[str, object]) -> Inspection:
+    """Inspects what says whose results a folder holds."""
+    facts = {name: json.dumps(item) for name, item in value.items()}
+    return _told(path, "whose results this folder holds", facts)
+
+
+def inspect_folder(path: Path) -> Inspection:
+    """Inspects a folder: of a study's results, a training, rollouts, latents, data, or others."""
+    entries = sorted(one for one in path.iterdir() if not one.name.startswith("."))
+    names = {one.name for one in entries}
+    data = [*path.glob("data/*/*"), *path.glob("*")]
+    if paths.OWNER in names:
+        what = "results of a study"
+    elif names & {paths.WEIGHTS, paths.CHECKPOINT}:
+        what = f"a training{'' if paths.WEIGHTS in names else ', not finished'}"
+    elif names & {Path(paths.ROLLOUTS).name, Path(paths.METRICS).name}:
+        what = "rollouts and their metrics"
+    elif any(one.name.endswith(".zarr") for one in entries):
+        what = "stores and their manifests"
+    elif Path(paths.STATISTICS).name in names or Path(paths.BASELINES).name in names:
+        what = "results on a dataset"
+    elif any(one.suffix in SUFFIXES for one in data):
+        what = "data files; lilas check looks at all of them"
+    else:
+        what = "a folder"
+    facts = {}
+    if (path / paths.OWNER).is_file():
+        facts["study"] = str(read_json(path / paths.OWNER).get("study"))
+        facts["report"] = str(path / paths.REPORT) if paths.REPORT in names else "not made yet"
+    counts = Counter(one.suffix for one in data if one.suffix in SUFFIXES)
+    facts |= {f"{suffix} files": f"{count}" for suffix, count in counts.items()}
+    shown = [f"{one.name}/" if one.is_dir() else one.name for one in entries[:NAMED]]
+    more = [f"and {len(entries) - NAMED} more"] if len(entries) > NAMED else []
+    facts["holds"] = ", ".join([*shown, *more]) or "nothing"
+    return _told(path, what, facts | {"next": "lilas inspect of one of these says what it is"})
+
+
+OTHERS: dict[str, Callable[[Path], Inspection]] = {
+    **dict.fromkeys((".csv", ".tsv"), inspect_table),
+    **dict.fromkeys((".png", ".pdf", ".svg", ".gif", ".mp4"), inspect_picture),
+    **dict.fromkeys((".log", ".md", ".tex", ".html", ".yaml"), inspect_text),
+}
+
+
+def unknown(path: Path) -> LilasError:
+    """Returns the error for a file that is none of ours."""
+    found = f"one ending in {path.suffix!r}" if path.suffix else "one without an ending"
+    action = f"{ELSEWHERE} lilas inspect --help lists the kinds."
+    return broken(path, "a kind of file that LILAS writes", found, action)
