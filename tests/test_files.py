@@ -16,7 +16,7 @@ from torch import nn
 
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
-from lilas.files import atomic, write_json
+from lilas.files import atomic, check_owner, take_ownership, write_json
 from lilas.records import stores
 from lilas.records.weights import write_weights
 from lilas.report.table_files import _csv
@@ -258,3 +258,30 @@ def test_what_a_terminal_cannot_show_is_escaped():
         [sys.executable, "-c", code], env=os.environ | ASCII, capture_output=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, rb"2 \xd7 \xe9" + b"\n")
+
+
+def test_a_study_may_move_or_be_edited_and_another_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    study, root = tmp_path / "a" / "demo.yaml", tmp_path / "results" / "demo"
+    study.write_text("seed: 1\n")
+    check_owner(root, study)
+    take_ownership(root, study, job_bytes=1.0)
+    check_owner(root, study)
+    study.write_text("seed: 2\n")
+    check_owner(root, study)
+    take_ownership(root, study)
+    # The results are moved and renamed, then the study is, then it is edited there.
+    root = (tmp_path / "results").rename(tmp_path / "kept") / "demo"
+    check_owner(root, study)
+    root, study = root.rename(tmp_path / "kept" / "new"), study.rename(tmp_path / "new.yaml")
+    check_owner(root, study)
+    take_ownership(root, study)
+    study.write_text("seed: 3\n")
+    check_owner(root, study)
+    # Another study of one name, in another file.
+    other = tmp_path / "a" / "new.yaml"
+    other.write_text("seed: 4\n")
+    with pytest.raises(
+        LilasError, match=r"results of two studies never mix.* delete .*study\.json"
+    ):
+        check_owner(root, other)

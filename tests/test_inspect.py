@@ -412,7 +412,9 @@ def test_a_data_file_of_another_size_makes_statistics_stale(inspected):
 def test_inputs_that_are_gone_are_named(inspected):
     shutil.rmtree("data")
     text = inspected(FLOW / "statistics.json")
-    assert line(text, "train:") == f"train: {DATA['train']} is gone"
+    assert line(text, "train:") == f"train: {DATA['train']} is not here and cannot be checked"
+    assert "Not known to be current" in text
+    assert "Stale" not in text
     assert "inspect from there" in text
 
 
@@ -490,9 +492,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
-        ("notes.txt", "hello", "They are: data file"),
-        ("folder", None, "found a folder"),
-        ("other.json", '{"a": 1}', "They are: data file"),
+        ("notes.txt", "hello", "one ending in '.txt'"),
+        ("other.json", '{"a": 1}', "one ending in '.json'"),
         ("broken.json", "{", "text that breaks"),
         ("foreign.zarr", None, "expected a Zarr store"),
         ("foreign.pt", "no", "expected a checkpoint"),

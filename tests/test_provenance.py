@@ -67,7 +67,7 @@ def test_changed_inputs_are_told(tmp_path):
     assert "another size or content" in found[1]
     assert "code of stage 'tables' differs" in found[2]
     weights.unlink()
-    assert "is gone" in provenance.differences(record)[0]
+    assert "is not here and cannot be checked" in provenance.differences(record)[0]
 
 
 def test_the_fingerprint_of_metrics_holds_all_that_scores_are_made_of():
@@ -160,3 +160,19 @@ def test_what_makes_a_training_another_is_named():
     ):
         assert provenance.changes(making(), making(**changed)) == told
     assert provenance.changes(making(), making() | {"version": 4}) == ["version was 3 and is 4"]
+
+
+def test_inputs_are_found_where_their_artifact_was_moved(tmp_path, monkeypatch):
+    run = "results/demo/flow/c32-s0"
+    for name in (f"{run}/weights", f"{run}/latents/train.json", "results/demo/flow/c16-s0/weights"):
+        (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "new" / name).write_text(name)
+    (tmp_path / "new/results").rename(tmp_path / "new/kept")
+    artifact = tmp_path / "new/kept/demo/flow/c32-s0/solver/weights"
+    folder = tmp_path / "new/kept/demo/flow"
+    assert provenance.located(f"{run}/weights", artifact) == folder / "c32-s0/weights"
+    assert provenance.located(f"/gone/{run}/weights", artifact) == folder / "c32-s0/weights"
+    # Never another run's file of the same name.
+    assert provenance.located("results/demo/flow/c8-s0/weights", artifact) is None
+    assert provenance.located("results/demo/flow/c8-s0/latents/train.json", artifact) is None
+    assert provenance.located(f"{run}/weights") is None

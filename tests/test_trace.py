@@ -1,6 +1,8 @@
 """`lilas trace` on a results folder of a few files, each made by the stages' own writers."""
 
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -209,17 +211,41 @@ def test_damaged_and_missing_files_are_reported(results):
     (SPACE / "weights.safetensors").write_bytes(b"no weights")
     (FLOW / "statistics.json").unlink()
     Path("data/b.hdf5").write_bytes(b"other data")
-    problems = "\n".join(trace("flow/c4-s0/reconstruction/vrmse/1-2", results).problems)
-    assert "a damaged file" in problems
-    assert "statistics is gone" in problems
+    found = trace("flow/c4-s0/reconstruction/vrmse/1-2", results)
+    assert "a damaged file" in "\n".join(found.problems)
+    assert re.search("statistics.json .*, the file is not here and cannot", "\n".join(found.lines))
+    assert "statistics" not in "\n".join(found.problems)
     Path("data/a.hdf5").unlink()
-    assert "data/a.hdf5 is gone" in "\n".join(trace(f"{CELL}/ab/vrmse/1-2", results).problems)
+    found = trace(f"{CELL}/ab/vrmse/1-2", results)
+    assert "data files (1) in data, 4 bytes, 1 not here" in "\n".join(found.lines)
+    assert "a.hdf5" not in "\n".join(found.problems)
+
+
+@pytest.mark.parametrize("place", ["copy/results/demo", "results/renamed", "other/place"])
+def test_results_that_were_moved_are_checked_where_they_are(results, tmp_path, monkeypatch, place):
+    """Elsewhere is not changed: inputs that were not copied are said to be not here."""
+    moved = tmp_path / "machine" / place
+    shutil.copytree(results, moved)
+    shutil.rmtree("data")
+    shutil.rmtree("results")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    found = trace(f"{CELL}/ab/vrmse/1-2", moved)
+    assert found.problems == []
+    text = "\n".join(found.lines)
+    assert f"{moved}/flow/c4-s0/weights.safetensors  SHA-256" in text
+    assert "2 not here, unchanged" in text
+    # What has changed is still told.
+    weights = moved / "flow/c4-s0/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    assert "autoencoder has changed" in "\n".join(trace(f"{CELL}/ab/vrmse/1-2", moved).problems)
 
 
 def test_changed_data_are_reported(results):
     path = Path("data/b.hdf5")
-    now = path.stat()
-    os.utime(path, ns=(now.st_atime_ns, now.st_mtime_ns + 1))
+    os.utime(path, ns=(0, 0))
+    assert trace(f"{CELL}/ab/vrmse/1-2", results).problems == []
+    path.write_bytes(b"Data")
     found = trace(f"{CELL}/ab/vrmse/1-2", results)
     assert found.problems == ["data/b.hdf5 has another size or content now"]
     assert "train: data files (2) in data, 8 bytes, 1 CHANGED" in "\n".join(found.lines)
@@ -304,6 +330,5 @@ def test_command(results, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert str(ended.value).startswith("error: ")
-    assert "weights.safetensors: emulator is gone" in str(ended.value)
-    assert "\nerror: " in str(ended.value)
-    assert "the file is GONE" in capsys.readouterr().out
+    assert "data/a.hdf5 has another size or content now" in str(ended.value)
+    assert "the file is not here" in capsys.readouterr().out

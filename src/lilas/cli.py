@@ -28,7 +28,8 @@ Prints what an artifact is: its shape with named axes, units, the range of each 
 configuration, inputs and versions that made it, and whether its inputs have changed since. A
 picture of it goes to a PNG file. Data are read block by block, whatever their size.
 
-Run it in the folder where the pipeline ran: the paths of inputs are recorded relative to it."""
+Inputs are looked for around the artifact, so that copied or moved results are checked as well, and
+where the pipeline ran."""
 
 INSPECT_EXAMPLES = """\
 examples:
@@ -59,10 +60,11 @@ to copy. Nothing is downloaded."""
 TRACE = """\
 Prints what is behind a number of a table: the rows of metrics and their mean, computed
 again; the rollouts; the weights, data and code that they were made with. Says what has changed
-since, and then ends with status 1.
+since, and then ends with status 1. What is not here cannot be checked, and is said to be elsewhere.
 
 CELL is the id in the column `cell` of tables/*.csv, alone or after the path of the results.
-Run it in the folder where the pipeline ran: the paths of inputs are recorded relative to it."""
+Inputs are looked for around the artifact, so that copied or moved results are checked as well, and
+where the pipeline ran."""
 
 TRACE_EXAMPLES = """\
 examples:

@@ -118,11 +118,11 @@ def check_writable(folder: str | Path) -> None:
 
 
 def check_owner(root: str | Path, study: str | Path) -> None:
-    """Refuses a results folder that belongs to a study in another file, or to another version.
+    """Refuses a results folder that belongs to another study, or to another version.
 
     Raises:
-        LilasError: the folder was made by another study of the same name, or by a version whose
-            results have other names in them.
+        LilasError: the folder was made by a study in another file that says something else, or by
+            a version whose results have other names in them.
     """
     marker = Path(root) / "study.json"
     if not marker.is_file():
@@ -134,18 +134,19 @@ def check_owner(root: str | Path, study: str | Path) -> None:
             "names. Rename the folder, or set another `results` folder in config.yaml: results of "
             "two versions never mix."
         )
-    owner = made["study"]
-    if owner != _from_results(root, study):
-        raise LilasError(
-            f"{root}: holds the results of the study in {Path(root) / owner}, not of {study}. "
-            "Rename your study, or set another `results` folder in config.yaml: results of two "
-            "studies never mix."
-        )
+    # A study that is edited stays where it is; one that is moved or renamed stays as it is.
+    if made["study"] == _from_results(root, study) or made.get("sha256") == sha256(study):
+        return
+    raise LilasError(
+        f"{root}: holds the results of the study in {Path(root) / made['study']}, not of {study}. "
+        "Rename your study, or set another `results` folder in config.yaml: results of two studies "
+        f"never mix. If it is the same one, moved and edited, delete {marker}."
+    )
 
 
 def take_ownership(root: str | Path, study: str | Path, **settings: Any) -> None:
-    """Records in a results folder which study's file it belongs to, and what else it is held to."""
-    made = {"study": _from_results(root, study), "format": FORMAT}
+    """Records in a results folder which study it belongs to, and what else it is held to."""
+    made = {"study": _from_results(root, study), "sha256": sha256(study), "format": FORMAT}
     write_json(Path(root) / "study.json", made | settings)
 
 

@@ -511,7 +511,8 @@ ARTIFACTS = (
         "JSON",
         "Keeps two studies of one name apart.",
         (
-            Variable("study", (), "string", "", "Path of the study's file."),
+            Variable("study", (), "string", "", "Path of the study's file, from here."),
+            Variable("sha256", (), "string", "", "Of that file; a study may move, or be edited."),
             Variable("format", (), "integer", "", "Of the results; others are refused."),
             Variable("job_bytes", (), "number", "bytes", "Data that a job encodes at most."),
         ),

@@ -86,7 +86,7 @@ def inspect_statistics(path: Path, value: dict[str, Any]) -> Inspection:
         "Channels, after their transform, in the unit of the transformed field",
         *text.table(["channel", *keys, "transform"], rows),
     ]
-    return Inspection([*lines, *text.origin(value["provenance"])])
+    return Inspection([*lines, *text.origin(value["provenance"], path)])
 
 
 def inspect_pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
@@ -110,7 +110,7 @@ def inspect_pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
     }
     ranges = text.state_ranges(pixels.read, pixels.steps.tolist(), pixels.shape)
     lines = [f"{path}: latents of {files[0].dataset} in pixel space", "", *text.facts(facts)]
-    lines += ["", "Channels, standardised", *ranges.lines(names), *text.origin(record)]
+    lines += ["", "Channels, standardised", *ranges.lines(names), *text.origin(record, path)]
 
     def draw() -> Figure:
         steps = spaced(files[0].steps, PANELS)

@@ -45,7 +45,7 @@ def inspect_metrics(path: Path) -> Inspection:
         lines += ["", f"{emulator}, relative to the {reference}: means over trajectories, fields"]
         lines += ["and lead times, and their 95 % intervals over trajectories"]
         lines += text.table(["metric", "better", *dict.fromkeys(part["horizon"])], rows)
-    return Inspection([*lines, *text.origin(record)], partial(pictures.curves, metrics))
+    return Inspection([*lines, *text.origin(record, path)], partial(pictures.curves, metrics))
 
 
 def _interval(cell: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import load_autoencoder
 from lilas.models.coding import decode
 from lilas.models.latents import STORED
+from lilas.records.provenance import located
 from lilas.records.stores import open_folder, read, reading, store_record
 
 # Rows of latent channels and of members at most.
@@ -77,9 +78,9 @@ def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
         ranges = text.array_ranges(array, latent.dims)
     channels = [f"latent {i}" for i in range(latent.sizes["channel"])]
     lines = [f"{path}: {what}", "", *text.facts(facts), "", "Channels", *ranges.lines(channels)]
-    lines += text.origin(record)
+    lines += text.origin(record, path)
     try:
-        decoder = _decoder(record)
+        decoder = _decoder(record, path)
     except LilasError as error:
         decoder = None
         lines += ["", f"Picture shows latents alone; they cannot be decoded: {error}"]
@@ -87,16 +88,20 @@ def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
     return Inspection(lines, lambda: draw(dataset, decoder))
 
 
-def _decoder(record: dict[str, Any]) -> Decoder:
+def _decoder(record: dict[str, Any], artifact: Path) -> Decoder:
     """Returns what decodes latents: the recorded autoencoder, statistics and a data file.
 
     Raises:
         LilasError: one of them is gone, or the autoencoder is another by now.
     """
     inputs = record["inputs"]
-    weights = Path(inputs["autoencoder"]["path"])
+
+    def here(entry: dict[str, Any]) -> Path:
+        return located(entry["path"], artifact) or Path(entry["path"])
+
+    weights = here(inputs["autoencoder"])
     if record["stage"] == "rollout":
-        latents = read_json(inputs["latents"]["path"], ("provenance",))["provenance"]
+        latents = read_json(here(inputs["latents"]), ("provenance",))["provenance"]
     else:
         latents = record
     if missing := sorted({"files", "statistics"} - set(latents["inputs"])):
@@ -105,8 +110,8 @@ def _decoder(record: dict[str, Any]) -> Decoder:
     if weights.is_file() and (now := sha256(weights)) != made:
         action = "Run the pipeline again."
         raise broken(weights, f"SHA-256 {made[:12]}", now[:12], action)
-    preprocessing = Preprocessing.read(latents["inputs"]["statistics"]["path"])
-    first = latents["inputs"]["files"][0]["path"]
+    preprocessing = Preprocessing.read(here(latents["inputs"]["statistics"]))
+    first = here(latents["inputs"]["files"][0])
     file = open_well(first, latents["config"]["states"]["fields"])
     return load_autoencoder(weights, file, torch.device("cpu")), preprocessing, file
 
@@ -174,7 +179,7 @@ def inspect_frames(path: Path, dataset: xr.Dataset) -> Inspection:
         titles = [f"lead time {leads[i]}" for i in steps]
         return pictures.panels(rows, titles, f"{field}, test trajectory {row}", shared=True)
 
-    return Inspection([*lines, *text.origin(store_record(dataset))], draw)
+    return Inspection([*lines, *text.origin(store_record(dataset), path)], draw)
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import zarr
 from lilas.data.axes import SPACE_TOLERANCE, TIME_TOLERANCE, common
 from lilas.display import aligned
 from lilas.progress import progress
-from lilas.records.provenance import differences
+from lilas.records.provenance import ELSEWHERE, differences
 
 BLOCK_BYTES = 32 * 2**20
 WIDTH = 100
@@ -145,7 +146,7 @@ def size(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def origin(record: dict[str, Any]) -> list[str]:
+def origin(record: dict[str, Any], artifact: Path) -> list[str]:
     """Returns where an artifact comes from, and what has changed since."""
     inputs = {name: _input(entry) for name, entry in record["inputs"].items()}
     lines = ["", "Made by"]
@@ -154,12 +155,16 @@ def origin(record: dict[str, Any]) -> list[str]:
     lines += facts({key: text for key, text in config.items() if text})
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     lines += ["", "From", *facts(inputs), *facts({"versions": versions})]
-    found = differences(record)
+    found = differences(record, artifact)
     code = [line for line in found if line.startswith("code: ")]
-    stale = [line for line in found if line not in code]
-    lines += ["", "Stale: what it was made from has changed" if stale else "Current"]
-    lines += [f"  {line}" for line in stale]
-    if any(line.endswith("is gone") for line in stale):
+    absent = [line for line in found if line.endswith(ELSEWHERE)]
+    stale = [line for line in found if line not in (*code, *absent)]
+    state = (
+        "Not known to be current: not all that it was made from is here" if absent else "Current"
+    )
+    lines += ["", "Stale: what it was made from has changed" if stale else state]
+    lines += [f"  {line}" for line in (*stale, *absent)]
+    if absent:
         lines.append("  Paths are those of the folder where the pipeline ran: inspect from there.")
     lines += [f"  {line} (reported only; nothing is computed again for it)" for line in code]
     return lines

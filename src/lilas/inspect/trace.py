@@ -13,7 +13,7 @@ import pandas as pd
 from lilas.errors import LilasError, broken
 from lilas.files import read_json, sha256
 from lilas.records.metrics import metrics_record, read_metrics
-from lilas.records.provenance import current_code, differences
+from lilas.records.provenance import ELSEWHERE, current_code, differences, located
 from lilas.records.stores import open_store
 from lilas.records.weights import read_record
 from lilas.report.summary import BASELINES
@@ -237,16 +237,19 @@ def _record(
         found.lines.append(f"{indent}{_store(path)}")
     for name, entry in record["inputs"].items():
         if isinstance(entry, list):
-            _data(found, record | {"inputs": {name: entry}}, name, indent)
+            _data(found, record | {"inputs": {name: entry}}, name, indent, path)
         else:
-            _input(found, name, entry, depth, seen)
+            _input(found, name, entry, depth, seen, path)
 
 
-def _data(found: Trace, record: dict[str, Any], name: str, indent: str) -> None:
-    """Adds how many data files there were and how many have changed since."""
+def _data(found: Trace, record: dict[str, Any], name: str, indent: str, artifact: Path) -> None:
+    """Adds how many data files there were and how many have changed since, or are elsewhere."""
     entries = record["inputs"][name]
-    changed = [line for line in differences(record) if line.startswith(f"{name}: ")]
+    told = [line for line in differences(record, artifact) if line.startswith(f"{name}: ")]
+    changed = [line for line in told if not line.endswith(ELSEWHERE)]
+    absent = len(told) - len(changed)
     state = f"{len(changed)} CHANGED" if changed else "unchanged in size and sample"
+    state = f"{absent} not here, {state}" if absent else state
     total = sum(entry["bytes"] for entry in entries)
     folders = ", ".join(dict.fromkeys(str(Path(entry["path"]).parent) for entry in entries))
     found.lines.append(
@@ -258,26 +261,30 @@ def _data(found: Trace, record: dict[str, Any], name: str, indent: str) -> None:
 
 
 def _input(
-    found: Trace, name: str, entry: dict[str, str], depth: int, seen: dict[Path, str]
+    found: Trace,
+    name: str,
+    entry: dict[str, str],
+    depth: int,
+    seen: dict[Path, str],
+    artifact: Path,
 ) -> None:
     """Adds a file that was an input: its recorded SHA-256, and whether it still has it."""
-    path, recorded = Path(entry["path"]), entry["sha256"]
-    head = f"{'  ' * depth}{name}: {path}  SHA-256 {recorded}"
+    path, recorded = located(entry["path"], artifact), entry["sha256"]
+    head = f"{'  ' * depth}{name}: {path or entry['path']}  SHA-256 {recorded}"
+    if path is None:
+        found.lines.append(f"{head}, the file {ELSEWHERE}")
+        return
     first = path not in seen
     if first:
-        seen[path] = sha256(path) if path.is_file() else "none"
-    if seen[path] == "none":
-        found.lines.append(f"{head}, the file is GONE")
-        problem = f"{path}: {name} is gone; run in the folder where the pipeline ran."
-    elif seen[path] != recorded:
+        seen[path] = sha256(path)
+    if seen[path] != recorded:
         found.lines.append(f"{head}, the file has CHANGED to {seen[path]}")
         problem = f"{path}: {name} has changed since: SHA-256 {seen[path]}, recorded {recorded}"
+        if problem not in found.problems:
+            found.problems.append(problem)
     else:
         found.lines.append(f"{head}, unchanged{'' if first else ' (see above)'}")
-        problem = ""
-    if problem and problem not in found.problems:
-        found.problems.append(problem)
-    if not first or seen[path] == "none":
+    if not first:
         return
     try:
         record = _provenance(path)

@@ -51,7 +51,7 @@ def inspect_weights(path: Path) -> Inspection:
     lines += ["", *text.table(["module", "tensors", "parameters", "min", "max"], rows)]
     history = path.with_name("history.jsonl")
     curve = read_history(history) if history.is_file() else pd.DataFrame()
-    return Inspection([*lines, *text.origin(record)], _curve(curve, path.parent.name))
+    return Inspection([*lines, *text.origin(record, path)], _curve(curve, path.parent.name))
 
 
 def inspect_history(path: Path) -> Inspection:
@@ -80,7 +80,7 @@ def inspect_history(path: Path) -> Inspection:
         lines += ["  Nothing was trained here: pixel space has no weights."]
     weights = path.with_name("weights.safetensors")
     if weights.is_file():
-        lines += ["", f"Of the training of {weights}", *text.origin(read_record(weights))]
+        lines += ["", f"Of the training of {weights}", *text.origin(read_record(weights), weights)]
     else:
         lines += ["", "No weights lie beside it: the training has not finished."]
     return Inspection(lines, _curve(history, path.parent.name))

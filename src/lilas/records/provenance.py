@@ -50,6 +50,9 @@ METRICS = (
 # Of a data file, so many pieces of so many bytes stand for its content.
 PIECES, PIECE = 16, 256 * 2**10
 
+# Ends the line of an input that cannot be checked.
+ELSEWHERE = "is not here and cannot be checked"
+
 LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")
 
 
@@ -154,24 +157,49 @@ def _sampled(path: Path, size: int) -> str:
     return found.hexdigest()
 
 
-def differences(record: dict[str, Any]) -> list[str]:
+def differences(record: dict[str, Any], artifact: Path | None = None) -> list[str]:
     """Returns what has changed since a record was made, a line each; empty when it is current.
 
-    A difference in code is reported, never a reason to compute again by itself.
+    A difference in code is reported, never a reason to compute again by itself. An input that is
+    not here is told by a line that ends in ELSEWHERE: it is not known to have changed.
+
+    Args:
+        record: The record.
+        artifact: The file that it is of; inputs may have been moved with it.
     """
     found = []
     for name, entry in record["inputs"].items():
         for item in entry if isinstance(entry, list) else [entry]:
-            path = Path(item["path"])
-            if not path.is_file():
-                found.append(f"{name}: {path} is gone")
+            path = located(item["path"], artifact)
+            if path is None:
+                found.append(f"{name}: {item['path']} {ELSEWHERE}")
             elif "sha256" in item and sha256(path) != item["sha256"]:
                 found.append(f"{name}: {path} has changed since")
-            elif "bytes" in item and _data_file(path) != item:
+            elif "bytes" in item and _data_file(path) != item | {"path": str(path)}:
                 found.append(f"{name}: {path} has another size or content now")
     if record["code"] != current_code(record):
         found.append(f"code: the code of stage {record['stage']!r} differs from the one used")
     return found
+
+
+def located(recorded: str, artifact: Path | None = None) -> Path | None:
+    """Returns where an input that a record names lies now; None where it is not here.
+
+    Results that were copied, moved or renamed hold their inputs at the same places as before: the
+    recorded path is looked for from every folder above the artifact, whole, and then from the
+    first of its folders that the artifact lies in too.
+    """
+    path = Path(recorded)
+    if artifact is not None:
+        above = artifact.resolve().parents
+        for start in range(len(path.parts)):
+            tail = Path(*path.parts[start:])
+            for folder in above:
+                inside = start == 0 or folder / tail.parts[0] in above
+                if inside and (folder / tail).is_file():
+                    at = folder / tail
+                    return path if path.is_file() and path.samefile(at) else at
+    return path if path.is_file() else None
 
 
 def current_code(record: dict[str, Any]) -> str:
