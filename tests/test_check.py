@@ -1,5 +1,6 @@
 """The check of a dataset's files: what is told of each, and of all splits together."""
 
+import json
 import os
 import re
 import shutil
@@ -218,6 +219,15 @@ def test_all_faults_of_all_files_are_told_at_once(folder: Path) -> None:
         open_well(files(folder)["valid"][0])
 
 
+def test_names_that_are_no_text_are_told_like_others(folder: Path) -> None:
+    path = files(folder)["test"][0]
+    with h5py.File(path, "r+") as file:
+        h5py.h5g.create(file.id, b"t1_\xf0\x28")
+        del file["t1_fields"]
+    (fault,) = check(folder, ["buoyancy"]).faults
+    assert fault.text.startswith("expected the group /t1_fields, found only boundary_conditions")
+
+
 def test_a_fault_of_a_field_that_is_not_used_is_no_fault(folder: Path) -> None:
     def unwrite(file: h5py.File) -> None:
         attributes = dict(file["t0_fields/pressure"].attrs)
@@ -354,7 +364,9 @@ def test_headers_are_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest
     assert changed[read[0]].content != again[read[0]].content
     # Neither damage nor another version does harm.
     text = kept.read_text()
-    for spoilt in ("", "{", "[]", text[: len(text) // 2], '{"version": 1, "files": {}}'):
+    version = json.loads(text)["version"]
+    another = text.replace(version, "another version").replace('"steps": 6', '"steps": 7')
+    for spoilt in ("", "{", "[]", text[: len(text) // 2], another):
         read.clear()
         kept.write_text(spoilt)
         assert read_headers(paths, kept)[0] == changed

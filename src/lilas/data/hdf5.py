@@ -34,8 +34,8 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
     except BlockingIOError:
         action = "Wait for the program that writes it, then run again."
         raise broken(path, "a finished file", "one that is being written", action) from None
-    except (OSError, RuntimeError, KeyError) as error:
-        # HDF5 raises the last two where the file opens but its structure cannot be followed.
+    except (OSError, RuntimeError, KeyError, UnicodeError) as error:
+        # HDF5 raises the others where the file opens but its structure cannot be followed.
         if isinstance(error, OSError) and error.errno is not None:
             found, action = error.strerror or str(error), "See that its path and disk are in order."
         elif "truncated" in str(error):
@@ -70,7 +70,7 @@ def _member(path: Path, parent: h5py.Group, name: str, kind: type) -> Any:
         link = parent.get(name, getlink=True)
         if link is None:
             raise broken(
-                path, expected, f"only {', '.join(parent) or 'nothing'}", FOREIGN
+                path, expected, f"only {', '.join(map(str, parent)) or 'nothing'}", FOREIGN
             ) from None
         if isinstance(link, h5py.HardLink):
             raise
@@ -86,7 +86,7 @@ def require(path: Path, owner: h5py.Group | h5py.Dataset, *names: str) -> bool:
     """Refuses what lacks attributes, all of them in one line; returns True."""
     if missing := [name for name in names if name not in owner.attrs]:
         wanted = f"the attribute{'s' * (len(missing) > 1)} {', '.join(missing)} of {owner.name}"
-        raise broken(path, wanted, f"only {', '.join(owner.attrs) or 'none'}", FOREIGN)
+        raise broken(path, wanted, f"only {', '.join(map(str, owner.attrs)) or 'none'}", FOREIGN)
     return True
 
 
