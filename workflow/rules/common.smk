@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lilas import plan
+from lilas.plan.finished import finished
 from lilas.plan.on_disk import check_on_disk
 from lilas.study import paths
 from lilas.systems.base import SPLITS
@@ -49,6 +50,18 @@ def tell_room():
     if workflow.dryrun and workflow.dag is not None:
         if found := room(workflow.dag.needrun_jobs(exclude_finished=False)):
             print(f"\n{table(found)}", flush=True)
+        jobs = [
+            (job.rule.name, Path(job.output.weights), job.params.config)
+            for job in workflow.dag.needrun_jobs(exclude_finished=False)
+            if job.rule.name in ("autoencoder", "emulator")
+        ]
+        if kept := finished(jobs):
+            print(
+                f"\n{len(kept)} of {len(jobs)} trainings are finished, of the same settings and "
+                "data: they were copied, or their files touched. To keep all that is there, and "
+                "run nothing of this, run snakemake --touch once.",
+                flush=True,
+            )
 
 
 onstart:

@@ -47,7 +47,9 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         state = torch.load(path, map_location=device, weights_only=False)
     except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise broken(path, "a checkpoint", f"a damaged file ({error})", action) from None
-    if not isinstance(state, dict) or not state.keys() >= KEYS:
+    # Before 0.2.0 a making was a hash, of which nothing can be told.
+    whole = isinstance(state, dict) and state.keys() >= KEYS
+    if not whole or not isinstance(state["making"], dict):
         raise broken(path, "a checkpoint", "one of another program or version", action)
     return state
 
