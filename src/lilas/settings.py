@@ -213,13 +213,15 @@ def _told(key: str, finding: Any, known: set[str], here: Any) -> str:
         mark = _marks(here)[0]
         allowed = [name for name in mark.models if name not in mark.keys]
         name = mark.keys[-1]
-        key = f"{key}.{name}".lstrip(".")
-        said = value.get(name) if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return f"{key}: expected a mapping with the key {name}, found {shown(value)}"
+        key, said = f"{key}.{name}".lstrip("."), value.get(name)
         if said is None:
             return f"{key} is missing; {_allowed(allowed)}"
         return f"{key}: unknown {shown(said)}{_near(said, allowed)}; {_allowed(allowed)}"
     if kind == "missing":
-        return f"{key} is missing: {_may_be(here)}"
+        described = (getattr(here, "description", None) or "").rstrip(".")
+        return f"{key} is missing: {'; '.join(part for part in (described, _may_be(here)) if part)}"
     if kind == "value_error":
         return f"{key}: {finding['ctx']['error']}".removeprefix(": ")
     message = EXPECTED.get(kind, finding["msg"].removeprefix("Input "))
@@ -243,20 +245,16 @@ EXPECTED = {
 
 
 def _may_be(here: Any) -> str:
-    """Returns what a value may be in words: its description, and the values or keys allowed."""
-    described = (getattr(here, "description", None) or "").rstrip(".")
-    models = _models(here)
+    """Returns the values or keys that a value may have, in words; empty where a type says all."""
     if literals := _literals(here):
-        allowed = _allowed(literals)
-    elif any(get_origin(part) is dict for part in _parts(here)):
-        allowed = "a mapping by name"
-    elif models:
+        return _allowed(literals)
+    if any(get_origin(part) is dict for part in _parts(here)):
+        return "a mapping by name"
+    if models := _models(here):
         keys = dict.fromkeys(name for one in models for name in one.model_fields)
         gathered = {getattr(one, "gathered", None) for one in models}
-        allowed = f"a mapping with the keys {listed([k for k in keys if k not in gathered])}"
-    else:
-        allowed = ""
-    return "; ".join(part for part in (described, allowed) if part)
+        return f"a mapping with the keys {listed([k for k in keys if k not in gathered])}"
+    return ""
 
 
 def _near(name: Any, allowed: Any) -> str:

@@ -54,17 +54,17 @@ class RayleighBenard(System):
             duration = getattr(self, key)
             if (ratio := duration / self.time_step) > MOST_STEPS:
                 raise ValueError(
-                    f"{key} {duration:g} takes {ratio:.0e} time steps of {self.time_step:g}; "
+                    f"{key} {duration:g} at time_step {self.time_step:g} takes {ratio:.0e} steps; "
                     f"allowed: at most {MOST_STEPS:.0e}"
                 )
             if abs(ratio - round(ratio)) >= 1e-6 or round(ratio) < least:
                 raise ValueError(
                     f"time_step {self.time_step:g} does not divide {key} {duration:g}; allowed: a "
-                    f"{key} of a whole number of time steps, at least {least}"
+                    f"whole number of time steps, at least {least}"
                 )
         if (taken := (self.steps - 1) * self.interval / self.time_step) > MOST_STEPS:
             raise ValueError(
-                f"steps {self.steps} take {taken:.0e} time steps of {self.time_step:g}; "
+                f"steps {self.steps} at time_step {self.time_step:g} take {taken:.0e} steps; "
                 f"allowed: at most {MOST_STEPS:.0e}"
             )
         return self
