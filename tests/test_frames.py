@@ -10,15 +10,19 @@ from lilas.data.states import Pixels
 from lilas.data.well import open_files
 from lilas.data.well_writer import write_well
 from lilas.evaluation.frames import make_frames
+from lilas.inspect.catalogue import ARTIFACTS
 from lilas.models.autoencoder import make_identity
 
 STEPS = 60
 
 
-@pytest.fixture(params=[(4, 3), (4, 3, 5)], ids=["2d", "3d"])
+@pytest.fixture(
+    params=[((4, 3), "float32"), ((4, 3, 5), "float32"), ((4, 3), "float64")],
+    ids=["2d", "3d", "float64"],
+)
 def rolled_out(request, tmp_path):
     """Two trajectories u = 100 trajectory + step + z/10; members are the truth ± 1."""
-    shape = request.param
+    shape, precision = request.param
     axes = ("x", "y", "z")[: len(shape)]
     height = np.arange(shape[-1]) / 10 if len(shape) == 3 else np.zeros(shape[-1])
     numbers = 100.0 * np.arange(2)[:, None] + np.arange(STEPS)
@@ -27,7 +31,7 @@ def rolled_out(request, tmp_path):
     write_well(
         path,
         dataset="numbers",
-        fields={"u": values.astype(np.float32)},
+        fields={"u": values.astype(precision)},
         time=np.arange(float(STEPS)),
         coordinates={axis: np.arange(float(n)) for axis, n in zip(axes, shape, strict=True)},
         parameters={"c": 1.0},
@@ -80,6 +84,18 @@ def test_frames_are_the_rollouts_in_physical_units(rolled_out):
     for member, sign in ((0, 1), (1, -1)):
         found = frames["member"].isel(member=member).values
         np.testing.assert_allclose(found, expected + sign, atol=1e-4)
+
+
+def test_frames_are_as_registered(rolled_out):
+    dataset, pixels, identity = rolled_out
+    frames = make_frames(dataset, pixels, identity, 1, torch.device("cpu"))
+    (artifact,) = [artifact for artifact in ARTIFACTS if artifact.name == "Frames"]
+    variables = {variable.name: variable for variable in artifact.variables}
+    for name in ("truth", "autoencoder", "mean", "spread", "member"):
+        values = frames[name]
+        assert values.dims == variables[name].dims
+        assert str(values.dtype) in variables[name].dtype.split(" or ")
+        assert str(values.dtype) == pixels.files[0].fields["u"].dtype
 
 
 def test_a_single_member_has_no_spread_and_few_trajectories_are_all(rolled_out):

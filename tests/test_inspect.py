@@ -19,6 +19,7 @@ from safetensors import safe_open
 
 from lilas import cli
 from lilas.data.well_writer import write_well
+from lilas.inspect.data import inspect_data_file
 from lilas.inspect.text import Ranges, array_ranges
 from lilas.records.weights import write_weights
 
@@ -556,3 +557,27 @@ def test_show_prints_the_main_table_and_the_report(here, monkeypatch, capsys):
     assert first.splitlines()[0] in text
     # One best per horizon, marked as in the Markdown.
     assert text.count("*") - 1 == first.count("**") // 2 == 2
+
+
+@pytest.mark.parametrize(
+    ("units", "words"),
+    [
+        ({"heat": "K"}, ["own units\n", "\n  heat in K ", "\n  wind_x ", "\n  wind_y "]),
+        ({}, ["own units (the file names none)", "\n  heat "]),
+    ],
+    ids=["named", "none"],
+)
+def test_units_of_fields_are_shown_where_a_file_names_them(tmp_path, units, words):
+    write_well(
+        tmp_path / "flow.hdf5",
+        dataset="flow",
+        fields={"heat": np.ones((1, 2, 3, 4)), "wind": np.ones((1, 2, 3, 4, 2))},
+        time=np.arange(2.0),
+        coordinates={"x": np.arange(3.0), "y": np.arange(4.0)},
+        parameters={},
+        boundaries={"x": "open", "y": "open"},
+        units=units,
+    )
+    text = "\n".join(inspect_data_file(tmp_path / "flow.hdf5").lines)
+    for word in words:
+        assert word in text

@@ -79,6 +79,8 @@ PROVENANCE = (
 _ROW = ("row",)
 _TIME, _POINT = ("trajectory", "time"), ("trajectory", "axis")
 _FRAME = ("trajectory", "time", "channel", "x", "y")
+# As the data: float64 where they are.
+_FLOAT = "float32 or float64"
 _CHANNEL = ("channel",)
 _STEP = ("step",)
 _COPY = ("augmentation", "trajectory")
@@ -93,7 +95,7 @@ ARTIFACTS = (
         "HDF5, in The Well's layout",
         "Trajectories of a simulation, simulated here or downloaded. Studies share them; a "
         "simulation's `{folder}` is `simulate-` and a hash of its parameters. Downloaded files may "
-        "hold more than is listed. The layout names no units of fields.",
+        "hold more than is listed. The Well's own files name no units of fields.",
         (
             Variable(
                 "t{order}_fields/{field}",
@@ -326,18 +328,18 @@ ARTIFACTS = (
         "Frames",
         (f"{STUDY}/{paths.store(paths.FRAMES)}",),
         "Zarr 3",
-        "Decoded states of a few rollouts beside the truth, in physical units, for figures, "
-        "videos and the report's viewer; at most 41 lead times, and of three space axes the middle "
-        "plane of the last.",
+        "Decoded states of a few rollouts beside the truth, in physical units and the data's "
+        "precision, for figures, videos and the report's viewer; at most 41 lead times, and of "
+        "three space axes the middle plane of the last.",
         (
-            Variable("truth", _FRAME, "float32", "the data's", "The truth."),
-            Variable("autoencoder", _FRAME, "float32", "the data's", "Encoded and decoded."),
-            Variable("mean", _FRAME, "float32", "the data's", "Mean of all members."),
-            Variable("spread", _FRAME, "float32", "the data's", "Their spread."),
+            Variable("truth", _FRAME, _FLOAT, "the data's", "The truth."),
+            Variable("autoencoder", _FRAME, _FLOAT, "the data's", "Encoded and decoded."),
+            Variable("mean", _FRAME, _FLOAT, "the data's", "Mean of all members."),
+            Variable("spread", _FRAME, _FLOAT, "the data's", "Their spread."),
             Variable(
                 "member",
                 ("trajectory", "member", *_FRAME[1:]),
-                "float32",
+                _FLOAT,
                 "the data's",
                 "The first members, two at most.",
             ),

@@ -43,7 +43,10 @@ def inspect_data_file(path: Path) -> Inspection:
     lines = [f"{path}: data file of {file.dataset}, in The Well's layout", "", *text.facts(facts)]
     lines += text.facts(parameters)
     lines += [f"  Doubtful: {doubt}" for doubt in file.doubts]
-    lines += ["", "Channels, in the data's own units (the format names none)", *ranges.lines(names)]
+    units = [file.fields[channel.field].units for channel in file.channels]
+    told = "" if any(units) else " (the file names none)"
+    named = [f"{name} in {unit}" if unit else name for name, unit in zip(names, units, strict=True)]
+    lines += ["", f"Channels, in the data's own units{told}", *ranges.lines(named)]
     lines += ["", "Its source: The Well's format holds no record of its making."]
 
     def draw() -> Figure:
