@@ -52,6 +52,11 @@ MISTAKES = [
     (SOURCE, {"kind": "path", "path": ["a", "b", "a"]}, ["source.path: 'a' is there twice"]),
     (
         SOURCE,
+        {"kind": "path", "path": ["a", "b", "b/../a"]},
+        ["source: path: 'b/../a' and 'a' are one folder"],
+    ),
+    (
+        SOURCE,
         {"kind": "well", "name": "rayleigh_benard", "size": [512]},
         ["source", "size [512]: expected a number for each axis, x, y"],
     ),
@@ -193,6 +198,11 @@ MISTAKES = [
     ),
     ("autoencoders.c16.train.weight_decay", 1000, ["weight_decay 1000", "less than 1000"]),
     ("autoencoders.c16.train.optimizer", "muon", ["train.optimizer muon", "attention_heads"]),
+    (
+        "autoencoders.c16.per_dataset.convection",
+        {"similarity_weight": 1, "train": {"batch_size": 1}},
+        ["similarity_weight 1", "batch_size is 1", "at least 2"],
+    ),
     ("autoencoders.c16.train.optimizer", "adem", ["optimizer", "did you mean 'adam'"]),
     ("autoencoders.c16.channels", [8, 1, 16], ["channels 1 at level 1", "at least 2"]),
     ("autoencoders.c16.channels", [10**30, 16, 16], ["c16.channels.0", "65536"]),

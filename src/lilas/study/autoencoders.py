@@ -59,6 +59,15 @@ class TrainedAutoencoder(AutoencoderSettings):
         default=None, description="Training; required where it is trained here."
     )
 
+    @model_validator(mode="after")
+    def _pairs(self) -> "TrainedAutoencoder":
+        if self.similarity_weight and self.train is not None and self.train.batch_size < 2:
+            raise ValueError(
+                f"similarity_weight {self.similarity_weight:g} is of pairs of states in a batch, "
+                "and train.batch_size is 1; allowed: 0, or batches of at least 2"
+            )
+        return self
+
     def options(self) -> dict[str, Any]:
         """Returns the settings that are of the network, by name."""
         trained = {"architecture", "loss", "similarity_weight", "train"}

@@ -1,6 +1,7 @@
 """The section `datasets` of a study."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Annotated, Literal
@@ -97,6 +98,14 @@ class Folder(Model):
         description="Number of files to use of each split, such as {train: 10}: the first by name; "
         "a split not named keeps all. Of several datasets, of each.",
     )
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Folder":
+        places: dict[str, str] = {}
+        for path in self.paths:
+            if (other := places.setdefault(os.path.realpath(path), path)) != path:
+                raise ValueError(f"path: {path!r} and {other!r} are one folder; allowed: once")
+        return self
 
     @property
     def paths(self) -> tuple[str, ...]:
