@@ -65,7 +65,7 @@ CHANGED = {
     "sigma_max": 1e2,
     "logit_scale": 2.0,
     "logit_shift": 0.5,
-    "prior": "beta",
+    "prior": "kumaraswamy",
     "prior_parameters": [2.0, 3.0],
 }
 
