@@ -105,7 +105,7 @@ MUTATIONS = [
     ),
     Mutation(
         "true is a number",
-        "settings.py",
+        "settings/__init__.py",
         "strict=True, ",
         "",
         "test_study_mutations.py::test_mutated_studies_are_planned_or_refused_in_one_line",

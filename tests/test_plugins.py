@@ -23,7 +23,7 @@ from lilas.study.autoencoders import TrainedAutoencoder
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.samplers import GuidanceSettings, SamplingSettings
 from lilas.systems.base import System
-from lilas.values import Positive
+from lilas.settings.values import Positive
 
 
 class Waves(System):

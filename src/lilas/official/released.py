@@ -12,7 +12,7 @@ import yaml
 
 from lilas.errors import LilasError
 from lilas.settings import listed
-from lilas.values import shown
+from lilas.settings.values import shown
 
 
 @dataclass(frozen=True)

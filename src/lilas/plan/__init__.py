@@ -9,6 +9,7 @@ from lilas.data.registry import data_in, well_urls
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.official.released import Released, autoencoder_of, find_released, released
+from lilas.settings.values import shown
 from lilas.study import paths
 from lilas.study.datasets import Dataset, Folder, Well
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry
@@ -17,7 +18,6 @@ from lilas.study.read import Config
 from lilas.study.study import Study
 from lilas.study.tasks import expected
 from lilas.systems.base import SPLITS, System
-from lilas.values import shown
 
 # Data of no more than this are encoded by one process; larger data by several, each as much.
 JOB_BYTES = 4e9

@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lilas.settings import Model
+from lilas.settings.values import Distinct, Kernel, PathText, Text, Width
 from lilas.study.networks import TokenSettings, check_norm
 from lilas.study.training import Train
-from lilas.values import Distinct, Kernel, PathText, Text, Width
 
 
 class AutoencoderSettings(Model):

@@ -10,11 +10,7 @@ from pydantic import Field, model_validator
 
 from lilas import systems
 from lilas.settings import Model, choice, extended, listed, refuse_unknown, several
-from lilas.study.extent import Extent
-from lilas.study.laws import LawName
-from lilas.study.well import Facts, component_names, find_facts
-from lilas.systems.base import SPLITS, System
-from lilas.values import (
+from lilas.settings.values import (
     Distinct,
     Natural,
     PathText,
@@ -25,6 +21,10 @@ from lilas.values import (
     Width,
     shown,
 )
+from lilas.study.extent import Extent
+from lilas.study.laws import LawName
+from lilas.study.well import Facts, component_names, find_facts
+from lilas.systems.base import SPLITS, System
 
 FilesBySplit = dict[Literal["train", "valid", "test"], Positive]
 

@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lilas.settings import Model
+from lilas.settings.values import PathText, Positive
 from lilas.study.networks import Network
 from lilas.study.training import Train
-from lilas.values import PathText, Positive
 
 PriorParameter = Annotated[float, Field(gt=0, le=1000)]
 Window = Annotated[int, Field(ge=2, le=10_000)]

@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from lilas.errors import LilasError
 from lilas.settings import Entry, choice, extended, refuse_shared
+from lilas.settings.values import Distinct, Name, Positive, Seed, Width
 from lilas.study import autoencoders, emulators, samplers
 from lilas.study.autoencoders import (
     AutoencoderSettings,
@@ -15,7 +16,6 @@ from lilas.study.autoencoders import (
 )
 from lilas.study.emulators import EmulatorSettings, OfficialEmulator
 from lilas.study.samplers import AlgorithmSettings, GuidanceSettings
-from lilas.values import Distinct, Name, Positive, Seed, Width
 
 # Methods that are no emulators, and what else a key may say.
 RESERVED = ("truth", "reconstruction", "persistence", "climatology", "official")

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lilas.settings import Model, choice
-from lilas.values import Even, Kernel, Odd, Positive, Width
+from lilas.settings.values import Even, Kernel, Odd, Positive, Width
 
 
 def check_norm(channels: Sequence[int], norm: str) -> None:

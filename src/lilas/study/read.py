@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from lilas import plugins
 from lilas.errors import LilasError
 from lilas.settings import Model, describe
+from lilas.settings.values import PathText, shown
 from lilas.study.study import Study
 from lilas.study.yaml import read_yaml
-from lilas.values import PathText, shown
 
 # What version 0.1.0 called otherwise, by section.
 RENAMED = {

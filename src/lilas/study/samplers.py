@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lilas.settings import Model
-from lilas.values import Positive
+from lilas.settings.values import Positive
 
 
 class AlgorithmSettings(Model):

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from lilas.settings import Model, describe, refuse_unknown
+from lilas.settings.values import Distinct, Name, Positive
 from lilas.study.datasets import Dataset
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry, SamplerEntry
 from lilas.study.extent import Extent
@@ -20,7 +21,6 @@ from lilas.study.fit import (
     check_trajectories,
 )
 from lilas.study.methods import METHODS
-from lilas.values import Distinct, Name, Positive
 
 # Folders of results that nothing may be named after, in a study's and in an emulator's.
 RESERVED = {"datasets": ("tables", "figures", "logs", "benchmarks"), "samplers": ("checkpoint",)}

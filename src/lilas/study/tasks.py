@@ -5,10 +5,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lilas.settings import Model
+from lilas.settings.values import Positive
 from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
 from lilas.study.study import Figures
-from lilas.values import Positive
 
 
 class Task(Model):

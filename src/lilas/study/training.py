@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from lilas.settings import Model
-from lilas.values import Natural, Positive, PositiveNumber
+from lilas.settings.values import Natural, Positive, PositiveNumber
 
 # Optimisers with a preconditioner.
 PRECONDITIONED = ("psgd", "soap")

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from lilas.errors import LilasError
-from lilas.values import shown
+from lilas.settings.values import shown
 
 # Numbers that YAML 1.1, and so PyYAML, takes for text: it asks for a point and a sign.
 NUMBER = r"^[-+]?([0-9][0-9_]*)(\.[0-9_]*)?[eE][-+]?[0-9]+$"

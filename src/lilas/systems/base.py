@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lilas.files import digest
 from lilas.settings import Model
-from lilas.values import Positive, Seed, Width
+from lilas.settings.values import Positive, Seed, Width
 
 if TYPE_CHECKING:
     import numpy as np

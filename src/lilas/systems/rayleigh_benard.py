@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from lilas.settings.values import Distinct, Width
 from lilas.systems.base import System
-from lilas.values import Distinct, Width
 
 # Beyond these nothing that a study simulates is resolved, or moves.
 Rayleigh = Annotated[float, Field(gt=0, le=1e14)]

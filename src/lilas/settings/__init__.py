@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from lilas import plugins
-from lilas.values import Distinct, shown
+from lilas.settings.values import Distinct, shown
 
 
 class Model(BaseModel):
