@@ -402,3 +402,49 @@ def test_a_run_needs_no_locks_of_the_file_system(pipeline):
     assert done.returncode == 0, done.stderr
     assert list(pipeline.folder.rglob("*.held")) == []
     assert (pipeline.results / "convection" / "c16-s0" / "weights.safetensors").is_file()
+
+
+# HDF5 locks by itself, below Python: flock of the C library, which always fails.
+NO_FLOCK = """
+#include <errno.h>
+#include <stdlib.h>
+int flock(int file, int how) { errno = atoi(getenv("FLOCK_ERRNO")); return -1; }
+"""
+TO_AND_FRO = """
+import sys
+import h5py, numpy as np
+from pathlib import Path
+from lilas.data.hdf5 import open_hdf5
+from lilas.data.presence import check_present
+from lilas.data.well_writer import write_well
+from test_well import convection
+folder = Path(sys.argv[1])
+write_well(folder / "source.hdf5", **convection())
+with open_hdf5(folder / "source.hdf5") as file:
+    shape = file["t0_fields/pressure"].shape
+    layout = h5py.VirtualLayout(shape, "f4")
+    layout[:] = h5py.VirtualSource(file["t0_fields/pressure"])
+with h5py.File(folder / "virtual.hdf5", "w", locking=False) as file:
+    file.create_virtual_dataset("pressure", layout, fillvalue=np.nan)
+    file["link"] = h5py.ExternalLink("source.hdf5", "/t0_fields/pressure")
+with open_hdf5(folder / "virtual.hdf5") as file:
+    check_present(folder / "virtual.hdf5", file["pressure"])
+    assert np.isfinite(file["pressure"][()]).all()
+    np.testing.assert_array_equal(file["pressure"], file["link"])
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@pytest.mark.parametrize("number", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_hdf5_files_need_no_locks_of_the_file_system(tmp_path, number):
+    (tmp_path / "shim.c").write_text(NO_FLOCK, encoding="utf-8")
+    shim = tmp_path / "shim.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, tmp_path / "shim.c"], check=True)
+    environment = os.environ | {
+        "LD_PRELOAD": str(shim),
+        "FLOCK_ERRNO": str(getattr(errno, number)),
+        "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]),
+    }
+    command = [sys.executable, "-c", TO_AND_FRO, tmp_path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ LOCK = "lock"
 # Held together by who reads files that are there, alone by who replaces such files.
 READING = "reading.lock"
 # Numbers of the system for "this file system knows no locks".
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def locked(folder: str | Path, name: str = LOCK, *, shared: bool = False) -> Ite
             if error.errno == errno.EBADF:
                 # Network file systems lock alone only what one may write to.
                 raise _not_permitted(path, error) from None
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
             held.enter_context(_marked(path, shared))
         yield

@@ -1,5 +1,6 @@
 """HDF5 files of The Well, opened and looked into; whatever is wrong is told as an error of ours."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lilas.data.opening import open_to_read
 from lilas.data.presence import check_present
 from lilas.errors import broken
 
@@ -24,7 +26,7 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
     """
     path = Path(path)
     try:
-        with h5py.File(path, "r") as file:
+        with open_to_read(path) as file:
             yield file
     except FileNotFoundError:
         raise broken(path, "an HDF5 file", "nothing", "Make or download it.") from None
@@ -37,7 +39,8 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
     except (OSError, RuntimeError, KeyError, UnicodeError) as error:
         # HDF5 raises the others where the file opens but its structure cannot be followed.
         if isinstance(error, OSError) and error.errno is not None:
-            found, action = error.strerror or str(error), "See that its path and disk are in order."
+            # HDF5's own text is of several lines.
+            found, action = os.strerror(error.errno), "See that its path and disk are in order."
         elif "truncated" in str(error):
             found, action = "a truncated file", REPLACE
         elif "signature not found" in str(error):

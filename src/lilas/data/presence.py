@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lilas.data.opening import open_to_read
 from lilas.errors import broken
 
 FILTERS = {
@@ -166,7 +167,7 @@ def _check_source(
 ) -> set[Path]:
     """Refuses a source that isn't there or, where it is limited, too small; returns its files."""
     try:
-        with h5py.File(file, "r") as opened:
+        with open_to_read(file) as opened:
             held = opened.get(name)
             if not isinstance(held, h5py.Dataset):
                 expected = f"the dataset {name} in {file}, which holds values of {dataset.name}"

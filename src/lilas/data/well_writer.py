@@ -66,7 +66,8 @@ def write_well(
     # A coordinate comes with a boundary's mask, a byte per point.
     needed = sum(4 * np.size(values) for values in fields.values())
     needed += sum(5 * np.size(points) for points in coordinates.values())
-    with atomic(path, needed) as part, h5py.File(part, "w") as file:
+    # Nobody else knows the part's name: it needs no lock, which some file systems do not have.
+    with atomic(path, needed) as part, h5py.File(part, "w", locking=False) as file:
         file.attrs["dataset_name"] = dataset
         file.attrs["grid_type"] = grid
         file.attrs["n_spatial_dims"] = len(coordinates)

@@ -70,7 +70,7 @@ def export_latents(manifest: Path, weights: Path, folder: Path) -> list[Path]:
     for path, rows in zip(paths, places.values(), strict=True):
         count = latents.copies * len(rows)
         shape = (count, int(latents.steps[rows[0]]), *latents.shape)
-        with atomic(path, 4 * math.prod(shape)) as part, h5py.File(part, "w") as to:
+        with atomic(path, 4 * math.prod(shape)) as part, h5py.File(part, "w", locking=False) as to:
             state = to.create_dataset("state", shape, np.float32)
             for n, (copy, row) in enumerate(product(range(latents.copies), rows)):
                 state[n] = latents.read(copy * latents.trajectories + row)
