@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lilas.data.preprocess import Preprocessing
-from lilas.data.states import Pixels, precision, read_states
+from lilas.data.states import Pixels, labels, precision, read_states
 from lilas.data.statistics import compute_statistics
 from lilas.data.well import open_files
 from lilas.data.well_writer import write_well
@@ -167,6 +167,69 @@ def test_a_transform_that_loses_the_variation_is_refused(tmp_path: Path) -> None
     huge = growing(0.0, 1e30, np.float32)
     with pytest.raises(LilasError, match=r"arcsinh\(x / 1e-10\) takes beyond float32\. Choose a l"):
         pixels(write(tmp_path / "c.hdf5", huge), {"kind": "arcsinh", "scale": 1e-10})
+
+
+@pytest.mark.parametrize(
+    ("mean", "transform"), [(101325.0, None), (2e-8, {"kind": "log", "offset": 1.0})]
+)
+def test_a_test_split_of_a_type_that_loses_what_varies_in_training_is_refused(
+    tmp_path: Path, mean: float, transform: dict | None
+) -> None:
+    fine = growing(mean, min(1e-3, mean / 20), np.float64)
+    preprocessing = pixels(write(tmp_path / "train.hdf5", fine), transform).preprocessing
+    coarse = open_files([write(tmp_path / "test.hdf5", fine.astype(np.float32))])
+    with pytest.raises(LilasError, match=r"test\.hdf5: expected p in a type .* found float32"):
+        Pixels(coarse, preprocessing, {})
+
+
+def parameters(path: Path, values: list[float], dtype: type = np.float64) -> Path:
+    """Writes a file whose parameter c has one of the values in each trajectory."""
+    write(path, np.repeat(growing(0.0, 1.0, np.float32), len(values), axis=0))
+    with h5py.File(path, "r+") as file:
+        del file["scalars/c"]
+        held = file["scalars"].create_dataset("c", data=np.array(values, dtype))
+        held.attrs.update({"sample_varying": True, "time_varying": False})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "transform"),
+    [
+        ([101325.0, 101325.001, 101325.002], "none"),
+        ([1e-46, 2e-46, 1e-50], "none"),
+        ([1e30, 1.0000001e30 * (1 - 5e-8), 1e30], "log"),
+    ],
+)
+def test_a_parameter_that_float32_does_not_tell_apart_is_no_label(
+    tmp_path: Path, values: list[float], transform: str
+) -> None:
+    files = open_files([parameters(tmp_path / f"{v}.hdf5", [v]) for v in values])
+    with pytest.raises(LilasError, match="values of c that float32, as labels are, tells apart"):
+        labels(files, {"c": transform})
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([101325.0, 101326.0], np.float64),
+        ([0.3, 0.1 + 0.2], np.float64),
+        ([0.1, np.nextafter(np.float32(0.1), np.float32(1))], np.float32),
+        ([0.0, 0.0], np.float64),
+        ([1e-46, 1.0], np.float64),
+    ],
+)
+def test_parameters_that_are_one_but_for_rounding_are_labels(
+    tmp_path: Path, values: list[float], dtype: type
+) -> None:
+    files = open_files([parameters(tmp_path / "a.hdf5", values, dtype)])
+    np.testing.assert_array_equal(labels(files, {})[:, 0], np.float32(values))
+
+
+def test_small_parameters_are_labels_by_their_logarithms(tmp_path: Path) -> None:
+    files = open_files([parameters(tmp_path / "a.hdf5", [1e-46, 2e-46])])
+    np.testing.assert_array_equal(
+        labels(files, {"c": "log"})[:, 0], np.float32(np.log([1e-46, 2e-46]))
+    )
 
 
 def test_values_of_one_field_need_no_more_than_their_type(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """States of The Well's files with their labels, and those of a split as the models see them."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -139,10 +139,55 @@ def label(file: WellFile, transforms: Mapping[str, Literal["log", "none"]]) -> n
     return labels
 
 
+def labels(
+    files: Sequence[WellFile], transforms: Mapping[str, Literal["log", "none"]]
+) -> np.ndarray:
+    """Returns the labels of all trajectories of files, float32 (trajectory, feature); as `label`.
+
+    Raises:
+        LilasError: as `label`, or a parameter varies by no more than float32 rounds it to.
+    """
+    found = np.concatenate([label(file, transforms) for file in files])
+    for name in files[0].parameters:
+        raw = np.concatenate([file.parameters[name] for file in files])
+        exact = np.log(raw) if transforms.get(name) == "log" else raw
+        largest = np.abs(exact).max()
+        # Numbers of float32, and those of float64 that are one, vary by rounding alone.
+        with np.errstate(over="ignore"):
+            varies = np.ptp(exact) > 1e-12 * largest and (raw != raw.astype(np.float32)).any()
+        if varies and np.ptp(exact) <= 2 * np.spacing(np.float32(largest)):
+            raise broken(
+                files[0].path,
+                f"values of {name} that float32, as labels are, tells apart",
+                f"{raw.min().item()!r} to {raw.max().item()!r} in a split",
+                "Store it without its mean, or in another unit.",
+            )
+    return found
+
+
 def label_names(file: WellFile) -> list[str]:
     """Returns the names of a label's features: parameters, then `boundary_x_first` and so on."""
     ends = (f"boundary_{name}_{end}" for name in file.axes for end in ("first", "last"))
     return [*file.parameters, *ends]
+
+
+def _check_types(files: Sequence[WellFile], preprocessing: Preprocessing) -> None:
+    """Refuses files whose types round away what varies in the training split."""
+    for file in files:
+        for i, channel in enumerate(file.channels):
+            kind = np.dtype(file.fields[channel.field].dtype)
+            eps = np.finfo(kind if kind.kind == "f" else precision([kind])).eps
+            # Of a logarithm, the sum in it is rounded as a whole.
+            least = 1.0 if preprocessing.transforms[i].kind == "log" else 0.0
+            mean, std = preprocessing.mean[i], preprocessing.std[i]
+            if std <= 2 * eps * max(abs(mean), least):
+                raise broken(
+                    file.path,
+                    f"{channel.name} in a type that holds the {std:.2g} by which it varies in "
+                    f"training, about {mean:g}",
+                    f"{kind}",
+                    "Make the file again, in the type of the training's.",
+                )
 
 
 class Pixels:
@@ -152,6 +197,9 @@ class Pixels:
         files: The split's files.
         preprocessing: Transform and standardisation of the channels.
         transforms: Transforms of the label's parameters.
+
+    Raises:
+        LilasError: as `labels`, or a file's type rounds away what varies in the training split.
     """
 
     def __init__(
@@ -164,7 +212,8 @@ class Pixels:
         self._names = np.repeat(told_apart([file.path for file in files]), counts).tolist()
         self.steps = np.array([file.steps for file, _ in self.places])
         self.shape = (len(files[0].channels), *files[0].shape)
-        self.labels = np.concatenate([label(file, transforms) for file in files])
+        self.labels = labels(files, transforms)
+        _check_types(files, preprocessing)
 
     def read(self, row: int, steps: slice = slice(None)) -> np.ndarray:
         """Returns a trajectory, float32 (time, channel, *space)."""

@@ -25,7 +25,7 @@ from lilas.data.augment import (
 )
 from lilas.data.origins import plain, told_apart
 from lilas.data.preprocess import Preprocessing
-from lilas.data.states import Pixels, label, label_names
+from lilas.data.states import Pixels, label_names, labels
 from lilas.data.well import WellFile, open_files
 from lilas.data.windows import Augment
 from lilas.errors import broken
@@ -181,12 +181,12 @@ def begin_latents(
     maps = [transformations(file, i, augment) for i, file in enumerate(files)]
     per_row = [[m for part in maps for m in part[copy]] for copy in range(copies)]
     rows = ("augmentation", "trajectory")
-    labels = np.concatenate([label(file, label_transforms) for file in files])
+    own = labels(files, label_transforms)
     dataset = xr.Dataset(
         data_vars={
             "label": (
                 (*rows, "feature"),
-                np.stack([_labels(labels, maps) for maps in per_row]),
+                np.stack([_labels(own, maps) for maps in per_row]),
                 {"units": "1", "description": "parameters, then boundary codes"},
             ),
             "flip": ((*rows, "axis"), np.array([[m.flips for m in r] for r in per_row], bool)),
