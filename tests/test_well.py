@@ -19,7 +19,9 @@ from the_well.data.datasets import BoundaryCondition
 from the_well.utils.dummy_data import write_dummy_data
 
 from lilas.data.layout import BOUNDARIES
+from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels, label, label_names, read_states
+from lilas.data.transforms import Transform
 from lilas.data.well import WellFile, open_files, open_well
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
@@ -150,7 +152,9 @@ def test_the_well_reads_the_same_of_joined_datasets_of_differing_steps(tmp_path:
         twins.append(well(tmp_path / folder))
     files = open_files(paths)
     assert [file.steps for file in files] == [6, 5, 6, 5]
-    pixels = Pixels(files, None, {})
+    names = tuple(channel.name for channel in files[0].channels)
+    same = Preprocessing(names, (Transform(),) * len(names), (0,) * len(names), (1,) * len(names))
+    pixels = Pixels(files, same, {})
     windows = [
         (row, start) for row in range(pixels.rows) for start in range(int(pixels.steps[row]) - 4)
     ]

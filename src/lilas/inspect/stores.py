@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-import zarr
 from matplotlib.figure import Figure
 
 from lilas.data.preprocess import Preprocessing
@@ -23,7 +22,7 @@ from lilas.models.build import load_autoencoder
 from lilas.models.coding import decode
 from lilas.models.latents import STORED
 from lilas.records.provenance import located
-from lilas.records.stores import open_folder, read, reading, store_record
+from lilas.records.stores import open_folder, opened_array, read, reading, store_record
 
 # Rows of latent channels and of members at most.
 CHANNELS, MEMBERS = 8, 4
@@ -47,7 +46,7 @@ def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
     record = store_record(dataset)
     rollouts = record["stage"] == "rollout"
     latent = dataset["latent"]
-    array = zarr.open_array(dataset.encoding["source"], path="latent", mode="r")
+    array = opened_array(dataset, "latent")
 
     def held(sizes: tuple[int, ...]) -> str:
         bytes_ = math.prod(sizes) * array.dtype.itemsize
@@ -163,7 +162,7 @@ def inspect_frames(path: Path, dataset: xr.Dataset) -> Inspection:
     lines = [f"{path}: frames, decoded rollouts beside the truth", "", *text.facts(facts)]
     for name in ("truth", "mean", "spread"):
         with reading(source, f"the array {name}"):
-            ranges = text.array_ranges(zarr.open_array(source, path=name, mode="r"), truth.dims)
+            ranges = text.array_ranges(opened_array(dataset, name), truth.dims)
         lines += ["", f"Channels of {name}", *ranges.lines(dataset["channel"].values.tolist())]
 
     def draw() -> Figure:

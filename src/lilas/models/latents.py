@@ -67,7 +67,7 @@ class Latents:
         names, indices = dataset["file"].values.tolist(), dataset["index_in_file"].values.tolist()
         self.origins = list(zip(names, indices, strict=True))
         self.time_units = dataset["trajectory_time"].attrs["units"]
-        self._array = zarr.open_array(dataset.encoding["source"], path=VARIABLE, mode="r")
+        self._array = stores.opened_array(dataset, VARIABLE)
 
     def read(self, row: int, steps: slice = slice(None)) -> np.ndarray:
         """Returns steps of a trajectory, float32 (time, channel, *space).

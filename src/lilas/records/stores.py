@@ -245,6 +245,14 @@ def open_folder(path: Path, *variables: str, action: str) -> xr.Dataset:
     return dataset
 
 
+def opened_array(dataset: xr.Dataset, name: str) -> zarr.Array:
+    """Returns an array of an open store, by the metadata that its manifest was written for.
+
+    They lie in the store's own `zarr.json`; the array's, which says the same, is not read.
+    """
+    return zarr.open_group(dataset.encoding["source"], mode="r")[name]
+
+
 @contextmanager
 def reading(path: str | Path, what: str) -> Iterator[None]:
     """Tells a chunk of a store that cannot be read.
