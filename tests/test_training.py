@@ -231,6 +231,16 @@ def test_a_training_in_which_most_steps_did_not_count_is_refused(tmp_path, steps
     fit(tmp_path / "half", settings(steps=8, validate_every=8), broken=bad[:4])
 
 
+@pytest.mark.parametrize("options", [{}, {"ema": 0}])
+@pytest.mark.parametrize("cause", ["gradients", "rate"])
+def test_a_training_that_changes_no_weight_is_refused(tmp_path, options, cause):
+    none = [(call, lambda v: v * 0) for call in range(8)] if cause == "gradients" else []
+    rate = {"learning_rate": 1e-40} if cause == "rate" else {}
+    for _ in range(2):
+        with pytest.raises(LilasError, match="8 steps have changed no weight"):
+            fit(tmp_path, settings(steps=8, validate_every=8, **options, **rate), broken=none)
+
+
 def test_what_cannot_be_validated_on_is_told_before_the_first_step(tmp_path, monkeypatch):
     def damaged(self, row, steps=slice(None)):
         if self.states is not states:

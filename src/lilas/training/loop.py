@@ -79,7 +79,8 @@ def fit(
 
     Raises:
         LilasError: another process trains in this folder, gradients stay non-finite or were in
-            more than half of the steps, weights or validation are not finite, or the disk is full.
+            more than half of the steps, no weight changed, weights or validation are not finite, or
+            the disk is full.
     """
     with locked(folder):
         training = _Training(model, settings, folder, making)
@@ -106,6 +107,7 @@ class _Training:
         )
         self.step, self.skipped, self.in_a_row = 0, 0, 0
         self.best_loss, self.best = math.inf, self.weights()
+        self.begun = self.best
         self.history: list[Entry] = []
 
     def weights(self) -> dict[str, Tensor]:
@@ -162,7 +164,7 @@ class _Training:
         self.best_loss, self.history = state["best_loss"], state["history"]
 
     def check(self) -> None:
-        """Refuses a training that is not one: few steps counted, or weights are not finite."""
+        """Refuses a training that is not one: few steps counted, none did, weights not finite."""
         folder = self.path.parent
         advice = f"Lower the learning rate or check the data; to begin anew, delete {folder}."
         if 2 * self.skipped > self.step:
@@ -170,7 +172,14 @@ class _Training:
                 f"{folder}: {self.skipped} of {self.step} steps were skipped, since their "
                 f"gradients were not finite. {advice}"
             )
-        for state in (self.weights(), self.best):
+        last = self.weights()
+        if all(torch.equal(value, last[key]) for key, value in self.begun.items()):
+            raise LilasError(
+                f"{folder}: {self.step} steps have changed no weight: gradients are zero, or the "
+                "learning rate is less than weights are rounded to. Raise it or check the data; "
+                f"to begin anew, delete {folder}."
+            )
+        for state in (last, self.best):
             if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
                 raise LilasError(f"{folder}: the weights {bad[0]} are not finite. {advice}")
 
