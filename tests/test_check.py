@@ -269,6 +269,14 @@ def test_intervals_and_domains_that_differ_between_splits(folder: Path) -> None:
     assert [line for line in doubts(folder) if "train/a" in line] == []
 
 
+def test_an_axis_along_which_a_split_is_mirrored_is_told(folder: Path) -> None:
+    x = convection()["coordinates"]["x"]
+    change(Path(files(folder)["test"][0]), put("dimensions/x", x[::-1]))
+    told = doubts(folder)
+    assert len(told) == 2
+    assert re.match(r"test/a\.hdf5: the domain's length along x is -(\S+), and \1 in train", told[0])
+
+
 def test_times_that_repeat_or_stand_still(folder: Path) -> None:
     path = make(folder, "valid")
     change(path, put("dimensions/time", np.float32([8, 8.5, 8.5, 9, 9.5, 10])))

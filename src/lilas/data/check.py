@@ -160,7 +160,10 @@ def _doubts(headers: Mapping[str, list[Header]]) -> list[Fault]:
 def _spans(
     first: Header, second: Header, ours: list[Header], theirs: list[Header]
 ) -> Iterable[tuple[str, tuple[float, float]]]:
-    """Yields what is of one length within two splits and of another between them."""
+    """Yields what is of one length within two splits and of another between them.
+
+    A length along an axis is negative where the coordinate falls: there, states are mirrored.
+    """
     lengths = {"states lie apart by": _interval} | {
         f"the domain's length along {axis} is": lambda file, axis=axis: _length(file, axis)
         for axis in first.axes
@@ -188,7 +191,7 @@ def _interval(file: Header) -> tuple[float, float] | None:
 
 def _length(file: Header, axis: str) -> tuple[float, float]:
     first, last = file.domain[axis]
-    return (abs(last - first),) * 2
+    return (last - first,) * 2
 
 
 def _copies(headers: Mapping[str, list[Header]]) -> list[Fault]:
