@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -360,7 +361,13 @@ def test_what_looks_like_a_number_on_the_command_line_is_text(pipeline):
 
 def test_the_results_of_another_study_are_refused(miniature, tmp_path):
     twin, other = miniature.copy(tmp_path / "twin"), tmp_path / "miniature.yaml"
+    # The same study, moved, is none; the report shows its file.
     other.write_text(miniature.study.read_text())
+    done = twin.snakemake("-n", "--config", f"study={other}")
+    assert done.returncode == 0
+    stats = done.stdout.split("Job stats:")[1].split("total")[0]
+    assert sorted(re.findall(r"^\w+", stats, re.MULTILINE)) == ["all", "job", "report"]
+    other.write_text(f"# Edited.\n{miniature.study.read_text()}")
     done = twin.snakemake("-n", "--config", f"study={other}")
     assert done.returncode != 0
     assert "holds the results of" in done.stderr
