@@ -390,7 +390,7 @@ def test_metrics_show_means_by_horizon(inspected):
 
 
 def test_changed_weights_make_latents_stale(inspected):
-    store = FLOW / "c6-s0/latents/train.zarr"
+    store = (FLOW / "c6-s0/latents/train.zarr").resolve()
     weights = FLOW / "c6-s0/weights.safetensors"
     state = {}
     with safe_open(weights, "pt") as file:
@@ -516,14 +516,43 @@ def test_what_lilas_did_not_write_is_refused(tmp_path, monkeypatch, name, conten
     assert found in message
 
 
+def test_a_damaged_store_is_told_by_its_own_name(here, monkeypatch):
+    store = (FLOW / "c6-s0/latents/train.zarr").resolve()
+    shard = next(path for path in (store / "latent/c").rglob("*") if path.is_file())
+    whole = bytearray(shard.read_bytes())
+    whole[len(whole) // 3] ^= 1
+    shard.write_bytes(whole)
+    message = refused(monkeypatch, "inspect", store.with_suffix(".json"), "--no-picture")
+    assert message.startswith(f"error: {store}: expected the array latent as it was written")
+    assert f"Delete {store} and its manifest" in message
+
+
+@pytest.mark.parametrize("left", [100, -100])
+def test_a_truncated_checkpoint_is_damaged_and_not_foreign(tmp_path, monkeypatch, left):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"step": torch.arange(1000)}, path)
+    path.write_bytes(path.read_bytes()[:left])
+    message = refused(monkeypatch, "inspect", path)
+    assert "found a truncated file" in message
+    assert "start its training anew" in message
+    assert len(message) < 300
+
+
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):
     class Harm:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "harm",))
 
     torch.save({"step": Harm()}, tmp_path / "checkpoint.pt")
-    assert "expected a checkpoint" in refused(monkeypatch, "inspect", tmp_path / "checkpoint.pt")
+    message = refused(monkeypatch, "inspect", tmp_path / "checkpoint.pt")
+    assert "expected a checkpoint" in message
+    assert "found another file" in message
     assert not (tmp_path / "harm").exists()
+
+
+def test_the_command_alone_says_what_there_is(monkeypatch, capsys):
+    lilas(monkeypatch)
+    assert "lilas check FOLDER" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -581,3 +610,19 @@ def test_units_of_fields_are_shown_where_a_file_names_them(tmp_path, units, word
     text = "\n".join(inspect_data_file(tmp_path / "flow.hdf5").lines)
     for word in words:
         assert word in text
+
+
+def test_states_that_repeat_are_told(tmp_path):
+    heat = np.random.default_rng(0).normal(size=(2, 5, 3, 4))
+    heat[1, 3] = heat[1, 2]
+    write_well(
+        tmp_path / "flow.hdf5",
+        dataset="flow",
+        fields={"heat": heat},
+        time=np.arange(5.0),
+        coordinates={"x": np.arange(3.0), "y": np.arange(4.0)},
+        parameters={},
+        boundaries={"x": "open", "y": "open"},
+    )
+    (line,) = [x for x in inspect_data_file(tmp_path / "flow.hdf5").lines if "repeats" in x]
+    assert line == "  Doubtful: trajectory 1 repeats 1 state, the first at step 3"

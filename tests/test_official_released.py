@@ -8,6 +8,8 @@ import pytest
 
 from lilas.errors import LilasError
 from lilas.official.released import autoencoder_of, find_released, released
+from lilas.plan import official_files
+from lilas.study.read import Config
 
 # Table 3 of the paper: latent channels by dataset, and what they compress by.
 COMPRESSIONS = {
@@ -74,6 +76,12 @@ def test_a_model_is_found_by_its_run_or_its_id():
 def test_a_name_that_is_none_is_told_the_nearest(name, words):
     with pytest.raises(LilasError, match=words):
         find_released(name)
+
+
+@pytest.mark.parametrize("path", ["./run", "runs/run", "run.zip"])
+def test_a_path_that_is_none_is_told_as_a_path(path):
+    with pytest.raises(LilasError, match="expected the folder or zip of an official run"):
+        official_files(Config(), path)
 
 
 def test_names_are_asked_for_without_torch():

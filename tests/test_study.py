@@ -118,6 +118,7 @@ MISTAKES = [
     (f"{CONVECTION}.augment", {"copies": 3}, ["augment.copies 3", "at most 1"]),
     (f"{CONVECTION}.augment", {"flip": ["x"], "copies": 3}, ["augment.copies 3", "at most 2"]),
     (f"{CONVECTION}.augment.permute", True, ["augment.permute", "32 x 16", "allowed: false"]),
+    (f"{CONVECTION}.evaluation.horizons", [[1, 3, 8]], ["should have at most 2 items, found [1, "]),
     (f"{CONVECTION}.evaluation.horizons", [[1, 3], [3, 8]], ["[1, 3] and [3, 8] overlap"]),
     (f"{CONVECTION}.evaluation.horizons", [[1, 3], [1, 3]], ["horizons", "twice"]),
     (f"{CONVECTION}.evaluation.trajectories", 5, ["evaluation.trajectories 5", "at most 4"]),
@@ -159,7 +160,7 @@ MISTAKES = [
         ["autoencoders.c16.per_dataset.convection.train.steps", "greater than 0"],
     ),
     ("autoencoders.c16.datasets", [], ["autoencoders.c16.datasets", "at least 1 item"]),
-    ("figures", {"lead_times": []}, ["figures.lead_times", "at least 1 item"]),
+    ("figures", {"lead_times": []}, ["figures.lead_times: should have at least 1 item, found []"]),
     (
         "emulators.diffusion.diffusion",
         {"prior_parameters": [2, 3]},
@@ -430,6 +431,8 @@ def test_the_command_line_is_text_where_text_belongs():
     assert (config.results, config.data, config.study) == ("1e6", "2024", "007")
     with pytest.raises(LilasError, match=r"results: expected text .* found 2024"):
         read_config(CONFIG | {"results": 2024})
+    with pytest.raises(LilasError, match=r"--config results: a and b; allowed: one of them"):
+        read_config(CONFIG | {"results": "b"}, ["results=a", "data=data", "results=b"])
 
 
 def test_a_number_in_the_configuration_is_a_number(tmp_path):

@@ -90,7 +90,7 @@ def _main() -> None:
         epilog="lilas COMMAND --help says more.",
     )
     parser.add_argument("--version", action="version", version=f"lilas {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     one = commands.add_parser(
         "inspect",
         help="what an artifact is, where it comes from, whether it is current",
@@ -143,7 +143,9 @@ def _main() -> None:
     four.add_argument("name", nargs="?", metavar="NAME", help="one of them, such as shear_flow")
     add_commands(commands)
     args = parser.parse_args()
-    if args.command == "official":
+    if args.command is None:
+        parser.print_help()
+    elif args.command == "official":
         run_command(args)
     elif args.command == "check":
         _check(args.folder, args.states)

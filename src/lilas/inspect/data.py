@@ -1,6 +1,5 @@
 """Data files, their statistics, and latents of pixel space, which are the data files themselves."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,9 @@ from lilas.errors import broken
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import Inspection
 from lilas.inspect.pictures import PANELS
+from lilas.inspect.survey import read_trajectory, repeats
+from lilas.inspect.text import Ranges
+from lilas.progress import progress
 
 
 def inspect_data_file(path: Path) -> Inspection:
@@ -39,10 +41,12 @@ def inspect_data_file(path: Path) -> Inspection:
         ),
     }
     parameters = {name: _values(values) for name, values in file.parameters.items()}
-    ranges = text.state_ranges(partial(read_states, file), [file.steps] * file.trajectories, shape)
+    ranges = Ranges(len(names))
+    rows = progress(range(file.trajectories), desc="read", leave=False, delay=1.0)
+    repeated = {row: read_trajectory(file, row, ranges) for row in rows}
     lines = [f"{path}: data file of {file.dataset}, in The Well's layout", "", *text.facts(facts)]
     lines += text.facts(parameters)
-    lines += [f"  Doubtful: {doubt}" for doubt in file.doubts]
+    lines += [f"  Doubtful: {doubt}" for doubt in [*file.doubts, *repeats(repeated)]]
     units = [file.fields[channel.field].units for channel in file.channels]
     told = "" if any(units) else " (the file names none)"
     named = [f"{name} in {unit}" if unit else name for name, unit in zip(names, units, strict=True)]

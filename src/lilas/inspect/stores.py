@@ -73,7 +73,7 @@ def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
         facts["features"] = ", ".join(dataset["feature"].values)
         what = f"latents of {dataset.dataset}"
     facts["files"] = ", ".join(dict.fromkeys(dataset["file"].values))
-    with reading(path, "the array latent"):
+    with reading(dataset.encoding["source"], "the array latent"):
         ranges = text.array_ranges(array, latent.dims)
     channels = [f"latent {i}" for i in range(latent.sizes["channel"])]
     lines = [f"{path}: {what}", "", *text.facts(facts), "", "Channels", *ranges.lines(channels)]

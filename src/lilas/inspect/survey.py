@@ -32,11 +32,11 @@ def survey(headers: Sequence[Header]) -> tuple[list[str], list[Fault], list[Faul
         repeated = {}
         for row in range(file.trajectories):
             try:
-                repeated[row] = _read(file, row, ranges)
+                repeated[row] = read_trajectory(file, row, ranges)
             except LilasError as error:
                 told = str(error).removeprefix(f"{header.path}: ")
                 faults.append(Fault(header.path, told))
-        doubts += [Fault(header.path, text) for text in _repeats(repeated)]
+        doubts += [Fault(header.path, text) for text in repeats(repeated)]
     if ranges is None:
         return [], faults, doubts
     alike = [name for i, name in enumerate(names) if ranges.low[i] == ranges.high[i]]
@@ -47,8 +47,12 @@ def survey(headers: Sequence[Header]) -> tuple[list[str], list[Fault], list[Faul
     return ["", *ranges.lines(names)], faults, doubts
 
 
-def _read(file: WellFile, row: int, ranges: Ranges) -> list[int]:
-    """Adds a trajectory to the ranges; returns the steps whose state is the one before."""
+def read_trajectory(file: WellFile, row: int, ranges: Ranges) -> list[int]:
+    """Adds a trajectory to the ranges; returns the steps whose state is the one before.
+
+    Raises:
+        LilasError: a value is not finite.
+    """
     size = 4 * len(file.channels) * math.prod(file.shape)
     block, before, found = max(1, BLOCK_BYTES // size), None, []
     for first in range(0, file.steps, block):
@@ -61,10 +65,12 @@ def _read(file: WellFile, row: int, ranges: Ranges) -> list[int]:
     return found
 
 
-def _repeats(repeated: dict[int, list[int]]) -> list[str]:
+def repeats(repeated: dict[int, list[int]]) -> list[str]:
+    """Returns a line on the states that repeat the one before, by trajectory; none without any."""
     rows = {row: steps for row, steps in repeated.items() if steps}
     if not rows:
         return []
     row, steps = next(iter(rows.items()))
     others = f", and {len(rows) - 1} more trajectories repeat states" if len(rows) > 1 else ""
-    return [f"trajectory {row} repeats {len(steps)} states, the first at step {steps[0]}{others}"]
+    states = f"{len(steps)} state{'s' * (len(steps) > 1)}"
+    return [f"trajectory {row} repeats {states}, the first at step {steps[0]}{others}"]

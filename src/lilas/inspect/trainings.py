@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -93,11 +94,16 @@ def _curve(history: pd.DataFrame, name: str) -> Callable[[], Figure] | None:
 def inspect_checkpoint(path: Path) -> Inspection:
     """Inspects a checkpoint, without running what it may hold."""
     try:
-        # Without code: a checkpoint of unknown origin must not run anything.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise broken(path, "a checkpoint of LILAS", f"another file ({reason})", ELSEWHERE) from None
+        with zipfile.ZipFile(path):
+            # Without code: a checkpoint of unknown origin must not run anything.
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        found, action = f"another file ({str(error).splitlines()[0]})", ELSEWHERE
+        with open(path, "rb") as file:
+            # Archives begin so; what one of torch's lacks is its end.
+            if isinstance(error, zipfile.BadZipFile) and file.read(2) == b"PK":
+                found, action = "a truncated file", "Delete it to start its training anew."
+        raise broken(path, "a checkpoint of LILAS", found, action) from None
     if not isinstance(state, dict) or not {"making", "model", "step", "best"} <= set(state):
         raise broken(path, "a checkpoint of LILAS", "another PyTorch file", ELSEWHERE)
     last = state["history"][-1] if state["history"] else {}

@@ -1,6 +1,7 @@
 """What the workflow asks of the world outside a study: data files, official runs, what exists."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def official_files(config: Config, official: str) -> list[str]:
                 action = "Name the folder of an official run under `official`."
                 raise broken(file, "a file of an official run", "nothing", action)
         return [str(file) for file in files]
-    if path.suffix == ".zip" or len(path.parts) > 1:
+    if path.suffix == ".zip" or os.sep in official:
         if not path.is_file() or path.suffix != ".zip":
             action = "Correct the path under `official` in the study."
             raise broken(path, "the folder or zip of an official run", "nothing", action)

@@ -225,6 +225,9 @@ def _told(key: str, finding: Any, known: set[str], here: Any) -> str:
     if kind == "value_error":
         return f"{key}: {finding['ctx']['error']}".removeprefix(": ")
     message = EXPECTED.get(kind, finding["msg"].removeprefix("Input "))
+    if kind in ("too_short", "too_long", "string_too_short"):
+        # Without the words of types that pydantic has.
+        message = message.partition(" ")[2].partition(" after validation")[0]
     if kind in ("model_type", "dict_type"):
         message = f"expected {_may_be(here)}"
     near = _near(value, _literals(here)) if kind == "literal_error" else ""

@@ -78,7 +78,11 @@ def read_config(
         if getattr(value, "written", None) == values.get(key)
     }
     texts = {name for name, field in Config.model_fields.items() if field.annotation is str}
-    typed = dict(one.split("=", 1) for one in said if "=" in one)
+    pairs = [one.split("=", 1) for one in said if "=" in one]
+    typed = dict(pairs)
+    for key in typed:
+        if len(told := [text for name, text in pairs if name == key]) > 1:
+            raise LilasError(f"--config {key}: {' and '.join(told)}; allowed: one of them")
     typed = {key: text for key, text in typed.items() if key in texts and text[:1] not in "'\""}
     try:
         return Config.model_validate(values | numbers | typed)
