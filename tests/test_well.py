@@ -762,6 +762,11 @@ FIELDS = convection()["fields"]
         ({"fields": FIELDS | {"heat": np.zeros((3, 6, 8, 5, 3))}}, r"\(3, 6, 8, 5, 2\), not"),
         ({"fields": FIELDS | {"heat": np.zeros((2, 6, 8, 5))}}, r"heat .*not \(2, 6, 8, 5\)"),
         ({"fields": _spoiled(FIELDS, np.nan)}, "pressure holds NaN or infinity"),
+        (
+            {"time": np.arange(6).astype("M8[s]")},
+            r"time must be numbers, not datetime64\[s\]. Of d",
+        ),
+        ({"parameters": {"Re": "high"}}, "Re must be numbers, not <U4"),
         ({"fields": _spoiled(FIELDS, 1e39)}, "pressure holds NaN or infinity"),
         ({"time": np.zeros(6)}, "time must be finite and ascending"),
         ({"time": np.array([0, 1, 2, 3, 4, np.inf])}, "time must be finite and ascending"),

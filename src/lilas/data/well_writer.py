@@ -100,6 +100,10 @@ def _check_arguments(
     attributes: Mapping[str, str | float],
 ) -> dict[str, int]:
     """Refuses arguments of `write_well` that contradict each other; returns the fields' orders."""
+    for name, values in {**fields, **axes, **parameters}.items():
+        if (kind := np.asarray(values).dtype).kind not in "fiub":
+            dates = " Of dates, give the seconds since the first." if kind.kind in "mM" else ""
+            raise LilasError(f"{path}: {name} must be numbers, not {kind}.{dates}")
     for name, points in axes.items():
         valid = np.ndim(points) == 1 and np.size(points) > 0 and np.isfinite(points).all()
         if not valid or (np.diff(points) <= 0).any():
