@@ -274,7 +274,9 @@ def test_an_axis_along_which_a_split_is_mirrored_is_told(folder: Path) -> None:
     change(Path(files(folder)["test"][0]), put("dimensions/x", x[::-1]))
     told = doubts(folder)
     assert len(told) == 2
-    assert re.match(r"test/a\.hdf5: the domain's length along x is -(\S+), and \1 in train", told[0])
+    assert re.match(
+        r"test/a\.hdf5: the domain's length along x is -(\S+), and \1 in train", told[0]
+    )
 
 
 def test_times_that_repeat_or_stand_still(folder: Path) -> None:
