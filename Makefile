@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-mutations mutations install lint clean
+.PHONY: demo test test-datasets test-mutations mutations install lint clean
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
@@ -15,6 +15,10 @@ demo: install
 # Tests start in the order that tests/conftest.py puts them in.
 test: install
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
+
+# Every dataset of The Well by a tiny twin, into the table of docs/data.md: half an hour.
+test-datasets: install
+	$(BIN)/python tests/datasets.py
 
 # Twenty mutated studies that are planned, run to their report: a quarter of an hour.
 test-mutations: install

@@ -146,7 +146,13 @@ def fill_up(disk: Path, left: int) -> None:
 
 # Files whose tests share what is expensive to make: each runs on one worker.
 SHARED = (
-    *("test_inspect.py", "test_official.py", "test_official_caches.py", "test_plugins.py"),
+    *(
+        "test_datasets.py",
+        "test_inspect.py",
+        "test_official.py",
+        "test_official_caches.py",
+        "test_plugins.py",
+    ),
     "test_report.py",
 )
 
