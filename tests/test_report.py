@@ -57,7 +57,7 @@ def make_frames(folder: Path, run: tuple, trajectories: int = 2, flat: bool = Fa
     plain = ("trajectory", "time", "channel", "x", "y")
     chebyshev = (1 - np.cos(np.pi * np.arange(Y) / (Y - 1))) / 2
     states = {"truth": truth, "autoencoder": truth, "mean": member.mean(0), "spread": member.std(0)}
-    record = {"stage": "frames", "version": 1, "config": {}, "inputs": {"run": emulator}}
+    record = {"stage": "frames", "version": 1, "config": {"run": emulator}, "inputs": {}}
     dataset = xr.Dataset(
         {name: (plain, values.astype(np.float32)) for name, values in states.items()}
         | {

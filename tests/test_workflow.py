@@ -396,7 +396,7 @@ def test_two_runs_at_once_are_told_apart(pipeline):
 def test_an_interrupted_run_says_how_to_go_on(pipeline):
     """Ctrl-C interrupts the run and all of its jobs."""
     process = subprocess.Popen(
-        pipeline.command("all_statistics"),
+        pipeline.command(),
         cwd=pipeline.folder,
         env=pipeline.environment,
         stdout=subprocess.PIPE,
