@@ -4,7 +4,6 @@ What a single file can get wrong is in test_well.py; what a study can, in test_w
 """
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import h5py
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
+from conftest import mounted
 from lilas.errors import LilasError
 from lilas.files import atomic, read_json, write_json
 from lilas.models.latents import open_latents
@@ -180,13 +180,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
 @pytest.fixture
 def full_disk(tmp_path):
     """A file system with room for bytes, where it seems, but not for another file."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=12", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "disk", "size=64m,nr_inodes=12") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(pipeline, full_disk: Path):

@@ -4,12 +4,12 @@ import math
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
+from conftest import mounted
 from lilas import plan
 from lilas.data.registry import well_urls
 from lilas.errors import LilasError
@@ -269,14 +269,9 @@ def test_a_volume_without_room_is_refused_in_one_line(tmp_path):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A file system of 2 MB, where one may be mounted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    """A file system of 2 MB."""
+    with mounted(tmp_path / "disk", "size=2m") as folder:
+        yield folder
 
 
 def test_a_run_that_does_not_fit_its_volume_starts_no_job(pipeline, tiny_disk):
