@@ -214,8 +214,9 @@ def test_memory_is_kept_whatever_the_size_of_a_trajectory(tmp_path):
     windows, encoded = (int(line) / 1024 for line in done.stdout.split())
     # 16 MB of states and of what is being read, and two batches of 4 MiB.
     assert windows < 16 + 8 + 8
-    # 4 MiB are read at once and copied on their way; the latents of two copies are 8 MiB.
-    assert encoded < 24
+    # 4 MiB are read at once and copied on their way; the latents of two copies are 8 MiB, and
+    # as much again is written by threads: 14 to 28 MB as they happen to meet. A trajectory is 64.
+    assert encoded < 40
 
 
 LARGE = '''
