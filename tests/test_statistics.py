@@ -2,6 +2,7 @@
 
 import json
 import threading
+import warnings
 import weakref
 from pathlib import Path
 
@@ -94,6 +95,77 @@ def test_a_field_stored_once_counts_as_often_as_it_stands_for(tmp_path: Path) ->
     assert entry["mean"] == pytest.approx(values.mean(), rel=1e-9)
     assert entry["std"] == pytest.approx(values.std(), rel=1e-6)
     assert entry["count"] == values.size
+
+
+def told(paths: list[Path], fields: list[str] | None = None) -> list[str]:
+    """What statistics warn of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        compute_statistics(open_files(paths, fields), {})
+    return [str(each.message) for each in caught]
+
+
+@pytest.mark.parametrize("block_bytes", [8 * 2**20, 500, 60])
+def test_states_that_repeat_the_one_before_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(statistics, "BLOCK_BYTES", block_bytes)
+    paths = [tmp_path / f"{name}.hdf5" for name in "abcd"]
+    for i, path in enumerate(paths):
+        write(path, 3, i)
+        with h5py.File(path, "r+") as file:
+            fields = [file[f"t0_fields/{name}"] for name in ("buoyancy", "pressure")]
+            fields.append(file["t1_fields/velocity"])
+            for field in fields:
+                if i == 0:
+                    field[1, 3] = field[1, 2]
+                    field[1, 4] = field[1, 2]
+                    field[2, 1] = field[2, 0]
+                    # Nor is a state that was there before, or in another trajectory.
+                    field[0, 2] = field[0, 0]
+                    field[0, 4] = field[1, 4]
+                if i == 1:
+                    field[0, 4] = field[0, 3]
+            if i == 1:
+                # One value is another: the state is another. -0 is 0.
+                fields[2][0, 4, 7, 5, 1] += 1
+                fields[0][2, 0] = fields[0][2, 1] = 0
+                fields[0][2, 1, 3, 3] = -0.0
+                for field in fields[1:]:
+                    field[2, 1] = field[2, 0]
+            if i == 2:
+                # Steady fields beside one that moves are no repeated states.
+                for field in fields[:2]:
+                    field[...] = field[:, :1]
+    first = f"{paths[0]}: trajectory 1 repeats 2 states, the first at step 3"
+    assert told(paths) == [
+        f"{first}, and 1 more trajectories repeat states",
+        f"{paths[1]}: trajectory 2 repeats 1 state, the first at step 1",
+        "statistics: 4 states of 2 files repeat the one before",
+    ]
+    # What a study reads is what is compared; single components are channels of their own.
+    found = told(paths, ["buoyancy", "velocity_x"])
+    expected = f"{paths[1]}: trajectory 0 repeats 1 state, the first at step 4, and 1 more"
+    assert found[1].startswith(expected)
+    assert told(paths[2:]) == []
+
+
+def test_states_stored_once_repeat_in_all_trajectories(tmp_path: Path) -> None:
+    write(tmp_path / "a.hdf5", 3, 0)
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        group = file["t0_fields"]
+        once = group["buoyancy"][0, :, :, :1]
+        once[2] = once[1]
+        del group["buoyancy"]
+        group["buoyancy"] = once
+        group["buoyancy"].attrs.update(
+            {"sample_varying": False, "time_varying": True, "dim_varying": [True, False]}
+        )
+        group["pressure"][1, 2] = group["pressure"][1, 1]
+    line = f"{tmp_path / 'a.hdf5'}: trajectory {{}} repeats 1 state, the first at step 2"
+    assert told([tmp_path / "a.hdf5"], ["buoyancy", "pressure"]) == [line.format(1)]
+    alone = f"{line.format(0)}, and 2 more trajectories repeat states"
+    assert told([tmp_path / "a.hdf5"], ["buoyancy"]) == [alone]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
 """Statistics of a split that need not fit in memory: one pass over its files, block by block."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
 
 import dask
-import dask.array as da
+import h5py
 import numpy as np
+from dask.delayed import Delayed
 
 from lilas.data.hdf5 import open_hdf5
+from lilas.data.repeats import Steps, find_repeats, fingerprints, tell_repeats
 from lilas.data.states import precision
 from lilas.data.transforms import Transform
 from lilas.data.well import WellFile
@@ -19,6 +24,9 @@ BLOCK_BYTES = 8 * 2**20
 
 # What a block is reduced to, along the last axis of a reduced array.
 _COUNT, _MEAN, _SQUARES, _MIN, _MAX, _NON_FINITE, _UNDEFINED = range(7)
+
+# Of a field, by the component's place: what is taken of it.
+_Components = dict[tuple[int, ...], Transform]
 
 
 def compute_statistics(
@@ -31,6 +39,8 @@ def compute_statistics(
     of at most `BLOCK_BYTES`, one per thread at a time; blocks are merged in file order (Chan et
     al. 1982), so the result depends neither on the threads nor, to rounding, on the blocks. A
     field stored once for axes along which it does not vary counts as often as it stands for.
+
+    States that repeat the one before are warned of, in a line for each file and one for all.
 
     Args:
         files: The files of the split, with the same channels.
@@ -59,12 +69,13 @@ def compute_statistics(
         name: Transform.read(each, f"statistics: channel {name!r}") for name, each in chosen.items()
     }
     # Of each field, by the component's place: which are channels, and what is taken of them.
-    fields: dict[tuple[str, int], dict[tuple[int, ...], Transform]] = {}
+    fields: dict[tuple[str, int], _Components] = {}
     for c in channels:
         fields.setdefault((c.field, c.order), {})[c.axes] = functions[c.name]
     # Of each channel's files: (block, quantity).
     parts: dict[str, list[np.ndarray]] = {channel.name: [] for channel in channels}
     types: dict[str, list[np.dtype]] = {channel.field: [] for channel in channels}
+    repeats = []
     for file in progress(files, desc="statistics", unit="file"):
         with open_hdf5(file.path) as opened:
             lazy = {
@@ -73,14 +84,21 @@ def compute_statistics(
             }
             for name, order in fields:
                 types[name].append(opened[f"t{order}_fields/{name}"].dtype)
-            (blocks,) = dask.compute(lazy, scheduler="threads")
+            (reduced,) = dask.compute(lazy, scheduler="threads")
         for channel in channels:
             place = list(fields[channel.field, channel.order]).index(channel.axes)
-            part = blocks[channel.field].reshape(-1, *blocks[channel.field].shape[-2:])[:, place]
+            part = np.stack([block.moments[place] for block in reduced[channel.field]])
             _check(file, channel.name, functions[channel.name], part)
             stands_for = file.trajectories * file.steps * math.prod(file.shape)
             part[:, [_COUNT, _SQUARES]] *= stands_for / part[:, _COUNT].sum()
             parts[channel.name].append(part)
+        steps = _steps(file, reduced)
+        for text in tell_repeats(steps):
+            warnings.warn(f"{file.path}: {text}", stacklevel=2)
+        repeats.append(sum(map(len, find_repeats(steps).values())))
+    if np.count_nonzero(repeats) > 1:
+        count = f"{sum(repeats)} states of {np.count_nonzero(repeats)} files"
+        warnings.warn(f"statistics: {count} repeat the one before", stacklevel=2)
     found = {}
     for channel in channels:
         name = channel.name
@@ -90,19 +108,69 @@ def compute_statistics(
     return {"channels": found}
 
 
-def _reduced(dataset: Any, components: Mapping[tuple[int, ...], Transform]) -> da.Array:
-    """Returns a dataset's components reduced block by block: (*blocks, component, quantity)."""
-    order = len(next(iter(components)))
-    axes = dataset.ndim - order
-    blocks = da.from_array(dataset, _block_shape(dataset.shape, dataset.dtype.itemsize), name=False)
-    return blocks.map_blocks(
-        _moments,
-        components,
-        chunks=(*[1] * axes, len(components), 7),
-        drop_axis=list(range(axes, dataset.ndim)),
-        new_axis=[axes, axes + 1],
-        meta=np.empty((0,) * (axes + 2)),
+class _Block(NamedTuple):
+    """What a block is reduced to.
+
+    Attributes:
+        moments: (component, quantity).
+        first: Its first trajectory and step.
+        steps: `fingerprints` of its part of each state (trajectory, time).
+    """
+
+    moments: np.ndarray
+    first: tuple[int, int]
+    steps: np.ndarray
+
+
+def _reduced(dataset: h5py.Dataset, components: _Components) -> list[Delayed]:
+    """Returns what a dataset's components are reduced to: a `_Block` each, in the file's order."""
+    shape = _block_shape(dataset.shape, dataset.dtype.itemsize)
+    read = dask.delayed(partial(_read, dataset, shape, components), pure=False)
+    starts = (range(0, size, step) for size, step in zip(dataset.shape, shape, strict=True))
+    return [read(start) for start in product(*starts)]
+
+
+def _read(
+    dataset: h5py.Dataset, shape: tuple[int, ...], components: _Components, start: tuple[int, ...]
+) -> _Block:
+    x = dataset[tuple(slice(i, i + size) for i, size in zip(start, shape, strict=True))]
+    leading = 1 + bool(dataset.attrs["sample_varying"])
+    frames = fingerprints(_chosen(x, components), math.prod(x.shape[:leading]))
+    return _Block(
+        _moments(x, components),
+        (0, *start)[leading - 1 : leading + 1],
+        frames.reshape(-1, x.shape[leading - 1]),
     )
+
+
+def _chosen(x: np.ndarray, components: _Components) -> np.ndarray:
+    """Returns the components of a block, (…, component) where they are of a vector or a tensor."""
+    order = len(next(iter(components)))
+    if not order:
+        return x
+    space, whole = x.shape[: x.ndim - order], x.shape[x.ndim - order :]
+    flat = [np.ravel_multi_index(place, whole) for place in components]
+    x = x.reshape(*space, -1)
+    return x if flat == list(range(x.shape[-1])) else x[..., flat]
+
+
+def _steps(file: WellFile, reduced: Mapping[str, Sequence[_Block]]) -> Steps:
+    """Returns the fingerprints of a file's states, of which blocks hold parts."""
+    found: dict[str, np.ndarray] = {}
+    for name, blocks in reduced.items():
+        trajectories = max(block.first[0] + len(block.steps) for block in blocks)
+        found[name] = np.zeros((trajectories, file.steps), np.uint64)
+        for block in blocks:
+            (row, step), (rows, steps) = block.first, block.steps.shape
+            part = found[name][row : row + rows, step : step + steps]
+            # Any odd number: parts of a state in another order are another state.
+            part *= np.uint64(0x9E3779B97F4A7C15)
+            part += block.steps
+    return {
+        # What does not vary between trajectories is there once.
+        row: {name: steps[row % len(steps)] for name, steps in found.items()}
+        for row in range(file.trajectories)
+    }
 
 
 def _block_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -114,15 +182,11 @@ def _block_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return tuple(block)
 
 
-def _moments(x: np.ndarray, components: Mapping[tuple[int, ...], Transform]) -> np.ndarray:
-    """Returns the quantities of a block, (1, …, component, quantity)."""
+def _moments(x: np.ndarray, components: _Components) -> np.ndarray:
+    """Returns the quantities of a block, (component, quantity)."""
     order = len(next(iter(components)))
     axes = tuple(range(x.ndim - order))
-    y = x.astype(np.float64)
-    if order:
-        flat = [np.ravel_multi_index(place, x.shape[len(axes) :]) for place in components]
-        y = y.reshape(*x.shape[: len(axes)], -1)
-        y = y if flat == list(range(y.shape[-1])) else y[..., flat]
+    y = _chosen(x.astype(np.float64), components)
     quantities = np.zeros((*y.shape[len(axes) :], 7))
     quantities[..., _COUNT] = math.prod(x.shape[: len(axes)])
     quantities[..., _NON_FINITE] = (~np.isfinite(y)).sum(axes)
@@ -140,7 +204,7 @@ def _moments(x: np.ndarray, components: Mapping[tuple[int, ...], Transform]) -> 
         with np.errstate(over="ignore"):
             # What overflows is refused when all blocks are merged.
             quantities[..., _SQUARES] = np.square(y, out=y).sum(axes)
-    return rows.reshape(*[1] * len(axes), *rows.shape)
+    return rows
 
 
 def _check(file: WellFile, name: str, transform: Transform, part: np.ndarray) -> None:

@@ -10,6 +10,7 @@ from lilas.data.axes import stacked
 from lilas.data.layout import BOUNDARIES
 from lilas.data.origins import told_apart
 from lilas.data.preprocess import Preprocessing
+from lilas.data.repeats import tell_repeats
 from lilas.data.states import Pixels, read_states
 from lilas.data.well import open_files, open_well
 from lilas.display import spaced
@@ -17,7 +18,7 @@ from lilas.errors import broken
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import Inspection
 from lilas.inspect.pictures import PANELS
-from lilas.inspect.survey import read_trajectory, repeats
+from lilas.inspect.survey import read_trajectory
 from lilas.inspect.text import Ranges
 from lilas.progress import progress
 
@@ -43,10 +44,10 @@ def inspect_data_file(path: Path) -> Inspection:
     parameters = {name: _values(values) for name, values in file.parameters.items()}
     ranges = Ranges(len(names))
     rows = progress(range(file.trajectories), desc="read", leave=False, delay=1.0)
-    repeated = {row: read_trajectory(file, row, ranges) for row in rows}
+    steps = {row: read_trajectory(file, row, ranges) for row in rows}
     lines = [f"{path}: data file of {file.dataset}, in The Well's layout", "", *text.facts(facts)]
     lines += text.facts(parameters)
-    lines += [f"  Doubtful: {doubt}" for doubt in [*file.doubts, *repeats(repeated)]]
+    lines += [f"  Doubtful: {doubt}" for doubt in [*file.doubts, *tell_repeats(steps)]]
     units = [file.fields[channel.field].units for channel in file.channels]
     told = "" if any(units) else " (the file names none)"
     named = [f"{name} in {unit}" if unit else name for name, unit in zip(names, units, strict=True)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lilas.data.headers import Fault, Header
+from lilas.data.repeats import fingerprints, tell_repeats
 from lilas.data.states import read_states
 from lilas.data.well import WellFile, open_well
 from lilas.errors import LilasError
@@ -29,14 +30,14 @@ def survey(headers: Sequence[Header]) -> tuple[list[str], list[Fault], list[Faul
         file = open_well(header.path)
         ranges = ranges or Ranges(len(file.channels))
         names = names or [channel.name for channel in file.channels]
-        repeated = {}
+        steps = {}
         for row in range(file.trajectories):
             try:
-                repeated[row] = read_trajectory(file, row, ranges)
+                steps[row] = read_trajectory(file, row, ranges)
             except LilasError as error:
                 told = str(error).removeprefix(f"{header.path}: ")
                 faults.append(Fault(header.path, told))
-        doubts += [Fault(header.path, text) for text in repeats(repeated)]
+        doubts += [Fault(header.path, text) for text in tell_repeats(steps)]
     if ranges is None:
         return [], faults, doubts
     alike = [name for i, name in enumerate(names) if ranges.low[i] == ranges.high[i]]
@@ -47,30 +48,22 @@ def survey(headers: Sequence[Header]) -> tuple[list[str], list[Fault], list[Faul
     return ["", *ranges.lines(names)], faults, doubts
 
 
-def read_trajectory(file: WellFile, row: int, ranges: Ranges) -> list[int]:
-    """Adds a trajectory to the ranges; returns the steps whose state is the one before.
+def read_trajectory(file: WellFile, row: int, ranges: Ranges) -> dict[str, np.ndarray]:
+    """Adds a trajectory to the ranges; returns the `fingerprints` of its steps by field, (time,).
 
     Raises:
         LilasError: a value is not finite.
     """
     size = 4 * len(file.channels) * math.prod(file.shape)
-    block, before, found = max(1, BLOCK_BYTES // size), None, []
+    block = max(1, BLOCK_BYTES // size)
+    own = {
+        name: [i for i, channel in enumerate(file.channels) if channel.field == name]
+        for name in file.fields
+    }
+    found: dict[str, list[np.ndarray]] = {name: [] for name in own}
     for first in range(0, file.steps, block):
         states = read_states(file, row, slice(first, first + block))
         ranges.add(states, axis=1)
-        for i, state in enumerate(states):
-            if before is not None and np.array_equal(state, before):
-                found.append(first + i)
-            before = state
-    return found
-
-
-def repeats(repeated: dict[int, list[int]]) -> list[str]:
-    """Returns a line on the states that repeat the one before, by trajectory; none without any."""
-    rows = {row: steps for row, steps in repeated.items() if steps}
-    if not rows:
-        return []
-    row, steps = next(iter(rows.items()))
-    others = f", and {len(rows) - 1} more trajectories repeat states" if len(rows) > 1 else ""
-    states = f"{len(steps)} state{'s' * (len(steps) > 1)}"
-    return [f"trajectory {row} repeats {states}, the first at step {steps[0]}{others}"]
+        for name, places in own.items():
+            found[name].append(fingerprints(states[:, places], len(states)))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
