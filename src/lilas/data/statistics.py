@@ -40,7 +40,8 @@ def compute_statistics(
     al. 1982), so the result depends neither on the threads nor, to rounding, on the blocks. A
     field stored once for axes along which it does not vary counts as often as it stands for.
 
-    States that repeat the one before are warned of, in a line for each file and one for all.
+    States that repeat the one before are warned of, in a line for each file and one for all, and
+    fields that stand still from some step to the end, in a line for each.
 
     Args:
         files: The files of the split, with the same channels.

@@ -17,8 +17,8 @@ from lilas.progress import progress
 def survey(headers: Sequence[Header]) -> tuple[list[str], list[Fault], list[Fault]]:
     """Returns the ranges of all channels in lines, what is wrong and what may be.
 
-    Wrong is a value that is not finite in float32; doubtful are a channel of one value and a state
-    that is the one before it.
+    Wrong is a value that is not finite in float32; doubtful are a channel of one value, a state
+    that is the one before it and a field that stands still from some step to the end.
 
     Args:
         headers: Of files of one kind.
