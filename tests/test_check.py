@@ -170,6 +170,51 @@ def test_units_of_fields(folder: Path) -> None:
     check(folder, ["buoyancy", "velocity"]).refuse("here")
 
 
+UNITS = {
+    "scalars/Prandtl": r"units of the parameters of .*\('none', 'm'\), found \('none', 'km'\)",
+    "dimensions/y": r"units of time and the axes of .*\('none', 'none', 'm'\), found .*'km'",
+    "dimensions/time": r"units of time and the axes of .*\('m', 'none', 'none'\), found \('km'",
+}
+
+
+@pytest.mark.parametrize("place", UNITS)
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_units_of_parameters_and_axes(folder: Path, place: str, split: str) -> None:
+    odd = files(folder)[split][-1]
+    for path in chain(*files(folder).values()):
+        change(Path(path), attribute(place, "units", "km" if path == odd else "m"))
+    found = check(folder)
+    assert [fault.path for fault in found.faults] == [odd]
+    assert len(str(found.faults[0]).splitlines()) == 1
+    with pytest.raises(LilasError, match=UNITS[place]):
+        found.refuse("here")
+    with pytest.raises(LilasError, match=UNITS[place]):
+        open_splits(*files(folder).values())
+    # A unit that one file lacks, or leaves empty, is another than one that is there.
+    change(Path(odd), attribute(place, "units", ""))
+    with pytest.raises(LilasError, match=r"found .*'none'"):
+        check(folder).refuse("here")
+    for path in chain(*files(folder).values()):
+        change(Path(path), lambda file: file[place].attrs.pop("units"))
+    check(folder).refuse("here")
+
+
+def test_units_that_are_written_are_compared(folder: Path) -> None:
+    units = {"Rayleigh": "1", "x": "m", "time": "s", "pressure": "Pa"}
+    for split in SPLITS:
+        for path in files(folder)[split]:
+            make(folder, split, Path(path).stem, units=units)
+    check(folder).refuse("here")
+    (header, *_) = check(folder).headers["train"]
+    assert (header.axis_units, header.parameter_units) == ({"x": "m"}, {"Rayleigh": "1"})
+    assert header.time_units == "s"
+    make(folder, "test", units=units | {"Rayleigh": "1e6"})
+    with pytest.raises(LilasError, match=r"\('1', 'none'\), found \('1e6', 'none'\)"):
+        check(folder).refuse("here")
+    with pytest.raises(LilasError, match="units of Prantl, which are not written"):
+        make(folder, "test", units={"Prantl": "1"})
+
+
 def test_the_order_of_fields_in_a_file_is_no_matter_where_they_are_named(folder: Path) -> None:
     change(
         files(folder)["test"][0], attribute("t0_fields", "field_names", ["pressure", "buoyancy"])
@@ -546,7 +591,7 @@ def test_the_example_of_the_page_makes_a_good_folder(
 
 
 def test_units_are_of_fields(tmp_path: Path) -> None:
-    with pytest.raises(LilasError, match="units of heat, which are no fields"):
+    with pytest.raises(LilasError, match="units of heat, which are not written"):
         make(tmp_path, "train", units={"heat": "K"})
 
 

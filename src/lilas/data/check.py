@@ -16,7 +16,11 @@ from lilas.data.headers import Fault, Header, identity, read_headers
 from lilas.errors import LilasError, broken
 from lilas.study.tasks import Expected
 
-ALONG_AXES = ("grid shape", "channels")
+# What differs wherever something else does.
+FOLLOWING = {
+    "space axes": ("grid shape", "channels", "units of time and the axes"),
+    "parameters": ("units of the parameters",),
+}
 KEEP_ALIKE = "Files of one dataset, in all its splits, are of one kind."
 # Intervals and domains that differ by less are taken as one.
 TOLERANCE = 0.1
@@ -90,7 +94,7 @@ def disagreements(
 ) -> list[Fault]:
     """Returns where a file is of another kind than the first.
 
-    What follows from other axes is not told again.
+    What follows from other axes or parameters is not told again.
 
     Args:
         first: A header or an opened file.
@@ -99,8 +103,9 @@ def disagreements(
         theirs: Channels that are used of the other.
     """
     wanted, found = identity(first, mine), identity(other, theirs)
-    if wanted["space axes"] != found["space axes"]:
-        wanted = {what: value for what, value in wanted.items() if what not in ALONG_AXES}
+    told = {
+        what for cause, its in FOLLOWING.items() if wanted[cause] != found[cause] for what in its
+    }
     return [
         Fault(
             str(other.path),
@@ -108,7 +113,7 @@ def disagreements(
             f"{KEEP_ALIKE}",
         )
         for what in wanted
-        if wanted[what] != found[what]
+        if wanted[what] != found[what] and what not in told
     ]
 
 

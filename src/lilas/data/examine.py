@@ -64,6 +64,8 @@ def _header(path: Path, file: h5py.File, layout: Layout) -> Header:
             axis: [kinds[code] for code in codes]
             for axis, codes in zip(layout.axes, layout.codes.tolist(), strict=True)
         },
+        axis_units=layout.axis_units,
+        parameter_units=layout.parameter_units,
         content=_content(path),
         starts=_starts(path, file, layout),
         doubts=layout.doubts(),

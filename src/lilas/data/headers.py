@@ -52,6 +52,8 @@ class Header:
         constants: Names of the fields that do not.
         parameters: Lowest and highest value of each constant scalar, in the file's order.
         boundaries: By axis, the kinds of its first and last end.
+        axis_units: Units of time and of the space axes, where their datasets give one.
+        parameter_units: Units of the parameters, where they give one.
         content: A digest of a few of its bytes, the same in copies.
         starts: A digest of a few values of each trajectory's first and last state; "" where they
             are all alike or would take long to read.
@@ -74,6 +76,8 @@ class Header:
     constants: Sequence[str]
     parameters: dict[str, Sequence[float]]
     boundaries: dict[str, Sequence[str]]
+    axis_units: dict[str, str]
+    parameter_units: dict[str, str]
     content: str
     starts: Sequence[str]
     doubts: Sequence[str]
@@ -96,6 +100,7 @@ def identity(file: Any, channels: Sequence[Channel]) -> dict[str, Any]:
         channels: Those of its channels that are used.
     """
     units = {channel.field: file.fields[channel.field].units or "none" for channel in channels}
+    axes, parameters = file.axis_units, file.parameter_units
     return {
         "grid": file.grid,
         "space axes": tuple(file.axes),
@@ -104,6 +109,10 @@ def identity(file: Any, channels: Sequence[Channel]) -> dict[str, Any]:
         "channels": tuple(channel.name for channel in channels),
         "units of the fields": tuple(units.values()),
         "parameters": tuple(file.parameters),
+        "units of time and the axes": tuple(
+            axes.get(name, "none") for name in ("time", *file.axes)
+        ),
+        "units of the parameters": tuple(parameters.get(n, "none") for n in file.parameters),
     }
 
 

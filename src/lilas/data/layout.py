@@ -67,6 +67,8 @@ class Layout:
         codes: Codes of `BOUNDARIES` at both ends of the axes, int64 (axis, 2).
         uncovered: The ends that no boundary covers, as `x (first end)`.
         time_units: Unit of time; `unspecified` where the file does not say, as The Well's do not.
+        axis_units: Units of time and of the space axes, where their datasets give one.
+        parameter_units: Units of the parameters, where they give one.
         others: Other files that hold values of its fields.
     """
 
@@ -83,6 +85,8 @@ class Layout:
     codes: np.ndarray | None = None
     uncovered: list[str] = field(default_factory=list)
     time_units: str = "unspecified"
+    axis_units: dict[str, str] = field(default_factory=dict)
+    parameter_units: dict[str, str] = field(default_factory=dict)
     others: set[Path] = field(default_factory=set)
 
     @property
@@ -161,6 +165,7 @@ def _read_dimensions(path: Path, file: h5py.File, found: Layout, faults: Faults)
         held = of(hdf5.dataset, path, group, name)
         if of(hdf5.require, path, held, "sample_varying"):
             axes[name] = of(read_axis, path, group, name, found.trajectories)
+            found.axis_units |= of(_units, path, held, name) or {}
     found.times = axes.pop("time", None)
     if found.axes is not None and all(axes.get(name) is not None for name in found.axes):
         found.coordinates = axes
@@ -171,8 +176,14 @@ def _field(path: Path, held: h5py.Dataset, name: str, order: int) -> Field:
         order == 2 and key in held.attrs and hdf5.flag(path, held, key)
         for key in ("symmetric", "antisymmetric")
     )
-    units = hdf5.text(path, held, "units") if "units" in held.attrs else ""
+    units = _units(path, held, name).get(name, "")
     return Field(name, order, symmetric - antisymmetric, str(held.dtype), units)
+
+
+def _units(path: Path, held: h5py.Dataset, name: str) -> dict[str, str]:
+    """Returns the unit of a dataset by its name; empty where it gives none."""
+    units = hdf5.text(path, held, "units") if "units" in held.attrs else ""
+    return {name: units} if units else {}
 
 
 def _open_field(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
@@ -232,6 +243,7 @@ def _read_parameters(path: Path, file: h5py.File, found: Layout, faults: Faults)
             found.varying.append(name)
         else:
             found.parameters[name] = of(_parameter, path, held, found.trajectories)
+            found.parameter_units |= of(_units, path, held, name) or {}
 
 
 def _parameter(path: Path, held: h5py.Dataset, trajectories: int) -> np.ndarray:

@@ -39,6 +39,8 @@ class WellFile:
         channels: Channels of the requested fields, in the requested order.
         parameters: Constant scalars in the file's order, each float64 (trajectory,).
         boundaries: Codes of `BOUNDARIES` at both ends of the axes, int64 (axis, 2).
+        axis_units: Units of time and of the space axes, where their datasets give one.
+        parameter_units: Units of the parameters, where they give one.
         doubts: What looks wrong in the file and may be right, a line each.
     """
 
@@ -56,6 +58,8 @@ class WellFile:
     channels: tuple[Channel, ...]
     parameters: dict[str, np.ndarray]
     boundaries: np.ndarray
+    axis_units: dict[str, str]
+    parameter_units: dict[str, str]
     doubts: tuple[str, ...] = ()
 
 
@@ -97,6 +101,8 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
         channels=channels,
         parameters=layout.parameters,
         boundaries=layout.codes,
+        axis_units=layout.axis_units,
+        parameter_units=layout.parameter_units,
         doubts=tuple(layout.doubts()),
     )
 
@@ -104,7 +110,7 @@ def open_well(path: str | Path, fields: Sequence[str] | None = None) -> WellFile
 def open_files(paths: Sequence[str | Path], fields: Sequence[str] | None = None) -> list[WellFile]:
     """Opens the files of a split and checks that they hold states of one kind.
 
-    Grid shape, axes, channels, parameter names and the unit of time must be the same. Times, grid
+    Grid shape, axes, channels, parameter names and all units must be the same. Times, grid
     points and the number of steps are each file's own, as dataset names and boundaries are: Euler's
     two datasets are used together. What is doubtful in a file is warned of.
 

@@ -47,7 +47,7 @@ def write_well(
         parameters: Scalars by name, in the label's order: one number, or (trajectory,).
         boundaries: `periodic`, `wall` or `open`, at both ends of each space axis.
         grid: Kind of grid.
-        units: Units of fields by name, and of time by `time`.
+        units: Units of fields, grid points and parameters by name, and of time by `time`.
         attributes: Further attributes of the file, such as where it comes from.
 
     Raises:
@@ -55,8 +55,8 @@ def write_well(
             disk cannot take the file.
     """
     units, attributes = units or {}, attributes or {}
-    if unknown := set(units) - {"time", *fields}:
-        raise LilasError(f"{path}: units of {', '.join(sorted(unknown))}, which are no fields")
+    if unknown := set(units) - {"time", *fields, *coordinates, *parameters}:
+        raise LilasError(f"{path}: units of {', '.join(sorted(unknown))}, which are not written")
     if "time" in units:
         attributes = {"time_units": units["time"], **attributes}
     orders = _check_arguments(
@@ -75,9 +75,9 @@ def write_well(
         file.attrs["simulation_parameters"] = _strings(constant)
         file.attrs.update({name: float(parameters[name]) for name in constant})
         file.attrs.update(attributes)
-        _write_dimensions(file, time, coordinates)
+        _write_dimensions(file, time, coordinates, units)
         _write_boundaries(file, coordinates, boundaries)
-        _write_scalars(file, parameters)
+        _write_scalars(file, parameters, units)
         for order in ORDERS:
             names = [name for name in fields if orders[name] == order]
             group = file.create_group(f"t{order}_fields")
@@ -87,8 +87,7 @@ def write_well(
                 written.attrs["dim_varying"] = [True] * len(coordinates)
                 written.attrs["sample_varying"] = True
                 written.attrs["time_varying"] = True
-                if name in units:
-                    written.attrs["units"] = units[name]
+                written.attrs.update(_units(units, name))
 
 
 def _check_arguments(
@@ -149,8 +148,15 @@ def _strings(names: Sequence[str]) -> np.ndarray:
     return np.array(names, dtype=h5py.string_dtype())
 
 
+def _units(units: Mapping[str, str], name: str) -> dict[str, str]:
+    return {"units": units[name]} if name in units else {}
+
+
 def _write_dimensions(
-    file: h5py.File, time: np.ndarray, coordinates: Mapping[str, np.ndarray]
+    file: h5py.File,
+    time: np.ndarray,
+    coordinates: Mapping[str, np.ndarray],
+    units: Mapping[str, str],
 ) -> None:
     group = file.create_group("dimensions")
     group.attrs["spatial_dims"] = _strings(list(coordinates))
@@ -158,6 +164,9 @@ def _write_dimensions(
         written = group.create_dataset(name, data=points, dtype=np.float32)
         written.attrs["sample_varying"] = False
         written.attrs["time_varying"] = name == "time"
+        # The unit of time is the file's.
+        if name != "time":
+            written.attrs.update(_units(units, name))
 
 
 def _write_boundaries(
@@ -176,10 +185,15 @@ def _write_boundaries(
         boundary.create_dataset("mask", data=mask)
 
 
-def _write_scalars(file: h5py.File, parameters: Mapping[str, np.ndarray | float]) -> None:
+def _write_scalars(
+    file: h5py.File, parameters: Mapping[str, np.ndarray | float], units: Mapping[str, str]
+) -> None:
     group = file.create_group("scalars")
     group.attrs["field_names"] = _strings(list(parameters))
     for name, value in parameters.items():
         written = group.create_dataset(name, data=value, dtype=np.float32)
         written.attrs["sample_varying"] = np.ndim(value) == 1
         written.attrs["time_varying"] = False
+        # A parameter may be called `time`, whose unit is another.
+        if name != "time":
+            written.attrs.update(_units(units, name))
