@@ -93,10 +93,10 @@ def change(path: Path, edit: Callable[[h5py.File], Any]) -> Path:
     return path
 
 
-def shuffled(values: dict[str, np.ndarray], file: WellFile) -> np.ndarray:
-    """The fields that were written, as float32 (trajectory, time, channel, *space)."""
+def shuffled(values: dict[str, np.ndarray], file: WellFile, dtype: type = np.float32) -> np.ndarray:
+    """The fields that were written, (trajectory, time, channel, *space)."""
     columns = [values[c.field][(..., *c.axes)] for c in file.channels]
-    return np.stack(columns, axis=2).astype(np.float32)
+    return np.stack(columns, axis=2).astype(dtype)
 
 
 # --- Against the_well --------------------------------------------------------------------------
@@ -734,6 +734,63 @@ def test_attributes_and_units_are_kept(tmp_path: Path) -> None:
         assert file.attrs["Rayleigh"] == 1e6
         assert list(file.attrs["simulation_parameters"]) == ["Rayleigh"]
     assert open_well(write(tmp_path)).time_units == "unspecified"
+
+
+# What is about a number that is large for what varies, and what float32 holds of it.
+LARGE = {
+    "time": lambda a: {"time": 1.7e9 + 60.0 * np.arange(6)},
+    "grid points": lambda a: {"coordinates": a["coordinates"] | {"x": 6.4e6 + 0.1 * np.arange(8)}},
+    "a field": lambda a: {
+        "fields": a["fields"] | {"pressure": 101325 + 1e-3 * a["fields"]["pressure"]}
+    },
+    "a component": lambda a: {
+        "fields": a["fields"] | {"velocity": a["fields"]["velocity"] + [0, 1e7]}
+    },
+    "a trajectory": lambda a: {
+        "fields": a["fields"]
+        | {"pressure": np.array([0, 1e7, 2e8]).reshape(3, 1, 1, 1) + a["fields"]["pressure"]}
+    },
+    "integers": lambda a: {
+        "fields": a["fields"] | {"pressure": 2**40 + np.arange(720).reshape(3, 6, 8, 5)}
+    },
+    "parameters": lambda a: {"parameters": {"a": 1e8 + np.arange(3), "b": 1e-60}},
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_what_float32_would_lose_is_written_in_float64(tmp_path: Path, what: str) -> None:
+    arguments = convection() | LARGE[what](convection())
+    write_well(train(tmp_path), **arguments)
+    file = open_well(train(tmp_path))
+    assert file.doubts == ()
+    np.testing.assert_allclose(
+        file.times[0] - file.times[0, 0], arguments["time"] - arguments["time"][0], rtol=1e-6
+    )
+    for name, points in arguments["coordinates"].items():
+        np.testing.assert_allclose(np.diff(file.coordinates[name][0]), np.diff(points), rtol=1e-3)
+    for name, values in arguments["parameters"].items():
+        np.testing.assert_allclose(file.parameters[name], np.full(3, values), rtol=1e-6)
+        assert len(np.unique(file.parameters[name])) == np.size(values)
+    exact = shuffled(arguments["fields"], file, np.float64)
+    read = read_states(file, 2)
+    std = exact[2].std(axis=(0, 2, 3), keepdims=True)
+    np.testing.assert_allclose(
+        read / std, exact[2] / std, rtol=1e-12 if read.dtype == np.float64 else 1e-6, atol=1e-6
+    )
+    # The Well's own reader takes it, and reads the same.
+    sample = well(tmp_path)[0]
+    np.testing.assert_array_equal(
+        sample["input_fields"], np.moveaxis(read_states(file, 0)[:3], 1, -1)
+    )
+    np.testing.assert_array_equal(sample["input_time_grid"], file.times[0, :3])
+    x = np.broadcast_to(file.coordinates["x"][0][:, None], (8, 5))
+    np.testing.assert_array_equal(sample["space_grid"][..., 0], x)
+    with h5py.File(train(tmp_path)) as opened:
+        types: list[tuple[str, Any]] = []
+        opened.visititems(lambda name, held: types.append((name, getattr(held, "dtype", None))))
+        double = {name.split("/")[-1] for name, kind in types if kind == np.float64}
+    expected = {"time": {"time"}, "grid points": {"x", "y"}, "a component": {"velocity"}}
+    assert double == expected.get(what, {"a", "b"} if what == "parameters" else {"pressure"})
 
 
 def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:

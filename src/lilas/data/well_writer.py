@@ -1,7 +1,8 @@
 """Files in The Well's layout, written whole or not at all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -17,6 +18,8 @@ RESERVED = (
     "n_trajectories",
     "simulation_parameters",
 )
+# By what part of what varies it may be rounded.
+ROUNDED = 0.01
 
 
 def write_well(
@@ -33,6 +36,11 @@ def write_well(
     attributes: Mapping[str, str | float] | None = None,
 ) -> None:
     """Writes a file of The Well in float32, whole or not at all.
+
+    What float32 would not keep apart is written in float64: times or grid points that it rounds by
+    more than `ROUNDED` of an interval, and fields and parameters that it rounds by more than that
+    of their standard deviation (of a field, that of a component in a trajectory). All space axes
+    have one type, as the_well's reader needs it.
 
     The grid is `cartesian` even where its points are not evenly spaced, as in The Well's own
     `rayleigh_benard`: the_well augments no other grid, and does not say so.
@@ -64,8 +72,10 @@ def write_well(
     )
     constant = [name for name, value in parameters.items() if np.ndim(value) == 0]
     # A coordinate comes with a boundary's mask, a byte per point.
-    needed = sum(4 * np.size(values) for values in fields.values())
-    needed += sum(5 * np.size(points) for points in coordinates.values())
+    types = {name: _type(_components(each, orders[name])) for name, each in fields.items()}
+    needed = sum(np.dtype(types[name]).itemsize * np.size(fields[name]) for name in fields)
+    space = _type(map(_steps, coordinates.values()))
+    needed += sum((np.dtype(space).itemsize + 1) * np.size(each) for each in coordinates.values())
     # Nobody else knows the part's name: it needs no lock, which some file systems do not have.
     with atomic(path, needed) as part, h5py.File(part, "w", locking=False) as file:
         file.attrs["dataset_name"] = dataset
@@ -75,7 +85,7 @@ def write_well(
         file.attrs["simulation_parameters"] = _strings(constant)
         file.attrs.update({name: float(parameters[name]) for name in constant})
         file.attrs.update(attributes)
-        _write_dimensions(file, time, coordinates, units)
+        _write_dimensions(file, time, coordinates, space, units)
         _write_boundaries(file, coordinates, boundaries)
         _write_scalars(file, parameters, units)
         for order in ORDERS:
@@ -83,7 +93,7 @@ def write_well(
             group = file.create_group(f"t{order}_fields")
             group.attrs["field_names"] = _strings(names)
             for name in names:
-                written = group.create_dataset(name, data=fields[name], dtype=np.float32)
+                written = group.create_dataset(name, data=fields[name], dtype=types[name])
                 written.attrs["dim_varying"] = [True] * len(coordinates)
                 written.attrs["sample_varying"] = True
                 written.attrs["time_varying"] = True
@@ -143,6 +153,38 @@ def _check_arguments(
     return orders
 
 
+def _type(parts: Iterable[tuple[Any, float]]) -> type:
+    """Returns float32, or float64 where float32 rounds too much of a part's scale."""
+    return (
+        np.float64
+        if any(_is_lost(np.asarray(part), scale) for part, scale in parts)
+        else np.float32
+    )
+
+
+def _is_lost(part: np.ndarray, scale: float) -> bool:
+    exact, largest = part.astype(np.float64), np.abs(part).max()
+    # What varies by no more than float64 rounds is one number.
+    scale = scale if scale > 1e-12 * largest else largest
+    with np.errstate(over="ignore"):
+        rounding = np.abs(exact.astype(np.float32) - exact).max()
+    return bool(rounding > ROUNDED * scale)
+
+
+def _steps(points: np.ndarray) -> tuple[np.ndarray, float]:
+    return points, np.diff(points).min() if np.size(points) > 1 else 0.0
+
+
+def _components(values: np.ndarray, order: int) -> Iterable[tuple[np.ndarray, float]]:
+    """Yields each component of a field in each trajectory, with its standard deviation."""
+    if np.can_cast(np.asarray(values).dtype, np.float32):
+        return
+    for trajectory in np.asarray(values):
+        space = trajectory.shape[: trajectory.ndim - order]
+        for component in np.moveaxis(trajectory.reshape(*space, -1), -1, 0):
+            yield component, component.std(dtype=np.float64)
+
+
 def _strings(names: Sequence[str]) -> np.ndarray:
     # h5py has no string type to infer from an empty list.
     return np.array(names, dtype=h5py.string_dtype())
@@ -156,12 +198,14 @@ def _write_dimensions(
     file: h5py.File,
     time: np.ndarray,
     coordinates: Mapping[str, np.ndarray],
+    space: type,
     units: Mapping[str, str],
 ) -> None:
     group = file.create_group("dimensions")
     group.attrs["spatial_dims"] = _strings(list(coordinates))
     for name, points in {"time": time, **coordinates}.items():
-        written = group.create_dataset(name, data=points, dtype=np.float32)
+        kind = _type([_steps(time)]) if name == "time" else space
+        written = group.create_dataset(name, data=points, dtype=kind)
         written.attrs["sample_varying"] = False
         written.attrs["time_varying"] = name == "time"
         # The unit of time is the file's.
@@ -191,7 +235,8 @@ def _write_scalars(
     group = file.create_group("scalars")
     group.attrs["field_names"] = _strings(list(parameters))
     for name, value in parameters.items():
-        written = group.create_dataset(name, data=value, dtype=np.float32)
+        kind = _type([(value, np.std(value))])
+        written = group.create_dataset(name, data=value, dtype=kind)
         written.attrs["sample_varying"] = np.ndim(value) == 1
         written.attrs["time_varying"] = False
         # A parameter may be called `time`, whose unit is another.
