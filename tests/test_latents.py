@@ -6,16 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 import zarr
 
 from lilas import plan
 from lilas.data.preprocess import Preprocessing
 from lilas.data.statistics import compute_statistics
-from lilas.data.well import open_files
+from lilas.data.well import open_files, open_well
 from lilas.data.well_writer import write_well
 from lilas.files import write_json
 from lilas.models.autoencoder import Autoencoder
-from lilas.models.latents import STORED, VARIABLE, Latents, begin_latents, encode_files
+from lilas.models.latents import (
+    STORED,
+    VARIABLE,
+    Latents,
+    begin_latents,
+    coordinates,
+    encode_files,
+)
 from lilas.records import stores
 from lilas.study.datasets import Dataset
 
@@ -141,3 +149,27 @@ def test_the_size_of_a_simulation_is_known_before_it_is_there():
     files = {"train": ["1", "2"]}
     assert plan.parts(dataset, files, size) == {}
     assert plan.parts(dataset, files, size - 1) == {"train": [[0], [1]]}
+
+
+def test_every_parameter_is_a_coordinate_whatever_its_name(tmp_path):
+    names = {"time": "parameter_time", "a/b": "parameter_a_b", "a_b": "a_b", "c/d/e": "c_d_e"}
+    names |= {"Time/x": "Time_x", "trajectory/time": "parameter_trajectory_time"}
+    names |= {"__f": "parameter___f"}
+    path = tmp_path / "a.hdf5"
+    write_well(
+        path,
+        dataset="noise",
+        fields={"heat": np.zeros((2, 3, 4))},
+        time=np.arange(3.0),
+        coordinates={"x": np.arange(4.0)},
+        parameters={name: np.array([i, -i - 1.0]) for i, name in enumerate(names)},
+        boundaries={"x": "periodic"},
+    )
+    file = open_well(path)
+    assert list(file.parameters) == list(names)
+    dataset = xr.Dataset(coords=coordinates([file], 1, (1, 4)))
+    stores.write(tmp_path / "a.zarr", dataset)
+    read = xr.open_zarr(tmp_path / "a.zarr", consolidated=False)
+    for original, name in names.items():
+        np.testing.assert_array_equal(read[name], file.parameters[original])
+    np.testing.assert_array_equal(read["trajectory_time"], [np.arange(3.0)] * 2)

@@ -500,6 +500,27 @@ def test_an_axis_has_no_name_of_ours(tmp_path: Path) -> None:
             open_well(path)
 
 
+def test_a_name_that_is_a_path_is_refused_of_axes_and_fields(tmp_path: Path) -> None:
+    def nest(group: str, attribute: str, name: str) -> Callable[[h5py.File], None]:
+        def edit(file: h5py.File) -> None:
+            names = [f"{name}/L" if one == name else one for one in file[group].attrs[attribute]]
+            file.move(f"{group}/{name}", f"{group}/L")
+            file[group].create_group(name)
+            file.move(f"{group}/L", f"{group}/{name}/L")
+            file[group].attrs[attribute] = names
+
+        return edit
+
+    path = change(write(tmp_path), nest("dimensions", "spatial_dims", "x"))
+    with pytest.raises(LilasError, match=r"no store has a variable of, found x/L. Rename"):
+        open_well(path)
+    path = change(write(tmp_path), nest("t0_fields", "field_names", "pressure"))
+    with pytest.raises(LilasError, match=r"fields of /t0_fields without / in .* found pressure/L"):
+        open_well(path)
+    # Of a field that is not used it is no matter.
+    assert len(open_well(path, ["buoyancy", "velocity"]).channels) == 3
+
+
 def _replace(name: str, values: np.ndarray) -> Callable[[h5py.File], None]:
     def edit(file: h5py.File) -> None:
         attributes = dict(file[name].attrs)
@@ -834,6 +855,8 @@ FIELDS = convection()["fields"]
         ({"parameters": {"Rayleigh": np.nan}}, "Rayleigh must be one finite number"),
         ({"boundaries": {"x": "periodic"}}, r"for each of x, y, not \{'x': 'periodic'\}"),
         ({"boundaries": {"x": "periodic", "y": "slip"}}, "wall, open, periodic"),
+        ({"fields": FIELDS | {"p/rho": FIELDS["pressure"]}}, "have no / in their names, as p/rho"),
+        ({"coordinates": {"x/L": np.arange(8.0), "y": np.arange(5.0)}}, "names, as x/L has"),
         ({"attributes": {"Rayleigh": 1.0}}, "the names Rayleigh are taken"),
         ({"parameters": {"n_trajectories": 1.0}}, "the names n_trajectories are taken"),
     ],

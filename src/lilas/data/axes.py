@@ -41,13 +41,13 @@ def read_axis(path: Path, space: h5py.Group, name: str, trajectories: int) -> np
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:
-    """Refuses space axes whose names are those of variables in stores.
+    """Refuses space axes whose names are those of variables in stores, or none that one may have.
 
     Raises:
         LilasError: one is.
     """
     taken = {*TAKEN, *(f"trajectory_{name}" for name in ("time", *names))}
-    if clash := [name for name in names if name in taken]:
+    if clash := [name for name in names if name in taken or "/" in name or name.startswith("__")]:
         action = "Rename it in the file: in spatial_dims, and its dataset in dimensions."
         raise broken(path, "space axes that no store has a variable of", clash[0], action)
 

@@ -187,6 +187,10 @@ def _units(path: Path, held: h5py.Dataset, name: str) -> dict[str, str]:
 
 
 def _open_field(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
+    if "/" in name:
+        # Figures are files with the names of fields.
+        action = "Move it out of the group within, and rename it in field_names."
+        raise broken(path, f"fields of {group.name} without / in their names", name, action)
     held = hdf5.dataset(path, group, name)
     hdf5.require(path, held, "dim_varying", "sample_varying", "time_varying")
     return held

@@ -113,6 +113,8 @@ def _check_arguments(
         if (kind := np.asarray(values).dtype).kind not in "fiub":
             dates = " Of dates, give the seconds since the first." if kind.kind in "mM" else ""
             raise LilasError(f"{path}: {name} must be numbers, not {kind}.{dates}")
+    if nested := [name for name in (*fields, *axes) if "/" in name]:
+        raise LilasError(f"{path}: fields and axes have no / in their names, as {nested[0]} has")
     for name, points in axes.items():
         valid = np.ndim(points) == 1 and np.size(points) > 0 and np.isfinite(points).all()
         if not valid or (np.diff(points) <= 0).any():

@@ -228,7 +228,8 @@ ARTIFACTS = (
         "holds trajectories of one source file. Every chunk, of whatever values, is there and has "
         "a crc32c: a store without one is refused. The first augmentation is the data as they are. "
         "`time` and `{axis}` are there where all trajectories agree. A parameter that has the name "
-        "of another variable is called `parameter_NAME`. Open it with `xarray.open_zarr`.",
+        "of another variable is called `parameter_NAME`, and `a/b` is called `a_b`. Open it with "
+        "`xarray.open_zarr`.",
         (
             Variable("latent", (*_COPY, "time", "channel", SPACE), "float32", "1", "The latents."),
             Variable("label", (*_COPY, "feature"), "float32", "1", "What the emulator is told."),

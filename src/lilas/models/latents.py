@@ -209,7 +209,8 @@ def begin_latents(
 def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dict[str, Any]:
     """Returns the coordinates of a store of latents (channel, *space) of a split's files.
 
-    A parameter that has the name of another coordinate or variable is called `parameter_NAME`.
+    A parameter that has the name of another coordinate or variable is called `parameter_NAME`; its
+    name has a _ for each /, which no variable of a store has.
     """
     first = files[0]
     counts = [file.trajectories for file in files]
@@ -229,11 +230,14 @@ def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dic
     for name, size in zip(first.axes, shape[1:], strict=True):
         points = [file.coordinates[name] for file in files]
         found |= axes.variables(name, points, axes.SPACE_TOLERANCE, {}, cells=size)
-    for name in first.parameters:
-        values = np.concatenate([file.parameters[name] for file in files])
+    for parameter in first.parameters:
+        values = np.concatenate([file.parameters[parameter] for file in files])
+        name = parameter.replace("/", "_")
+        others = first.parameters if name != parameter else ()
         # Some file systems take capital and small letters for one.
-        taken = {other.casefold() for other in (*found, *first.axes, *axes.TAKEN)}
-        while name.casefold() in taken:
+        taken = {other.casefold() for other in (*found, *first.axes, *axes.TAKEN, *others)}
+        # Zarr keeps names that begin with __ to itself.
+        while name.casefold() in taken or name.startswith("__"):
             name = f"parameter_{name}"
         found[name] = ("trajectory", values)
     return found
