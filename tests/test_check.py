@@ -24,9 +24,12 @@ from lilas.data.states import read_states
 from lilas.data.well import open_splits, open_well
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
+from lilas.files import read_json
 from lilas.inspect.folder import check_folder
+from lilas.official.folders import open_run
 from lilas.plan import data_files
 from lilas.plan.on_disk import check_on_disk
+from lilas.records.weights import read_record
 from lilas.study.datasets import Dataset
 from lilas.study.read import Config, read_study
 from lilas.study.study import Study
@@ -704,6 +707,89 @@ def test_files_without_splits(folder: Path) -> None:
     assert check_folder(train / "a.hdf5").faults == 0
     with pytest.raises(LilasError, match="expected a folder of data, found nothing"):
         check_folder(folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["run.nc", "b.nc", ".hidden"], ".nc"),
+        (["data/train/a.npy", "data/valid/a.npy"], ".npy"),
+        (["train/a.nc", "train/b.npz", "README"], ".npz, .nc, README"),
+        (["data/train/run.zarr/zarr.json"], ".zarr"),
+    ],
+)
+def test_a_folder_of_other_formats(tmp_path: Path, names: list[str], found: str) -> None:
+    for name in names:
+        (tmp_path / "flow" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "flow" / name).write_bytes(b"data")
+    kinds = ", ".join(sorted(found.split(", ")))
+    lines = "\n".join(lines_of(tmp_path / "flow")[0])
+    assert "Faults: 1\n" in lines
+    assert (
+        f"data/test, found files of other kinds ({kinds}). LILAS reads no other format: " in lines
+    )
+    assert "docs/data.md" in lines
+    for path in (tmp_path / "flow").rglob("*.zarr"):
+        assert "other kinds (.zarr)" in "\n".join(lines_of(path)[0])
+
+
+def test_a_plan_and_a_check_tell_of_a_split_of_another_format(folder: Path) -> None:
+    test = folder / "data" / "test"
+    (test / "a.hdf5").rename(test / "a.nc")
+    message = r"data/test: expected HDF5 files .*other kinds \(.nc\). LILAS reads no other format"
+    assert re.search(message, "\n".join(lines_of(folder)[0]))
+    with pytest.raises(LilasError, match=message):
+        data_files(Config(study="demo"), dataset(folder))
+    (folder / "a.npy").write_bytes(b"\x93NUMPY" + bytes(100))
+    with pytest.raises(LilasError, match=r"a\.npy: .*something else than HDF5\. docs/data\.md"):
+        open_well(folder / "a.npy")
+
+
+POINTERS = {
+    "git lfs pull": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+    "git annex get": "/annex/objects/SHA256E-s9--0f.hdf5\n",
+    "dvc pull": "outs:\n- md5: a304afb96060aad90176268345e10355\n  path: a.hdf5\n",
+}
+LINKS = {
+    "git annex get": "../.git/annex/objects/zQ/1W/SHA256E-s9--0f.hdf5/SHA256E-s9--0f.hdf5",
+    "dvc pull": "/home/me/flow/.dvc/cache/files/md5/a3/04afb960",
+    "Bring what it leads to": "../blobs/caa0",
+}
+
+
+@pytest.mark.parametrize("command", POINTERS)
+def test_the_content_of_pointers_is_fetched(folder: Path, command: str) -> None:
+    path = folder / "data" / "test" / "a.hdf5"
+    path.write_text(POINTERS[command])
+    (fault,) = check(folder).faults
+    assert "found a pointer of " in fault.text
+    assert command in fault.text
+    assert "elete" not in fault.text
+    for read, name in ((read_record, "w.safetensors"), (read_json, "s.json"), (open_run, "r.zip")):
+        shutil.copy(path, folder / name)
+        with pytest.raises(LilasError, match=f"found a pointer of .*{command}"):
+            read(folder / name)
+
+
+@pytest.mark.parametrize("command", LINKS)
+def test_what_links_lead_to_is_brought(folder: Path, command: str) -> None:
+    path = folder / "data" / "test" / "a.hdf5"
+    path.unlink()
+    path.symlink_to(LINKS[command])
+    (fault,) = check(folder).faults
+    assert f"found a link to {LINKS[command]}, which is not there" in fault.text
+    assert command in fault.text
+
+
+def test_a_split_that_dvc_has_not_fetched(folder: Path) -> None:
+    test = folder / "data" / "test"
+    (test / "a.hdf5").rename(test / "a.hdf5.dvc")
+    assert "`dvc pull`" in "\n".join(lines_of(folder)[0])
+    shutil.rmtree(test)
+    test.with_name("test.dvc").write_text("outs:\n")
+    assert "`dvc pull`" in "\n".join(lines_of(folder)[0])
+    with pytest.raises(LilasError, match="`dvc pull`"):
+        data_files(Config(study="demo"), dataset(folder))
 
 
 def test_states_are_read_where_it_is_asked(folder: Path) -> None:

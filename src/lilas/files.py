@@ -22,6 +22,14 @@ _FULL = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the limit on the size of a file is reached",
 }
+# How pointers begin and where links lead, of what keeps the content of large files elsewhere.
+_KEPT_BY = {
+    "version https://git-lfs": "git-LFS",
+    "version https://hawser": "git-LFS",
+    "/annex/objects/": "git-annex",
+    "outs:": "DVC",
+    ".dvc/cache/": "DVC",
+}
 
 
 @contextmanager
@@ -83,8 +91,9 @@ def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        action = "Delete it and run again."
-        raise broken(path, "JSON", f"text that breaks at {error}", action) from None
+        damage = f"text that breaks at {error}", "Delete it and run again."
+        found, action = stand_in(path) or damage
+        raise broken(path, "JSON", found, action) from None
     missing = [key for key in keys if not isinstance(value, dict) or key not in value]
     if missing or not isinstance(value, dict):
         raise broken(
@@ -94,6 +103,32 @@ def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
             "It comes from another program or version: delete it and run again.",
         )
     return value
+
+
+def stand_in(path: str | Path) -> tuple[str, str] | None:
+    """Returns what is in place of a file's content and what brings it; None where nothing is.
+
+    git-LFS, git-annex and DVC keep large files elsewhere until they are fetched, and leave a small
+    text or a link that leads nowhere.
+    """
+    path = Path(path)
+    if path.is_symlink() and not path.exists():
+        target = os.readlink(path)
+        tool = next((name for part, name in _KEPT_BY.items() if part in target), None)
+        found = f"a link to {target}, which is not there"
+    elif not path.is_file():
+        return None
+    else:
+        with open(path, "rb") as file:
+            head = file.read(64).decode("ascii", "replace")
+        tool = next((name for start, name in _KEPT_BY.items() if head.startswith(start)), None)
+        if tool is None:
+            return None
+        found = f"a pointer of {tool} in place of its content"
+    fetch = {"git-LFS": "git lfs pull", "git-annex": "git annex get", "DVC": "dvc pull"}
+    if tool is None:
+        return found, "Bring what it leads to, or replace the link by the file."
+    return found, f"Fetch the content: `{fetch[tool]}` in its folder."
 
 
 def check_writable(folder: str | Path) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 
 from lilas.data.opening import open_to_read
 from lilas.data.presence import check_present
+from lilas.data.registry import SUFFIXES
 from lilas.errors import broken
+from lilas.files import stand_in
 
 REPLACE = "Delete it and make or download it again."
 FOREIGN = "docs/data.md describes the layout of The Well's files."
@@ -29,7 +31,8 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
         with open_to_read(path) as file:
             yield file
     except FileNotFoundError:
-        raise broken(path, "an HDF5 file", "nothing", "Make or download it.") from None
+        found, action = stand_in(path) or ("nothing", "Make or download it.")
+        raise broken(path, "an HDF5 file", found, action) from None
     except PermissionError:
         action = "Ask its owner for permission to read it (chmod), or correct the path."
         raise broken(path, "a file this user may read", "permission denied", action) from None
@@ -44,9 +47,11 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
         elif "truncated" in str(error):
             found, action = "a truncated file", REPLACE
         elif "signature not found" in str(error):
-            found, action = "something else than HDF5", REPLACE
+            found, action = stand_in(path) or ("something else than HDF5", REPLACE)
             if path.name.startswith("."):
                 action = "Hidden files are no data but what another program left: leave it, or not."
+            elif path.suffix not in SUFFIXES:
+                action = FOREIGN
         elif "already open for write" in str(error):
             found = "one that its writer has not closed"
             action = "Wait for the writer; if it was killed, clear its mark with `h5clear -s`."

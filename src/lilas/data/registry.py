@@ -22,6 +22,26 @@ def data_in(folder: Path) -> list[Path]:
     )
 
 
+def in_place_of_data(*folders: Path) -> tuple[str, str] | None:
+    """Returns what folders hold in place of data files, and what to do; None if it is nothing."""
+    paths = [folder.with_name(f"{folder.name}.dvc") for folder in folders]
+    for folder in folders:
+        # A store of Zarr is a folder.
+        store = folder.suffix == ".zarr" or not folder.is_dir()
+        paths += [folder] if store else folder.iterdir()
+    kinds = {
+        path.suffix or path.name
+        for path in paths
+        if not path.name.startswith(".") and (path.suffix == ".zarr" or path.is_file())
+    }
+    if not kinds:
+        return None
+    if ".dvc" in kinds:
+        return "pointers of DVC in their place", "Fetch them: `dvc pull` in their folder."
+    action = "LILAS reads no other format: docs/data.md tells how to make data files."
+    return f"files of other kinds ({', '.join(sorted(kinds))})", action
+
+
 @cache
 def well_urls(name: str) -> dict[str, list[str]]:
     """Returns the addresses of a Well dataset's files by split, from the_well's own registry.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lilas.data.check import Checked, check_files
 from lilas.data.headers import Fault, Header
-from lilas.data.registry import SUFFIXES, data_in
+from lilas.data.registry import SUFFIXES, data_in, in_place_of_data
 from lilas.display import aligned
 from lilas.errors import broken
 from lilas.systems.base import SPLITS
@@ -76,9 +76,14 @@ def _files(folder: Path) -> tuple[dict[str, list[Path]], list[Fault]]:
         place = root / split
         files[split] = data_in(place)
         if not files[split]:
-            found = "none" if place.is_dir() else "no such folder"
-            text = f"expected HDF5 files (*.hdf5, *.h5), found {found}. Put the split there."
+            missing = "none" if place.is_dir() else "no such folder"
+            found, action = in_place_of_data(place) or (missing, "Put the split there.")
+            text = f"expected HDF5 files (*.hdf5, *.h5), found {found}. {action}"
             faults.append(Fault(str(place), text))
+    others = in_place_of_data(folder, root, *(root / split for split in SPLITS))
+    if others and not any(files.values()):
+        text = "expected HDF5 files (*.hdf5, *.h5) in data/train, data/valid and data/test, found"
+        return files, [Fault(str(folder), f"{text} {others[0]}. {others[1]}")]
     return files, faults
 
 

@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from lilas.errors import LilasError, broken
-from lilas.files import atomic
+from lilas.files import atomic, stand_in
 from lilas.official.schema import check_config
 
 # The section of config.yaml that describes the model, by what the model is.
@@ -102,7 +102,6 @@ def _unzipped(path: Path) -> tuple[bytes, IO[bytes] | Path]:
     """Returns both files of the one run in a zip; reading them checks their CRCs."""
     if not path.is_file():
         raise broken(path, "a zip of an official run", "nothing", "Correct the path.")
-    again = "Delete it and fetch it again."
     try:
         with zipfile.ZipFile(path) as archive:
             config, state = (_member(path, archive.namelist(), n) for n in (CONFIG, STATE))
@@ -111,7 +110,9 @@ def _unzipped(path: Path) -> tuple[bytes, IO[bytes] | Path]:
                 raise broken(path, "one run's folder inside", found, "Use the zip of one run.")
             return archive.read(config), io.BytesIO(archive.read(state))
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise broken(path, "a whole zip", f"a damaged one ({error})", again) from None
+        damage = f"a damaged one ({error})", "Delete it and fetch it again."
+        found, action = stand_in(path) or damage
+        raise broken(path, "a whole zip", found, action) from None
 
 
 def _member(path: Path, names: list[str], wanted: str) -> str:

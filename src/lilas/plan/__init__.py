@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lilas import plugins
-from lilas.data.registry import data_in, well_urls
+from lilas.data.registry import data_in, in_place_of_data, well_urls
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.official.released import Released, autoencoder_of, find_released, released
@@ -246,8 +246,9 @@ def _on_disk(path: str, split: str) -> list[str]:
     folder = Path(path) / "data" / split
     files = [str(file) for file in data_in(folder)]
     if not files:
-        found = "no such file" if folder.is_dir() else "no such folder"
+        missing = "no such file" if folder.is_dir() else "no such folder"
         action = "Put the split there, or correct the dataset's source.path."
+        found, action = in_place_of_data(folder) or (missing, action)
         raise broken(folder, "HDF5 files (*.hdf5, *.h5)", found, action)
     return files
 

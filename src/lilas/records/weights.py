@@ -10,7 +10,7 @@ import google_crc32c
 from safetensors import SafetensorError, safe_open
 
 from lilas.errors import LilasError, broken
-from lilas.files import atomic
+from lilas.files import atomic, stand_in
 from lilas.records.provenance import as_json
 
 # Claims read records and shapes alone, which needs no torch.
@@ -92,7 +92,8 @@ def _opened(path: str | Path, framework: str) -> Iterator[Any]:
         with safe_open(path, framework) as file:
             yield file
     except SafetensorError as error:
-        raise broken(path, "safetensors", f"a damaged file ({error})", _AGAIN) from None
+        found, action = stand_in(path) or (f"a damaged file ({error})", _AGAIN)
+        raise broken(path, "safetensors", found, action) from None
 
 
 def load_weights(path: str | Path, model: "nn.Module") -> dict[str, Any]:
