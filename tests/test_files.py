@@ -177,12 +177,14 @@ def test_a_run_in_another_folder_needs_a_study_alone(pipeline, tmp_path):
         ("~/results", "/home/me/results"),
         ("~", "/home/me"),
         ("a/~/5%", "a/~/5%"),
-        ("$", "$"),
+        ("$HERE/lilas", "/home/me/scratch/lilas"),
     ],
 )
 def test_paths_are_as_a_shell_has_them(monkeypatch, written, found):
     monkeypatch.setenv("SCRATCH", "/scratch/me")
     monkeypatch.setenv("HOME", "/home/me")
+    # As of `export HERE="~/scratch"`, of which a shell makes nothing.
+    monkeypatch.setenv("HERE", "~/scratch")
     config = read_config({"results": written, "data": written, "study": written})
     assert (config.results, config.data, config.study) == (found, found, found)
 
@@ -194,6 +196,13 @@ def test_paths_are_as_a_shell_has_them(monkeypatch, written, found):
         ("a/${NOWHERE}", "the variable NOWHERE is not set"),
         ("$EMPTY/lilas", "the variable EMPTY is not set"),
         ("~nobody_of_that_name/lilas", "no user 'nobody_of_that_name'"),
+        ("$NESTED", r"a \$ that names no variable, it is '\$OTHER/lilas'"),
+        ("$$HOME", r"a \$ that names no variable"),
+        ("$(pwd)/lilas", r"a \$ that names no variable; allowed: \$NAME"),
+        ("a/${HOME", r"a \$ that names no variable"),
+        ("a/$", r"a \$ that names no variable"),
+        ("s3://bucket/lilas", "no path of a file system"),
+        ("a\0b", "no path of a file system"),
         ("a{b}", "braces"),
         ("", "empty"),
     ],
@@ -201,11 +210,20 @@ def test_paths_are_as_a_shell_has_them(monkeypatch, written, found):
 def test_paths_that_name_nothing_are_refused_in_one_line(monkeypatch, written, words):
     monkeypatch.delenv("NOWHERE", raising=False)
     monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("NESTED", "$OTHER/lilas")
     for key in ("data", "results"):
         with pytest.raises(LilasError, match=words) as caught:
             read_config({key: written})
         assert f"config.yaml: {key}: " in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_path_that_is_empty_on_the_command_line_is_refused():
+    """A shell makes `results=` of `results=$UNSET`: the results would go to the default place."""
+    for key, words in (("results", "empty"), ("data", "empty"), ("device", "unknown ''")):
+        with pytest.raises(LilasError, match=f"config.yaml: {key}: {words}"):
+            read_config({"results": "elsewhere"}, [f"{key}="])
+    assert read_config({"results": "a"}, ["results='b'"]).results == "a"
 
 
 def test_paths_of_a_study_are_expanded_too(monkeypatch, tmp_path):

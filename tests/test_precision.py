@@ -164,9 +164,44 @@ def test_a_transform_that_loses_the_variation_is_refused(tmp_path: Path) -> None
     seen = pixels(write(tmp_path / "b.hdf5", values), log)
     expected = (values[0] - values.mean()) / values.std()
     assert np.abs(seen.read(0)[:, 0] - expected).max() < 1e-5
-    huge = growing(0.0, 1e30, np.float32)
-    with pytest.raises(LilasError, match=r"arcsinh\(x / 1e-10\) takes beyond float32\. Choose a l"):
-        pixels(write(tmp_path / "c.hdf5", huge), {"kind": "arcsinh", "scale": 1e-10})
+
+
+@pytest.mark.parametrize(
+    ("mean", "amplitude", "transform", "words"),
+    [
+        (0.0, 1e30, ("arcsinh", "scale", 1e-10), r"to 94.*comes back in float32\. Choose a larger"),
+        # What a model makes beyond these would come back infinite.
+        (0.0, 1e30, ("arcsinh", "scale", 1e-5), r"to 83.*comes back in float32\. Choose a larger"),
+        (0.0, 1.0, ("arcsinh", "scale", 1e-100), r"arcsinh\(x / 1e-100\): a number beyond float32"),
+        (0.0, 1.0, ("arcsinh", "scale", 1e100), r"arcsinh\(x / 1e\+100\): a number beyond float32"),
+        (9.0, 1.0, ("log", "offset", 1e100), r"log\(x \+ 1e\+100\): a number beyond float32"),
+        (9.0, 1.0, ("log", "offset", 1e30), r"log\(x \+ 1e\+30\), is 69\.07.* Choose another tr"),
+        (
+            0.0,
+            1e-10,
+            ("arcsinh", "scale", 1e36),
+            r"1e\+36\) of float32, varies by .* is rounded to",
+        ),
+    ],
+)
+def test_a_transform_whose_number_is_huge_or_tiny_is_refused(
+    tmp_path: Path, mean: float, amplitude: float, transform: tuple, words: str
+) -> None:
+    """The values are finite in float64, but not in the precision of states."""
+    kind, key, number = transform
+    files = open_files([write(tmp_path / "a.hdf5", growing(mean, amplitude, np.float32))])
+    with pytest.raises(LilasError, match=words) as error:
+        compute_statistics(files, {"p": {"kind": kind, key: number}})
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_large_numbers_of_float64_have_transforms_of_their_size(tmp_path: Path) -> None:
+    values = growing(0.0, 1e46, np.float64)
+    seen = pixels(write(tmp_path / "a.hdf5", values), {"kind": "arcsinh", "scale": 1e45})
+    expected = np.arcsinh(values[0] / 1e45)
+    expected = (expected - np.arcsinh(values / 1e45).mean()) / np.arcsinh(values / 1e45).std()
+    assert np.abs(seen.read(0)[:, 0] - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,17 @@ MISTAKES = [
         ["evaluation.physics", "'energy'", "allowed: null"],
     ),
     (f"{CONVECTION}.augment.roll", ["y"], ["augment.roll", "'y'", "wall", "allowed: x"]),
+    ("autoencoders.c16.periodic", ["x", "y"], ["c16.periodic", "'y'", "wall", "allowed: x"]),
+    (
+        "autoencoders.c16.per_dataset.convection.periodic",
+        ["y"],
+        ["autoencoders.c16.per_dataset.convection.periodic", "'y'", "wall", "allowed: x"],
+    ),
+    (
+        "emulators.solver.network.periodic",
+        True,
+        ["emulators.solver.network.periodic", "'y' is not periodic", "wall", "allowed: false"],
+    ),
     (f"{CONVECTION}.augment.flip", ["x", "x"], ["augment.flip", "twice"]),
     (f"{CONVECTION}.augment", {"copies": 3}, ["augment.copies 3", "at most 1"]),
     (f"{CONVECTION}.augment", {"flip": ["x"], "copies": 3}, ["augment.copies 3", "at most 2"]),
@@ -135,7 +146,17 @@ MISTAKES = [
     (
         "datasets.convection.states.transform",
         {"velocity_x": {"kind": "arcsinh", "scale": 0}},
-        ["states.transform.velocity_x.scale", "greater than 0"],
+        ["states.transform.velocity_x.scale", "greater than or equal to 1e-150"],
+    ),
+    (
+        "datasets.convection.states.transform",
+        {"velocity_x": {"kind": "arcsinh", "scale": 1e-300}},
+        ["states.transform.velocity_x.scale", "greater than or equal to 1e-150"],
+    ),
+    (
+        "datasets.convection.states.transform",
+        {"pressure": {"kind": "log", "offset": 1e300}},
+        ["states.transform.pressure.offset", "less than or equal to 1e+150"],
     ),
     (
         "datasets.convection.states.transform",

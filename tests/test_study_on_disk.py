@@ -69,6 +69,7 @@ def checked(root: Path, key: str = "", value: Any = None) -> None:
         ("datasets.flow.evaluation.trajectories", 3, ["trajectories 3", "has 2", "at most 2"]),
         ("figures.trajectories", 3, ["figures.trajectories 3", "at most 2"]),
         ("datasets.flow.augment", {"roll": ["y"]}, ["augment.roll", "'y'", "wall", "allowed: x"]),
+        ("autoencoders.dcae.periodic", ["y"], ["dcae.periodic", "'y'", "wall", "allowed: x"]),
         ("datasets.flow.augment", {"copies": 3}, ["augment.copies 3", "at most 1"]),
         ("datasets.flow.augment", {"flip": ["z"]}, ["augment.flip", "'z'", "allowed: x, y"]),
         ("datasets.flow.label", {"Reynolds": "log"}, ["label", "'Reynolds'", "Rayleigh, Prandtl"]),

@@ -341,8 +341,22 @@ def test_to_compile_without_a_compiler_is_refused_before_the_first_job(pipeline)
     done = pipeline.run("--config", "study=miniature.yaml", "device=cpu", check=False)
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "compile: the compiler no-such-compiler does not run" in line
+    assert "compile: the compiler 'no-such-compiler' does not compile" in line
     assert not pipeline.results.exists()
+
+
+def test_a_user_without_a_name_can_plan(pipeline):
+    """Those of containers are numbers, of which the system knows no name."""
+    alone = ["unshare", "-U", "--map-user=54321", "--map-group=54321"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"]).returncode:
+        pytest.skip("another user's number needs user namespaces")
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    environment = {k: v for k, v in pipeline.environment.items() if k not in names}
+    line = [*alone, *pipeline.command("--dry-run")]
+    done = subprocess.run(
+        line, cwd=pipeline.folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_key_twice_in_the_configuration_is_refused(pipeline):

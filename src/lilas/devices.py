@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 
 import torch
 from torch import nn
@@ -56,17 +57,25 @@ def check_compiler(kind: str) -> None:
     """Refuses to compile for a kind of device without the compiler that torch.compile needs.
 
     Raises:
-        LilasError: it does not run.
+        LilasError: it does not compile.
     """
-    # Inductor writes C++ for CPUs; Triton's launchers for CUDA are in C.
-    variable, plain = ("CC", "gcc") if kind == "cuda" else ("CXX", "g++")
-    compiler = os.environ.get(variable) or ("clang++" if sys.platform == "darwin" else plain)
+    # Inductor writes C++ for CPUs; Triton's launchers for CUDA are in C. Both are for Python.
+    variable, plain, header, language = (
+        ("CC", "gcc", "stdio.h", "c") if kind == "cuda" else ("CXX", "g++", "vector", "c++")
+    )
+    compiler = os.environ.get(variable, "clang++" if sys.platform == "darwin" else plain)
+    program = f"#include <Python.h>\n#include <{header}>\n"
+    options = ["-I", sysconfig.get_path("include"), "-x", language, "-fsyntax-only", "-"]
     try:
-        subprocess.run([compiler, "--version"], capture_output=True, check=True)
+        subprocess.run(
+            [compiler, *options], input=program, capture_output=True, check=True, text=True
+        )
     except (OSError, subprocess.CalledProcessError) as error:
+        told = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[0][:120]
         raise LilasError(
-            f"compile: the compiler {compiler} does not run ({error}). Install one, name one in "
-            f"the environment variable {variable}, or set compile: false in the study."
+            f"compile: the compiler {compiler!r} does not compile a program for Python "
+            f"({told}). Install one, with Python's headers, or name one in the environment "
+            f"variable {variable}, or set compile: false in the study."
         ) from None
 
 

@@ -1,5 +1,6 @@
 # Reads and validates the configuration, and names what the rules share.
 import atexit
+import getpass
 import json
 import os
 import shlex
@@ -110,6 +111,11 @@ TRAININGS = [
 TARGETS = {}
 # Jobs use the interpreter that Snakemake runs in, whether or not its environment is activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# Users of containers may have no name, which Snakemake and torch.compile ask for.
+try:
+    getpass.getuser()
+except (KeyError, OSError):
+    os.environ["USER"] = str(os.getuid())
 # Nor do Snakemake's own processes take what lies in the working folder for a module.
 os.environ["PYTHONSAFEPATH"] = "1"
 ENVIRONMENT = "../../envs/lilas.yaml"

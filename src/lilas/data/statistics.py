@@ -79,12 +79,14 @@ def compute_statistics(
     repeats = []
     for file in progress(files, desc="statistics", unit="file"):
         with open_hdf5(file.path) as opened:
+            for name, order in fields:
+                types[name].append(opened[f"t{order}_fields/{name}"].dtype)
+            for channel in channels:
+                _check_number(channel.name, functions[channel.name], types[channel.field])
             lazy = {
                 name: _reduced(opened[f"t{order}_fields/{name}"], own)
                 for (name, order), own in fields.items()
             }
-            for name, order in fields:
-                types[name].append(opened[f"t{order}_fields/{name}"].dtype)
             (reduced,) = dask.compute(lazy, scheduler="threads")
         for channel in channels:
             place = list(fields[channel.field, channel.order]).index(channel.axes)
@@ -103,7 +105,7 @@ def compute_statistics(
     found = {}
     for channel in channels:
         name = channel.name
-        merged = _merged(name, np.concatenate(parts[name]))
+        merged = _merged(name, functions[name], np.concatenate(parts[name]))
         _check_rounding(name, functions[name], merged, types[channel.field])
         found[name] = {"transform": chosen[name]} | merged
     return {"channels": found}
@@ -226,9 +228,25 @@ def _check(file: WellFile, name: str, transform: Transform, part: np.ndarray) ->
         )
 
 
-def _merged(name: str, blocks: np.ndarray) -> dict[str, float | int]:
+def _check_number(name: str, transform: Transform, types: Sequence[np.dtype]) -> None:
+    """Refuses a transform whose number is none in the precision that states are transformed in."""
+    limits = np.finfo(precision(types))
+    low, high = float(limits.tiny), float(limits.max)
+    if transform.number and not low <= transform.number <= high:
+        raise LilasError(
+            f"statistics: channel {name!r}, {transform}: a number beyond {precision(types)}, in "
+            f"which states are transformed. Choose one from {low:.2g} to {high:.2g}."
+        )
+
+
+def _merged(name: str, transform: Transform, blocks: np.ndarray) -> dict[str, float | int]:
     """Returns the statistics of blocks (block, quantity) taken together."""
     low, high = blocks[:, _MIN].min(), blocks[:, _MAX].max()
+    if low == high and transform.kind != "none":
+        raise LilasError(
+            f"statistics: channel {name!r}, {transform}, is {low:g} everywhere: what varies is "
+            "lost. Choose another transform of it, or none."
+        )
     if low == high:
         raise LilasError(
             f"statistics: channel {name!r} is {low:g} everywhere; a constant field cannot be "
@@ -262,6 +280,7 @@ def _check_rounding(
     rounded = np.finfo(_float(coarsest)).eps * (
         max(1.0, largest) if transform.kind == "log" else largest
     )
+    rounded = max(rounded, float(np.finfo(_float(coarsest)).smallest_subnormal))
     if found["std"] <= 2 * rounded:
         action = (
             "Store it in float64, or without its mean, or leave it out of states.fields."
@@ -273,10 +292,11 @@ def _check_rounding(
             f"{found['std']:.2g} about {found['mean']:g} and is rounded to {rounded:.2g}: what "
             f"varies is lost. {action}"
         )
-    if transform.kind == "arcsinh" and largest > math.log(np.finfo(precision(types)).max):
+    # Models go beyond the data, and what they make has to come back.
+    if transform.kind == "arcsinh" and 2 * largest > math.log(np.finfo(precision(types)).max):
         raise LilasError(
-            f"statistics: channel {name!r} has values that {transform} takes beyond "
-            f"{precision(types)}. Choose a larger scale."
+            f"statistics: channel {name!r} has values that {transform} takes to {largest:.3g}, "
+            f"from where none beyond comes back in {precision(types)}. Choose a larger scale."
         )
 
 

@@ -149,7 +149,7 @@ METRICS: dict[str, Metric] = {
             r"\ F \textrm{ of masses } u / \sum u,\ \bar{v} / \sum \bar{v}",
             "1",
             "lower",
-            "paper, Table 11; official code 1.1.0",
+            "paper, Table 11; official code 1.1.0; F is 0 where a total is not positive",
             fields=("density",),
         ),
         Metric(

@@ -53,8 +53,10 @@ class Layout:
         title: What it shows.
         metrics: Our metric by the paper's band; a single one has no band.
         column: Of the published numbers.
-        field: The only field it is of, "vertical velocity" being that of convection along the last
-            space axis; empty where fields are averaged.
+        field: The only field it is of, "vertical velocity" being that along the last space axis;
+            empty where fields are averaged.
+        paper: The only dataset of the paper's that it is of; empty where it is of all.
+        law: Which other data it is made of: those that are scored by this law.
         contexts: Rows are contexts and pool compression rates, rather than the other way round.
     """
 
@@ -63,6 +65,8 @@ class Layout:
     metrics: dict[str, str]
     column: str
     field: str = ""
+    paper: str = ""
+    law: str = ""
     contexts: bool = False
 
 
@@ -87,6 +91,8 @@ LAYOUTS = (
         {"": "sliced_emd"},
         "distance",
         "density",
+        "euler_multi_quadrants",
+        "gas",
     ),
     Layout(
         "table12_wasserstein_vertical_velocity",
@@ -94,6 +100,8 @@ LAYOUTS = (
         {"": "wasserstein"},
         "distance",
         "vertical velocity",
+        "rayleigh_benard",
+        "convection",
     ),
     Layout(
         "table13_wasserstein_density",
@@ -101,6 +109,7 @@ LAYOUTS = (
         {"": "wasserstein"},
         "distance",
         "density",
+        "turbulence_gravity_cooling",
     ),
 )
 
@@ -164,7 +173,8 @@ def paper_tables(
     Values are against the truth. Runs that share method, compression rate and names are averaged
     with equal weight: contexts, samplers and seeds (paper, Table 6). Where a study has several
     autoencoders or emulators of a kind at one compression rate, each has a row. Baselines are in
-    every table. A table is made where its metric and field exist; the one by context where
+    every table. A table is made where its metric and field exist, one of a single dataset of the
+    paper's for that and for data of the same law; the one by context where
     emulators began from different numbers of states, and pools the latent ones, as the paper's
     does: its numbers are the means over compression rates of Table 6 without pixel space.
 
@@ -202,8 +212,8 @@ def _chosen(layout: Layout, matrix: Matrix, paper: str | None) -> Matrix:
     keep = cells["metric"].isin(bands) & cells["method"].isin(ROWS)
     keep &= cells["relative_to"] == "truth"
     if layout.field:
-        field = _vertical(cells, paper) if "vertical" in layout.field else layout.field
-        keep &= cells["field"] == field
+        field = _vertical(cells) if "vertical" in layout.field else layout.field
+        keep &= (cells["field"] == field) & _is_about(layout, cells, paper)
     emulators = cells["method"].isin(EMULATORS)
     if layout.contexts:
         latent = emulators & (cells["compression"] > 1)
@@ -222,14 +232,14 @@ def _chosen(layout: Layout, matrix: Matrix, paper: str | None) -> Matrix:
     )
 
 
-def _vertical(cells: pd.DataFrame, paper: str | None) -> str | None:
-    """Returns the vertical velocity's name: of convection, along the last axis; others have none.
+def _is_about(layout: Layout, cells: pd.DataFrame, paper: str | None) -> bool:
+    """Whether data are what a table is about: the paper's own, or scored by its law."""
+    laws = {law.name for law in LAWS.get(layout.law, ())}
+    return paper == layout.paper or not laws.isdisjoint(cells["metric"].unique())
 
-    Convection is the paper's own, or known by the scores of its law (`evaluation.physics`).
-    """
-    laws = {law.name for law in LAWS["convection"]}
-    if paper != "rayleigh_benard" and not laws.intersection(cells["metric"].unique()):
-        return None
+
+def _vertical(cells: pd.DataFrame) -> str | None:
+    """Returns the name of the velocity along the last axis, if there is one."""
     found = sorted({f"velocity_{axis}" for axis in "xyz"}.intersection(cells["field"].unique()))
     return found[-1] if found else None
 

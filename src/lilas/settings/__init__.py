@@ -5,6 +5,7 @@ architecture, a method, an algorithm.
 """
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
@@ -228,6 +229,10 @@ def _told(key: str, finding: Any, known: set[str], here: Any) -> str:
     if kind in ("too_short", "too_long", "string_too_short"):
         # Without the words of types that pydantic has.
         message = message.partition(" ")[2].partition(" after validation")[0]
+    for limit in finding.get("ctx", {}).values():
+        if isinstance(limit, float):
+            # Pydantic writes out every zero of 1e150.
+            message = re.sub(r"[0-9.]{20,}$", f"{limit:g}", message)
     if kind in ("model_type", "dict_type"):
         message = f"expected {_may_be(here)}"
     near = _near(value, _literals(here)) if kind == "literal_error" else ""

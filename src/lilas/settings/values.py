@@ -39,17 +39,24 @@ def _odd(number: int) -> int:
 def expanded(path: str) -> str:
     """Returns a path as a shell has it: ~, $NAME and ${NAME} stand for what they name.
 
+    A variable may hold a ~, but no other variable.
+
     Raises:
-        ValueError: it is empty, or names a variable or user that is not there.
+        ValueError: it is empty, a URL, or names a variable or user that is not there.
     """
     if not path:
         raise ValueError("empty; expected a path")
     for braced, plain in re.findall(r"\$(?:\{([^}]*)\}|(\w+))", path):
         if not os.environ.get(braced or plain):
-            raise ValueError(f"{path}: the variable {braced or plain} is not set")
-    found = os.path.expandvars(os.path.expanduser(path))
+            raise ValueError(f"{path}: the variable {braced or plain or '${}'} is not set")
+    found = os.path.expanduser(os.path.expandvars(path))
     if found.startswith("~"):
         raise ValueError(f"{path}: no user {found.split('/')[0][1:]!r}")
+    if "$" in found:
+        held = "" if found == path else f", it is {shown(found)}"
+        raise ValueError(f"{path}: a $ that names no variable{held}; allowed: $NAME, ${{NAME}}")
+    if "://" in found or "\0" in found:
+        raise ValueError(f"{shown(path)}: no path of a file system; allowed: a folder or a file")
     try:
         os.fsencode(found)
     except UnicodeEncodeError:

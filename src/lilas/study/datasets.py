@@ -15,7 +15,6 @@ from lilas.settings.values import (
     Natural,
     PathText,
     Positive,
-    PositiveNumber,
     Seed,
     Text,
     Width,
@@ -121,7 +120,7 @@ class LogTransform(Model):
     """A transform before standardisation, log(x + offset)."""
 
     kind: Literal["log"] = Field(description="The logarithm, of what is above -offset.")
-    offset: float = Field(ge=0, description="Added to the field, in its unit.")
+    offset: float = Field(ge=0, le=1e150, description="Added to the field, in its unit.")
 
 
 class ArcsinhTransform(Model):
@@ -130,7 +129,7 @@ class ArcsinhTransform(Model):
     kind: Literal["arcsinh"] = Field(
         description="Linear for values below the scale, logarithmic above; of both signs."
     )
-    scale: PositiveNumber = Field(description="In the field's unit.")
+    scale: float = Field(ge=1e-150, le=1e150, description="In the field's unit.")
 
 
 Transform = choice([LogTransform, ArcsinhTransform], "kind")

@@ -75,13 +75,7 @@ def check_augmentation(study: Any, name: str, extent: Extent) -> None:
     if extent.axes is None:
         return
     kinds = extent.boundaries or {}
-    for axis in augment.roll:
-        if axis in kinds and "periodic" not in kinds[axis]:
-            periodic = [other for other in extent.axes if "periodic" in kinds.get(other, ())]
-            raise ValueError(
-                f"{where}.roll: axis {axis!r} is not periodic, its boundary is "
-                f"{' and '.join(sorted(kinds[axis]))}; allowed: {', '.join(periodic) or 'none'}"
-            )
+    _check_periodic(f"{where}.roll", augment.roll, extent)
     # Where some files are not periodic, those have fewer.
     rolled = [
         points
@@ -94,6 +88,34 @@ def check_augmentation(study: Any, name: str, extent: Extent) -> None:
             f"{where}.copies {augment.copies}: flip, roll and permute allow {most} distinct "
             f"transformations; allowed: at most {most}"
         )
+
+
+def check_padding(study: Any, name: str, extent: Extent) -> None:
+    """Refuses networks that go on at the other end of an axis that no file has periodic.
+
+    Raises:
+        ValueError: which, and what is allowed.
+    """
+    for autoencoder, its in study.entries("autoencoders", name).items():
+        key = study.key("autoencoders", autoencoder, name, "periodic")
+        _check_periodic(key, its.model.named_axes, extent)
+    for emulator, its in study.entries("emulators", name).items():
+        network = getattr(its.model, "network", None)
+        if isinstance(network, UNetSettings) and network.periodic:
+            key = study.key("emulators", emulator, name, "network", "periodic")
+            _check_periodic(key, extent.axes or (), extent, "false")
+
+
+def _check_periodic(key: str, axes: Sequence[str], extent: Extent, allowed: str = "") -> None:
+    kinds = extent.boundaries or {}
+    for axis in axes:
+        if axis in kinds and "periodic" not in kinds[axis]:
+            periodic = [other for other, its in kinds.items() if "periodic" in its]
+            raise ValueError(
+                f"{key}: axis {axis!r} is not periodic, its boundary is "
+                f"{' and '.join(sorted(kinds[axis]))}; allowed: "
+                f"{allowed or ', '.join(periodic) or 'none'}"
+            )
 
 
 def check_time(study: Any, name: str, extent: Extent) -> None:

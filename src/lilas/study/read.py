@@ -83,7 +83,9 @@ def read_config(
     for key in typed:
         if len(told := [text for name, text in pairs if name == key]) > 1:
             raise LilasError(f"--config {key}: {' and '.join(told)}; allowed: one of them")
-    typed = {key: text for key, text in typed.items() if key in texts and text[:1] not in "'\""}
+    typed = {
+        key: text for key, text in typed.items() if key in texts and text[:1] not in ("'", '"')
+    }
     try:
         return Config.model_validate(values | numbers | typed)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from lilas.study.fit import (
     check_grid,
     check_laws,
     check_names,
+    check_padding,
     check_time,
     check_trajectories,
 )
@@ -184,7 +185,7 @@ class Study(Model):
         """
         for check in (
             *(check_names, check_laws, check_time),
-            *(check_trajectories, check_augmentation, check_grid),
+            *(check_trajectories, check_augmentation, check_grid, check_padding),
         ):
             check(self, dataset, extent)
 
