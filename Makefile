@@ -5,8 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
+# Optional dependencies, such as simulate: the simulators of Euler and of gravity and cooling.
+EXTRAS ?=
+comma := ,
 
-.PHONY: demo test test-datasets test-mutations mutations install lint clean
+.PHONY: demo test test-datasets test-simulate test-mutations mutations install lint clean
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
@@ -27,13 +30,20 @@ test-mutations: install
 mutations: install
 	$(BIN)/python tests/mutations.py
 
-install: $(VENV)/.installed
+# What is skipped where the optional simulators are not installed.
+test-simulate:
+	$(MAKE) install EXTRAS=simulate
+	$(BIN)/python -m pytest -n auto tests/test_euler.py tests/test_gravity_cooling.py
+
+# Each set of extras has a stamp of its own; what is installed stays.
+STAMP := $(VENV)/.installed$(addprefix -,$(EXTRAS))
+install: $(STAMP)
 
 # PyPI's torch for Linux is the CUDA build; the constraint only fixes its version.
-$(VENV)/.installed: pyproject.toml envs/constraints.txt
+$(STAMP): pyproject.toml envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LILAS needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable '.[test$(addprefix $(comma),$(EXTRAS))]'
 	touch $@
 
 lint: install

@@ -28,6 +28,7 @@ try:
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
     FILES = plan.study_files(CONFIG, STUDY)
     ON_DISK = check_on_disk(STUDY, FILES, f"{CONFIG.results}/{paths.HEADERS}")
+    plan.check_simulators(STUDY, FILES)
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
     ROLLOUTS = paths.rollouts(STUDY)
@@ -119,8 +120,10 @@ except (KeyError, OSError):
 # Nor do Snakemake's own processes take what lies in the working folder for a module.
 os.environ["PYTHONSAFEPATH"] = "1"
 ENVIRONMENT = "../../envs/lilas.yaml"
+# NPROC is what jax takes for the number of cores.
 STAGE = (
-    "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} PYTHONSAFEPATH=1 python -m lilas.stages."
+    "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} NPROC={threads} PYTHONSAFEPATH=1 "
+    "python -m lilas.stages."
 )
 LOG = " 2>&1 | tee {log:q}"
 

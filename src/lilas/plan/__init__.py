@@ -53,6 +53,25 @@ def study_files(config: Config, study: Study) -> dict[str, dict[str, list[str]]]
     return found
 
 
+def check_simulators(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
+    """Refuses a study whose data are to be simulated by what is not installed.
+
+    Args:
+        study: The study.
+        files: The files of each dataset by split; nothing is needed for those that are there.
+
+    Raises:
+        LilasError: what is missing, and how it is had.
+    """
+    for name, dataset in study.datasets.items():
+        there = [Path(file).exists() for names in files[name].values() for file in names]
+        if isinstance(dataset.source, System) and not all(there):
+            try:
+                dataset.source.check_installed()
+            except LilasError as error:
+                raise LilasError(f"datasets.{name}: {error}") from None
+
+
 def data_folders(config: Config, files: dict[str, dict[str, list[str]]]) -> set[str]:
     """Returns the folders within `data` that runs hold, each as a whole: of a dataset each.
 

@@ -12,6 +12,7 @@ def main() -> None:
     add_paths(parser, train="file of the train split", valid="valid split", test="test split")
     args = parser.parse_args()
     source = args.config.source
+    source.check_installed()
     simulation = {"simulation": digest(source.model_dump(mode="json"))}
     for split, trajectories in load(source.implementation)(source, args.part).items():
         write_well(

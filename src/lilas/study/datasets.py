@@ -257,7 +257,7 @@ class Dataset(Model):
                 steps=dict.fromkeys(SPLITS, source.steps),
                 trajectories={split: source.count(split) for split in SPLITS},
                 axes=axes,
-                boundaries={axis: {kind} for axis, kind in source.boundaries.items()},
+                boundaries=source.boundary_kinds,
                 parameters=source.parameters,
             )
         if isinstance(source, Well):

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from lilas.errors import LilasError
 from lilas.files import digest
 from lilas.settings import Model
 from lilas.settings.values import Positive, Seed, Width
@@ -53,6 +55,8 @@ class System(Model):
     # `periodic`, `wall` or `open` by axis.
     boundaries: ClassVar[dict[str, str]] = {}
     parameters: ClassVar[tuple[str, ...]]
+    # Modules that the implementation imports and LILAS itself does not need, and how each is had.
+    requires: ClassVar[dict[str, str]] = {}
     implementation: ClassVar[str]
 
     @property
@@ -65,6 +69,11 @@ class System(Model):
         """Names of the parts, each simulated by a job of its own into a file per split."""
         return [self.system]
 
+    @property
+    def boundary_kinds(self) -> dict[str, set[str]]:
+        """Kinds of the boundaries by axis, in any of the files; empty where unknown."""
+        return {axis: {kind} for axis, kind in self.boundaries.items()}
+
     def states(self, split: str) -> int:
         """Returns how many states a file of a split holds."""
         return getattr(self.trajectories, split) * self.steps
@@ -72,6 +81,19 @@ class System(Model):
     def count(self, split: str) -> int:
         """Returns how many trajectories a split has."""
         return len(self.parts) * self.states(split) // self.steps
+
+    def check_installed(self) -> None:
+        """Refuses a simulator whose modules are not installed; imports none of them.
+
+        Raises:
+            LilasError: which is missing, and how it is had.
+        """
+        for module, command in self.requires.items():
+            if find_spec(module) is None:
+                raise LilasError(
+                    f"{self.system} is simulated by {module}, which is not installed. "
+                    f"Run `{command}`."
+                )
 
     @property
     def simulated(self) -> float:
@@ -98,3 +120,10 @@ class Trajectories:
     parameters: Mapping[str, "np.ndarray | float"]
     boundaries: Mapping[str, str]
     attributes: Mapping[str, str | float] = field(default_factory=dict)
+
+
+def exponent(value: float) -> str:
+    """Returns a number as people name it in file names: 1e6, 3e5, 250."""
+    mantissa, power = f"{value:e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(power)}" if abs(int(power)) > 3 else f"{value:g}"

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lilas.settings.values import Distinct, Width
-from lilas.systems.base import System
+from lilas.systems.base import System, exponent
 
 # Beyond these nothing that a study simulates is resolved, or moves.
 Rayleigh = Annotated[float, Field(gt=0, le=1e14)]
@@ -83,10 +83,3 @@ class RayleighBenard(System):
         """States that are simulated in all, the spin-up counted in intervals."""
         pairs = len(self.rayleigh) * len(self.prandtl)
         return pairs * self.trajectories.total * (self.start / self.interval + self.steps - 1)
-
-
-def exponent(value: float) -> str:
-    """Returns a number as people name it in file names: 1e6, 3e5, 250."""
-    mantissa, power = f"{value:e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}e{int(power)}" if abs(int(power)) > 3 else f"{value:g}"
