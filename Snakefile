@@ -29,7 +29,7 @@ for path in sorted((Path(workflow.basedir) / "workflow" / "rules").glob("*.smk")
 rule all:
     default_target: True
     input:
-        f"{ROOT}/{paths.REPORT}",
+        rules.report.output,
         rules.tables.output,
         rules.figures.output,
 

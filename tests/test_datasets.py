@@ -27,7 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("datasets")
     done = datasets.run(datasets.make(SIX, folder), folder)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert (folder / "results" / "twins" / "report.html").is_file()
+    written = {path.name for path in (folder / "results" / "twins").glob("*.html")}
+    assert written == {"report.html", *(f"report_{name}.html" for name in SIX)}
     return folder
 
 

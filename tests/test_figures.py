@@ -21,9 +21,10 @@ from lilas.records.metrics import KEYS, write_metrics
 from lilas.records.provenance import as_json
 from lilas.report import figures, panels
 from lilas.report.curves import mean_curves, mean_metrics
-from lilas.report.figure_files import _training
+from lilas.report.figure_files import _training, write_figures
 from lilas.report.looks import FIXED, PALETTE, Looks, colours, looks
 from lilas.stages import figures as stage
+from lilas.study.study import Figures
 
 SOLVER = ("c32-s0", "solver-s0", "direct")
 ENSEMBLE = ("c32-s0", "diffusion-s0", "ab_c1")
@@ -499,6 +500,38 @@ def test_the_stage_draws_what_a_study_has(tmp_path, monkeypatch) -> None:
     # Baselines alone have one compression, no curves, no training and no rollout.
     cells.head(0).to_csv(root / "horizons.csv", index=False)
     assert draw("few", "--metrics", files[-1]) == {"metrics_flow.png", "metrics_flow.pdf"}
+
+
+def test_each_of_several_datasets_has_a_figure_of_its_own_trainings(tmp_path, monkeypatch) -> None:
+    saved, histories, files = {}, [], []
+    for dataset in ("flow", "tube"):
+        for training in ("c32-s0", "c32-s0/solver-s0"):
+            histories.append(tmp_path / dataset / training / "history.jsonl")
+            histories[-1].parent.mkdir(parents=True)
+            line = {"step": 1, "loss": 1.0, "valid_loss": 1.0, "skipped": 0}
+            histories[-1].write_text(json.dumps(line) + "\n")
+        files.append(tmp_path / dataset / "baselines.parquet")
+        rows = flat(KEPT, "vrmse", 0.5).assign(dataset=pd.Categorical([dataset] * 6))
+        write_metrics(files[-1], [rows], {}, {})
+    horizons().assign(cell="").head(0).to_csv(tmp_path / "horizons.csv", index=False)
+
+    def save(figure: figures.plt.Figure, path: Path, dpi: int) -> None:
+        saved[path.name] = [ax.get_title() for ax in figure.axes if ax.axison]
+
+    monkeypatch.setattr(figures, "save", save)
+    settings = Figures()
+    write_figures(
+        tmp_path / "all",
+        files,
+        tmp_path / "horizons.csv",
+        histories[::2] + histories[1::2],
+        [],
+        settings,
+    )
+    for dataset in ("flow", "tube"):
+        titles = [f"{dataset}/c32-s0", f"{dataset}/c32-s0/solver-s0"]
+        assert saved.pop(f"training_{dataset}") == titles
+    assert saved.keys() == {"metrics_flow", "metrics_tube"}
 
 
 def write_frames(path: Path, store: xr.Dataset) -> Path:

@@ -25,7 +25,7 @@ from lilas.evaluation.field_scores import evaluate
 from lilas.records import stores
 from lilas.records.metrics import KEYS, write_metrics
 from lilas.records.stores import text
-from lilas.report import report
+from lilas.report import images, report
 from lilas.report.answer import answer
 from lilas.report.looks import looks
 from lilas.report.report import render
@@ -44,7 +44,13 @@ RUNS = [
 VRMSE = dict(zip((run[2] for run in RUNS), (0.2, 0.3, 0.5, 1.0, 0.05), strict=True))
 
 
-def make_frames(folder: Path, run: tuple, trajectories: int = 2, flat: bool = False) -> Path:
+def make_frames(
+    folder: Path,
+    run: tuple,
+    trajectories: int = 2,
+    flat: bool = False,
+    dataset: str = "rayleigh_benard",
+) -> Path:
     """Writes a store of frames with a Chebyshev axis, or none, and returns its manifest."""
     autoencoder, compression, emulator, method, sampler, members = run
     rng = np.random.default_rng(len(emulator))
@@ -58,7 +64,7 @@ def make_frames(folder: Path, run: tuple, trajectories: int = 2, flat: bool = Fa
     chebyshev = (1 - np.cos(np.pi * np.arange(Y) / (Y - 1))) / 2
     states = {"truth": truth, "autoencoder": truth, "mean": member.mean(0), "spread": member.std(0)}
     record = {"stage": "frames", "version": 1, "config": {"run": emulator}, "inputs": {}}
-    dataset = xr.Dataset(
+    frames = xr.Dataset(
         {name: (plain, values.astype(np.float32)) for name, values in states.items()}
         | {
             "member": (
@@ -76,7 +82,7 @@ def make_frames(folder: Path, run: tuple, trajectories: int = 2, flat: bool = Fa
             "trajectory_y": (("trajectory", "y"), np.tile(chebyshev, (trajectories, 1))),
         },
         attrs={
-            "dataset": "rayleigh_benard",
+            "dataset": dataset,
             "autoencoder": autoencoder,
             "compression": compression,
             "emulator": emulator,
@@ -86,11 +92,11 @@ def make_frames(folder: Path, run: tuple, trajectories: int = 2, flat: bool = Fa
         },
     )
     if flat:
-        dataset = dataset.drop_vars("trajectory_y").isel(y=0, drop=True)
+        frames = frames.drop_vars("trajectory_y").isel(y=0, drop=True)
         # The second trajectory has grid points of its own.
-        dataset = dataset.drop_vars("x")
-        dataset["trajectory_x"][1] *= 2
-    return write(dataset, folder / emulator / "frames.json", record)
+        frames = frames.drop_vars("x")
+        frames["trajectory_x"][1] *= 2
+    return write(frames, folder / emulator / "frames.json", record)
 
 
 def write(dataset: xr.Dataset, manifest: Path, record: dict[str, Any]) -> Path:
@@ -202,6 +208,13 @@ def page(inputs, tmp_path_factory):
         yield opened
 
 
+def rendered(inputs) -> str:
+    """The one page of a study with one dataset."""
+    ((name, text),) = render(**inputs)
+    assert name == "report.html"
+    return text
+
+
 @contextmanager
 def opened_page(inputs, folder):
     chromium = find()
@@ -210,7 +223,7 @@ def opened_page(inputs, folder):
         assert os.environ.get("CI") != "true", message
         pytest.skip(message)
     path = folder / "report.html"
-    path.write_text(render(**inputs), encoding="utf-8")
+    path.write_text(rendered(inputs), encoding="utf-8")
     with browse(chromium, folder / "profile") as opened:
         opened.open(path)
         opened.wait("document.getElementById('viewer').dataset.ready")
@@ -408,7 +421,7 @@ def test_the_table_has_the_best_in_bold_and_the_bound_last(page):
 
 
 def test_a_report_without_rollouts_has_the_rest(inputs):
-    text = render(**inputs | {"frames": []})
+    text = rendered(inputs | {"frames": []})
     assert "Nothing was rolled out" in text
     assert "plotly" not in text
     assert "0.200" in text
@@ -416,7 +429,7 @@ def test_a_report_without_rollouts_has_the_rest(inputs):
 
 
 def test_tables_and_figures_are_in_reading_order(inputs):
-    text = render(**inputs | {"frames": []})
+    text = rendered(inputs | {"frames": []})
     found = [
         text.index(part)
         for part in (
@@ -433,14 +446,14 @@ def test_tables_and_figures_are_in_reading_order(inputs):
 
 
 def test_figures_beyond_the_budget_are_named_instead(inputs, monkeypatch):
-    monkeypatch.setattr(report, "IMAGE_BUDGET", 1000)
-    text = render(**inputs | {"frames": []})
+    monkeypatch.setattr(images, "IMAGE_BUDGET", 1000)
+    text = rendered(inputs | {"frames": []})
     assert 'alt="training.png"' in text
     assert "left out to keep this page small: video_rayleigh_benard_0.gif." in text
 
 
 def test_the_budgets_and_plotly_stay_under_25_megabytes():
-    together = report.VIEWER_BUDGET + report.IMAGE_BUDGET + len(get_plotlyjs().encode())
+    together = report.VIEWER_BUDGET + images.IMAGE_BUDGET + len(get_plotlyjs().encode())
     assert together < 24_500_000
 
 
@@ -482,7 +495,7 @@ def test_data_are_counted_where_statistics_and_evaluation_say(tmp_path):
 def test_a_damaged_table_is_an_error(inputs, tmp_path):
     (tmp_path / "horizons.csv").write_text("dataset,value\na,1\n")
     with pytest.raises(LilasError, match="expected the columns dataset, autoencoder"):
-        render(**inputs | {"tables": tmp_path})
+        rendered(inputs | {"tables": tmp_path})
 
 
 # --- What fits --------------------------------------------------------------------------------

@@ -3,6 +3,8 @@ HISTORIES = every(
     f"{paths.AUTOENCODER}/{paths.HISTORY}", trained("autoencoder", TRAININGS)
 ) + sorted(set(every(f"{paths.EMULATOR}/{paths.HISTORY}", trained("emulator", ROLLOUTS))))
 FRAMES = every(paths.FRAMES, ROLLOUTS)
+# With one dataset the report is a single page.
+PAGES = [{"dataset": name} for name in STUDY.datasets] if len(STUDY.datasets) > 1 else []
 HORIZONS = {name: entry.evaluation.horizons for name, entry in STUDY.datasets.items()}
 
 
@@ -90,7 +92,8 @@ rule report:
         frames=FRAMES,
         study=STUDY_FILE,
     output:
-        f"{ROOT}/{paths.REPORT}",
+        page=f"{ROOT}/{paths.REPORT}",
+        pages=every(paths.PAGE, PAGES),
     log:
         log_file("report"),
     benchmark:
@@ -106,4 +109,4 @@ rule report:
         STAGE + "report --config {params.config:q} --tables {input.tables:q} "
         "--claims {input.claims:q} --figures {input.figures:q} --frames {input.frames:q} "
         "--study {input.study:q} --root {params.root:q} --data {params.data:q} "
-        "--output {output:q}" + LOG
+        "--output {output.page:q}" + LOG

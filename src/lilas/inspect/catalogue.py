@@ -499,14 +499,17 @@ ARTIFACTS = (
         "`rollout_{dataset}_{trajectory}_{field}`: rollouts beside the truth; `video_{dataset}_"
         "{trajectory}`: the same through lead time; `metrics_{dataset}`: metrics against lead "
         "time; `compression_{dataset}`: error against compression; `spectra_{dataset}`: power "
-        "spectra; `ranks_{dataset}`: rank histograms; `training`: losses.",
+        "spectra; `ranks_{dataset}`: rank histograms; `training`: losses, of several datasets "
+        "`training_{dataset}`.",
     ),
     Artifact(
         "Report",
-        (f"{STUDY}/{paths.REPORT}",),
+        (f"{STUDY}/{paths.REPORT}", f"{STUDY}/{paths.PAGE}"),
         "HTML",
         "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory "
-        "by stage, and the study itself, in one file that works offline.",
+        "by stage, and the study itself, in one file that works offline. Of several datasets "
+        "`report.html` has the answers, claims, time and memory, and leads to a page of each with "
+        "its viewer, figures, videos and tables: all in one folder, to be copied together.",
     ),
     Artifact(
         "Owner",

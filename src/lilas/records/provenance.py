@@ -29,8 +29,8 @@ VERSIONS = {
     "evaluate": 3,
     "claims": 1,
     "tables": 2,
-    "figures": 2,
-    "report": 2,
+    "figures": 3,
+    "report": 3,
 }
 
 # All that a number of an evaluation means.

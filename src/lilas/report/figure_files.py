@@ -40,9 +40,13 @@ def write_figures(
     means = mean_metrics(map(read_metrics, metrics))
     shown = looks(means)
     drawn = _numbers(means, metrics, table, shown)
-    if histories:
-        curves = _training(histories, output.parent)
-        figures.save(curves, output / "training", settings.dpi)
+    trained: dict[str, list[Path]] = {}
+    for path in histories:
+        trained.setdefault(path.relative_to(output.parent).parts[0], []).append(path)
+    several = means["dataset"].nunique() > 1
+    for dataset, its in trained.items():
+        name = f"training_{dataset}" if several else "training"
+        figures.save(_training(its, output.parent), output / name, settings.dpi)
     for name, figure in drawn:
         figures.save(figure, output / name, settings.dpi)
     stores = [open_store(path, "truth", "autoencoder", "member") for path in frames]

@@ -1,11 +1,11 @@
-"""The report: what was run, how good it is, and how one can tell, in one HTML file."""
+"""The report: what was run, how good it is, and how one can tell, as HTML pages."""
 
-import base64
 import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,35 +22,19 @@ from lilas.errors import broken
 from lilas.files import read_json
 from lilas.records.metrics import metrics_record
 from lilas.records.provenance import LIBRARIES, VERSIONS
+from lilas.records.stores import open_store
 from lilas.report.answer import answer, estimate
+from lilas.report.images import dataset_of, embed_images, find_images
 from lilas.report.looks import looks
 from lilas.report.remarks import remarks
+from lilas.report.typeset import of_dataset
 from lilas.report.viewer import Viewer, embed
+from lilas.study import paths
 from lilas.study.methods import METHODS
 
 PAGE = Path(__file__).with_name("page")
-# Bytes of base64. With 5 MB of Plotly and the text, the page stays under 25 MB.
+# Bytes of base64. With those of images, 5 MB of Plotly and the text, a page stays under 25 MB.
 VIEWER_BUDGET = 11_600_000
-IMAGE_BUDGET = 7_600_000
-# By the first word of a figure's name, in the order of the page.
-CAPTIONS = {
-    "metrics": "Metrics against lead time, averaged over test trajectories and fields; bands are "
-    "95 % bootstrap intervals over trajectories. Persistence, climatology and the "
-    "autoencoder's own reconstruction are for comparison.",
-    "compression": "Error of the emulators and of the autoencoder's own reconstruction against the "
-    "compression rate, by horizon; bars are 95 % bootstrap intervals over trajectories.",
-    "spectra": "Power spectra of the truth, of the rollouts and of the autoencoder's own "
-    "reconstruction at several lead times; dotted lines part the bands of the spectral errors.",
-    "ranks": "Rank histograms of the truth within the ensemble: flat where the ensemble is "
-    "calibrated, a valley where it is too narrow, a hill where it is too wide.",
-    "training": "Losses on the training and the validation split, by training step.",
-    "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
-    "from its first states, on the truth's colour scale.",
-    "video": "The truth beside two members of the ensemble and the solver, where there are such, "
-    "through lead time.",
-}
-# Figures of single trajectories, which the viewer shows too: there are many.
-FOLDED = {"rollout": "Rollouts, picture by picture", "video": "Videos"}
 # Of files with many tables; the others are called by their first heading.
 TITLES = {
     "horizons": "All metrics by horizon",
@@ -70,8 +54,11 @@ def render(
     study: Path,
     root: Path,
     data: Path,
-) -> str:
-    """Returns the report of a study as one HTML page that needs nothing else, under 25 MB.
+) -> Iterator[tuple[str, str]]:
+    """Yields the report of a study: HTML pages by file name, each under 25 MB.
+
+    A page needs nothing else. One dataset has one; of several each has its own, and the first to
+    be read, which comes last, has the answers on all, the claims and links to the others.
 
     Args:
         tables: Folder of the tables: horizons.csv, differences.csv, Markdown files.
@@ -89,44 +76,54 @@ def render(
     shown = looks(cells)
     cells["run"] = [shown[run].label for run in cells[_RUN].itertuples(index=False, name=None)]
     pairs = _read(tables / "differences.csv", ["dataset", "first", "second", "horizon", "p"])
-    viewer = embed(frames, VIEWER_BUDGET, shown) if frames else None
-    images, left_out = _images(figures)
-    datasets = [rows for _, rows in cells.groupby("dataset", sort=False)]
-    overview = [_overview(rows) for rows in datasets]
-    loader = FileSystemLoader(PAGE)
-    environment = Environment(
-        loader=loader, undefined=StrictUndefined, autoescape=True, trim_blocks=True
-    )
-    return environment.get_template("report.html").render(
-        name=study.stem,
-        style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
-        verdicts=[answer(rows, _of(pairs, rows)) for rows in datasets],
-        basis=_basis(cells),
-        overview=overview,
-        viewer=viewer,
-        no_viewer="The frames of this study are too many for this page."
-        if frames
-        else "Nothing was rolled out, so there is nothing to view.",
-        claims=read_json(claims, ("claims",))["claims"],
-        images=images,
-        left_out=left_out,
-        tables=_markdown(tables),
-        example=next((c["id"] for t in overview for r in t["rows"] for c in r["cells"] if c), ""),
-        costs=_html(stage_costs(root, data)),
-        machine=machine(),
-        version=lilas.__version__,
-        libraries=", ".join(f"{name} {version(name)}" for name in LIBRARIES),
-        data=_html(data_sizes(root)),
-        study=study.read_text(encoding="utf-8"),
-        **(_scripts(viewer) if viewer else {}),
-    )
+    datasets = dict(list(cells.groupby("dataset", sort=False)))
+    several = len(datasets) > 1
+    pictures, films = defaultdict(list), defaultdict(list)
+    for path in find_images(figures):
+        pictures[dataset_of(path, datasets) if several else next(iter(datasets))].append(path)
+    for path in frames:
+        films[open_store(path).attrs["dataset"]].append(path)
+    of_study = {
+        "name": study.stem,
+        "home": paths.REPORT if several else "",
+        "style": Markup((PAGE / "style.css").read_text(encoding="utf-8")),
+        "claims": read_json(claims, ("claims",))["claims"],
+        "costs": _html(stage_costs(root, data)),
+        "machine": machine(),
+        "version": lilas.__version__,
+        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        "data": _html(data_sizes(root)),
+        "study": study.read_text(encoding="utf-8"),
+    }
+    found = []
+    for name, rows in datasets.items():
+        page = paths.PAGE.format(dataset=name) if several else paths.REPORT
+        table = _overview(rows)
+        found.append({"page": page, "answer": answer(rows, _of(pairs, rows)), "table": table})
+        viewer = embed(films[name], VIEWER_BUDGET, shown) if films[name] else None
+        parts = {
+            "basis": _basis(rows),
+            "viewer": viewer,
+            "no_viewer": "The frames of this study are too many for this page."
+            if films[name]
+            else "Nothing was rolled out, so there is nothing to view.",
+            "tables": _markdown(tables, name if several else None),
+            "example": _example([table]),
+        }
+        scripts = _scripts(viewer) if viewer else {}
+        parts |= embed_images(pictures[name]) | scripts
+        yield page, _fill("report.html", of_study | found[-1] | parts)
+    if several:
+        parts = {"datasets": found, "basis": _basis(cells)} | embed_images(pictures[""])
+        example = _example([one["table"] for one in found])
+        yield paths.REPORT, _fill("study.html", of_study | parts | {"home": "", "example": example})
 
 
 def stage_costs(root: Path, data: Path) -> pd.DataFrame:
     """Returns wall time and peak memory by stage from the workflow's benchmark files."""
     rows = []
-    paths = [*sorted(data.glob("*/*/benchmarks/*.tsv")), *sorted(root.rglob("benchmarks/**/*.tsv"))]
-    for path in paths:
+    files = [*sorted(data.glob("*/*/benchmarks/*.tsv")), *sorted(root.rglob("benchmarks/**/*.tsv"))]
+    for path in files:
         table = pd.read_csv(path, sep="\t")
         stage = path.stem.partition("_")[0]
         rows.append({"stage": stage, "s": table["s"].sum(), "MB": table["max_rss"].max()})
@@ -221,6 +218,13 @@ def _basis(cells: pd.DataFrame) -> str:
     )
 
 
+def _example(tables: list[dict[str, Any]]) -> str:
+    """Returns the name of a cell of tables of `_overview`, empty if they have none."""
+    return next(
+        (c["id"] for table in tables for row in table["rows"] for c in row["cells"] if c), ""
+    )
+
+
 def _overview(rows: pd.DataFrame) -> dict[str, Any]:
     """Returns the VRMSE of a dataset's runs by horizon, emulators first, bounds last."""
     chosen = rows[
@@ -259,56 +263,20 @@ def _cell(cell: pd.Series, best: bool) -> dict[str, Any]:
     return {"value": value, "interval": interval, "id": cell["cell"], "best": best}
 
 
-def _images(figures: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Returns the figures to embed, in the page's order, and the names of those left out.
+def _markdown(folder: Path, dataset: str | None) -> list[dict[str, Any]]:
+    """Returns the Markdown tables of a folder as HTML, of a dataset alone if one is named.
 
-    Where they do not all fit, figures go before videos, and the first trajectories before others.
+    HTML inside them stays text.
     """
-    paths = [*figures.glob("*.png"), *figures.glob("*.gif")]
-    kinds = list(CAPTIONS)
-
-    def place(path: Path) -> tuple[int, str]:
-        kind = path.stem.split("_")[0]
-        return (kinds.index(kind) if kind in kinds else len(kinds), path.name)
-
-    def urgency(path: Path) -> tuple[bool, int, tuple[int, str]]:
-        number = re.search(r"_(\d+)(?=_|$)", path.stem)
-        return (path.suffix == ".gif", int(number[1]) if number else 0, place(path))
-
-    left, chosen = IMAGE_BUDGET, {}
-    for path in sorted(paths, key=urgency):
-        data = base64.b64encode(path.read_bytes()).decode()
-        if len(data) <= left:
-            left -= len(data)
-            chosen[path] = data
-    images = [
-        {
-            "name": path.name,
-            "type": path.suffix[1:],
-            "folder": FOLDED.get(path.stem.split("_")[0], ""),
-            "caption": CAPTIONS.get(path.stem.split("_")[0], ""),
-            "data": chosen[path],
-        }
-        for path in sorted(chosen, key=place)
-    ]
-    return images, sorted(path.name for path in paths if path not in chosen)
-
-
-def _markdown(folder: Path) -> list[dict[str, Any]]:
-    """Returns the Markdown tables of a folder as HTML; HTML inside them stays text."""
     convert = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return [
-        {
-            "title": TITLES.get(path.stem) or _heading(path),
-            "body": Markup(convert.render(path.read_text(encoding="utf-8"))),
-        }
-        for path in sorted(folder.glob("*.md"), key=_in_reading_order)
-    ]
-
-
-def _heading(path: Path) -> str:
-    found = re.search(r"^#+ (.+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else path.stem
+    found = []
+    for path in sorted(folder.glob("*.md"), key=_in_reading_order):
+        text = path.read_text(encoding="utf-8")
+        heading = re.search(r"^#+ (.+)", text, re.MULTILINE)
+        title = TITLES.get(path.stem) or (heading[1] if heading else path.stem)
+        if part := text if dataset is None else of_dataset(text, dataset):
+            found.append({"title": title, "body": Markup(convert.render(part))})
+    return found
 
 
 def _in_reading_order(path: Path) -> tuple[bool, int, str]:
@@ -325,6 +293,13 @@ def _scripts(viewer: Viewer) -> dict[str, Markup]:
         "plotly": Markup(get_plotlyjs()),
         "script": Markup((PAGE / "viewer.js").read_text(encoding="utf-8")),
     }
+
+
+def _fill(template: str, values: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(PAGE), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+    )
+    return environment.get_template(template).render(values)
 
 
 def _html(table: pd.DataFrame) -> Markup:

@@ -109,6 +109,28 @@ def markdown(title: str, tables: Sequence[Table]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def of_dataset(text: str, dataset: str) -> str:
+    """Returns what a text of `markdown`s says of one dataset, its notes and those on all with it.
+
+    It is empty where no table is of the dataset.
+    """
+    before, *sections = re.split(r"^(?=### )", text, flags=re.MULTILINE)
+    parts = [part for section in sections if (part := _section_of(section, dataset))]
+    return "".join([before, *parts]) if parts else ""
+
+
+def _section_of(section: str, dataset: str) -> str:
+    title, *blocks = section.strip().split("\n\n")
+    kept, its, found = [title], True, False
+    for block in blocks:
+        # A note belongs to the table that it follows.
+        if block.startswith("| "):
+            its = block.split("|")[1].strip() == dataset
+            found |= its
+        kept += [block] * its
+    return "\n\n".join(kept) + "\n\n" if found else ""
+
+
 def latex(title: str, tables: Sequence[Table]) -> str:
     """Returns tables in LaTeX, which needs the package booktabs, the best cells in bold."""
     parts = ["% Needs \\usepackage{booktabs}."]

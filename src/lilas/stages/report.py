@@ -1,4 +1,4 @@
-"""Stage `report`: one self-contained HTML page with the answer, viewer, tables and figures."""
+"""Stage `report`: the answer, viewer, tables and figures as self-contained HTML pages."""
 
 from pathlib import Path
 
@@ -17,16 +17,15 @@ def main() -> None:
         study="the study's file",
         root="results folder of the study",
         data="folder of the data",
-        output="report.html",
+        output="report.html; pages of datasets, where there are several, go beside it",
     )
     text = "files: manifests of the frames; none where nothing was rolled out"
     parser.add_argument("--frames", type=Path, nargs="*", required=True, help=text)
     args = parser.parse_args()
-    page = render(
-        args.tables, args.claims, args.figures, args.frames, args.study, args.root, args.data
-    )
-    with atomic(args.output) as part:
-        part.write_text(page, encoding="utf-8")
+    inputs = args.tables, args.claims, args.figures, args.frames, args.study, args.root, args.data
+    for name, page in render(*inputs):
+        with atomic(args.output.with_name(name)) as part:
+            part.write_text(page, encoding="utf-8")
     print(f"Report: {args.output.resolve()}")
 
 

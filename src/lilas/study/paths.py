@@ -40,6 +40,8 @@ HORIZONS = f"{TABLES}/horizons"
 CLAIMS = "claims.json"
 FIGURES = "figures"
 REPORT = "report.html"
+# Of studies with several datasets. No folder is in the way: names of datasets have no dot.
+PAGE = "report_{dataset}.html"
 OWNER = "study.json"
 # Headers of data files that plans have read, in the folder of all results.
 HEADERS = ".headers.json"
