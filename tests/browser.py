@@ -70,7 +70,14 @@ class Page:
 
     def open(self, path: Path) -> None:
         """Opens a file and waits until it is loaded."""
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self._go(path.resolve().as_uri())
+
+    def follow(self, selector: str) -> None:
+        """Goes where a link leads and waits until it is loaded."""
+        self._go(self.run(f"document.querySelector({json.dumps(selector)}).href"))
+
+    def _go(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
         self.run("new Promise(r => document.readyState == 'complete' ? r() : onload = r)")
 
     def run(self, script: str) -> Any:

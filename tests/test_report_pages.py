@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import xarray as xr
 
 from browser import browse, find
 from lilas.records import stores
+from lilas.report import report
 from lilas.report.images import dataset_of
 from lilas.report.typeset import Cell, Row, Table, markdown, of_dataset
 from lilas.stages import report as stage
@@ -179,8 +181,8 @@ def test_the_pages_work_in_a_browser_which_asks_for_nothing_else(pages, inputs, 
     with browse(chromium, tmp_path / "profile") as page:
         page.open(folder / FIRST)
         for name, file in PAGES.items():
-            page.run(f"document.querySelector('h2 a[href=\"{file}\"]').click()")
-            page.wait("document.getElementById('viewer')?.dataset.ready")
+            page.follow(f'h2 a[href="{file}"]')
+            page.wait("document.getElementById('viewer').dataset.ready")
             select = "[...document.getElementById('choose-{}').options].map(each => each.text)"
             assert page.run(select.format("dataset")) == [name]
             assert page.run(select.format("model")) == ["diffusion (c32)", "solver (c32)"]
@@ -193,8 +195,8 @@ def test_the_pages_work_in_a_browser_which_asks_for_nothing_else(pages, inputs, 
             expected = truth if name == "shock_tube" else truth[lead]
             assert found.shape[-1 if name == "shock_tube" else 0] == X
             np.testing.assert_allclose(found, expected, atol=1.5 * panel["half"])
-            page.run("document.querySelector('nav a').click()")
-            page.wait("document.title === 'LILAS: three'")
+            page.follow("nav a")
+            assert page.run("document.title") == "LILAS: three"
         assert page.problems() == []
         asked = [url.rsplit("/", 1)[-1] for url in page.requests()]
         assert asked == [FIRST, *(name for file in PAGES.values() for name in (file, FIRST))]
@@ -245,6 +247,23 @@ def test_each_page_is_below_25_megabytes_where_one_of_all_would_not_be(inputs, t
     for page in PAGES.values():
         assert "All of the stored frames are embedded." in texts[page]
         assert "left out" not in texts[page]
+
+
+@pytest.mark.parametrize(("letters", "images"), [(20_000, 1), (70_000, 0)])
+def test_images_leave_room_for_long_tables(inputs, tmp_path, monkeypatch, letters, images):
+    monkeypatch.setattr(report, "PAGE_BUDGET", 100_000)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "metrics_euler.png").write_bytes(bytes(30_000))
+    note = Table("euler", ["run"], ["1-9"], [], "n" * letters)
+    tables = tmp_path / "tables"
+    shutil.copytree(inputs["tables"], tables)
+    (tables / "long.md").write_text(markdown("Long", [note]))
+    some = inputs | {"tables": tables, "figures": tmp_path / "figures", "frames": []}
+    text = dict(report.render(**some))[PAGES["euler"]]
+    assert text.count("<img") == images
+    assert ("small: metrics_euler.png." in text) == (not images)
+    assert "n" * letters in text
+    assert len(text) < 100_000
 
 
 # --- What is of a dataset -------------------------------------------------------------------------

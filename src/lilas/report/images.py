@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-# Bytes of base64.
+# Bytes of base64, on a page that has room for them.
 IMAGE_BUDGET = 7_600_000
+# And of what is written around each: its tag, name and caption.
+AROUND = 1000
 # By the first word of a figure's name, in the order of the page.
 CAPTIONS = {
     "metrics": "Metrics against lead time, averaged over test trajectories and fields; bands are "
@@ -44,10 +46,14 @@ def dataset_of(figure: Path, datasets: Collection[str]) -> str:
     return max(found, key=len, default="")
 
 
-def embed_images(paths: Sequence[Path]) -> dict[str, list[Any]]:
+def embed_images(paths: Sequence[Path], room: int) -> dict[str, list[Any]]:
     """Returns the `images` to embed, in the page's order, and the names of those `left_out`.
 
     Where they do not all fit, figures go before videos, and the first trajectories before others.
+
+    Args:
+        paths: The figures and videos of a page.
+        room: Bytes that the page has left for them.
     """
     kinds = list(CAPTIONS)
 
@@ -59,7 +65,7 @@ def embed_images(paths: Sequence[Path]) -> dict[str, list[Any]]:
         number = re.search(r"_(\d+)(?=_|$)", path.stem)
         return (path.suffix == ".gif", int(number[1]) if number else 0, place(path))
 
-    left, chosen = IMAGE_BUDGET, {}
+    left, chosen = min(IMAGE_BUDGET, room - len(paths) * AROUND), {}
     for path in sorted(paths, key=urgency):
         data = base64.b64encode(path.read_bytes()).decode()
         if len(data) <= left:

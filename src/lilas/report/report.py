@@ -33,7 +33,9 @@ from lilas.study import paths
 from lilas.study.methods import METHODS
 
 PAGE = Path(__file__).with_name("page")
-# Bytes of base64. With those of images, 5 MB of Plotly and the text, a page stays under 25 MB.
+# Bytes of a page, and in base64 of its viewer. Beside it and 5 MB of Plotly there is room for all
+# images that may be embedded; where tables are very long, for fewer.
+PAGE_BUDGET = 25_000_000
 VIEWER_BUDGET = 11_600_000
 # Of files with many tables; the others are called by their first heading.
 TITLES = {
@@ -111,12 +113,11 @@ def render(
             "example": _example([table]),
         }
         scripts = _scripts(viewer) if viewer else {}
-        parts |= embed_images(pictures[name]) | scripts
-        yield page, _fill("report.html", of_study | found[-1] | parts)
+        yield page, _fill("report.html", of_study | found[-1] | parts | scripts, pictures[name])
     if several:
-        parts = {"datasets": found, "basis": _basis(cells)} | embed_images(pictures[""])
-        example = _example([one["table"] for one in found])
-        yield paths.REPORT, _fill("study.html", of_study | parts | {"home": "", "example": example})
+        parts = {"home": "", "datasets": found, "basis": _basis(cells)}
+        parts["example"] = _example([one["table"] for one in found])
+        yield paths.REPORT, _fill("study.html", of_study | parts, pictures[""])
 
 
 def stage_costs(root: Path, data: Path) -> pd.DataFrame:
@@ -295,11 +296,14 @@ def _scripts(viewer: Viewer) -> dict[str, Markup]:
     }
 
 
-def _fill(template: str, values: dict[str, Any]) -> str:
+def _fill(template: str, values: dict[str, Any], pictures: Sequence[Path]) -> str:
+    """Returns a page with as many pictures as it has room for."""
     environment = Environment(
         loader=FileSystemLoader(PAGE), undefined=StrictUndefined, autoescape=True, trim_blocks=True
     )
-    return environment.get_template(template).render(values)
+    page = environment.get_template(template)
+    bare = page.render(values | embed_images([], 0))
+    return page.render(values | embed_images(pictures, PAGE_BUDGET - len(bare.encode())))
 
 
 def _html(table: pd.DataFrame) -> Markup:
