@@ -401,6 +401,22 @@ def test_broken_files_are_refused(tmp_path):
         list(parity.check(tmp_path / "none"))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ae: [\n  1,\n", r"expected YAML, found a damaged file \(while parsing .*Fetch it again"),
+        ("{}", r"expected a section dataset and one of .*, found nothing\. Use"),
+        ("1: 2", r"expected a section dataset and one of .*, found 1\. Use"),
+    ],
+)
+def test_a_damaged_configuration_is_told_in_one_line(tmp_path, text, words):
+    folder = damaged(AE, tmp_path / "run")
+    (folder / "config.yaml").write_text(text)
+    with pytest.raises(LilasError, match=rf"config\.yaml: {words}") as error:
+        open_run(folder)
+    assert "\n" not in str(error.value)
+
+
 def test_a_pickled_program_is_not_run(tmp_path):
     folder = damaged(AE, tmp_path / "run")
     torch.save({"a": Path("x")}, folder / "state.pth")

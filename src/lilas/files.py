@@ -91,7 +91,10 @@ def read_json(path: str | Path, keys: tuple[str, ...] = ()) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        damage = f"text that breaks at {error}", "Delete it and run again."
+        # What is named by mistake, such as weights, is nothing to delete.
+        ours = path.suffix in (".json", ".jsonl")
+        action = "Delete it and run again." if ours else "Name a file of JSON."
+        damage = f"text that breaks at {error}", action
         found, action = stand_in(path) or damage
         raise broken(path, "JSON", found, action) from None
     missing = [key for key in keys if not isinstance(value, dict) or key not in value]

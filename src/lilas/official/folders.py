@@ -62,7 +62,7 @@ def open_run(path: str | Path) -> OfficialRun:
         raise broken(
             path / CONFIG,
             f"a section dataset and one of {', '.join(SECTIONS.values())}",
-            ", ".join(config),
+            ", ".join(map(str, config)) or "nothing",
             "Use the folder of an autoencoder, a diffusion model or a neural solver.",
         )
     check_config(path / CONFIG, config)
@@ -128,7 +128,8 @@ def _configuration(path: Path, text: bytes) -> dict[str, Any]:
     try:
         config = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise broken(path, "YAML", f"a damaged file ({error})", "Fetch it again.") from None
+        told = " ".join(str(error).split())
+        raise broken(path, "YAML", f"a damaged file ({told})", "Fetch it again.") from None
     if not isinstance(config, dict):
         raise broken(path, "a mapping", type(config).__name__, "Fetch it again.")
     return config

@@ -2,10 +2,12 @@
 
 import pandas as pd
 
-from lilas.evaluation.metrics import EPS_VARIANCE, MATTERS, OF_TRUTH
+from lilas.evaluation.metrics import EPS_RATIO, EPS_VARIANCE, MATTERS, OF_TRUTH
 
 # What stands beside a VRMSE of which there is something to say.
 BESIDE = "vrmse_scale_free"
+# Scores with constants of their own, which a truth that varies little is small beside.
+GOVERNED = ("nrmse", "total", "power_spectrum_", "cross_spectrum_", "coherence_")
 
 
 def remarks(scores: pd.DataFrame) -> dict[str, str]:
@@ -26,6 +28,35 @@ def remarks(scores: pd.DataFrame) -> dict[str, str]:
         if told:
             found[str(dataset)] = " ".join([*told, _END])
     return found
+
+
+def remarks_on(metric: str, means: pd.DataFrame) -> dict[str, str]:
+    """Returns, by dataset, what is to be said of another score than the VRMSE for its constant.
+
+    Args:
+        metric: Its name.
+        means: Of `lilas.report.summary.by_horizon`.
+    """
+    if metric == "spread_skill":
+        rows = means[means["metric"].isin(("spread", "skill"))]
+        # Without a spread there is no ratio.
+        rows = rows[rows["members"] > 1]
+        rows = rows[MATTERS * rows["value"] <= EPS_RATIO]
+        words = (
+            f"The constant {EPS_RATIO:g} in it is more than {100 * MATTERS:g} % of the spread or "
+        )
+        words += "of the skill, and draws the ratio to 1, of some runs and horizons"
+    elif metric.startswith(GOVERNED):
+        rows = means[means["metric"].isin(OF_TRUTH) & (means["method"] == "truth")]
+        rows = rows[rows["value"] > 0]
+        words = "The constant in it may decide it where the truth varies as little as in part of "
+        words += "the test states"
+    else:
+        return {}
+    return {
+        str(dataset): f"{words}: {', '.join(dict.fromkeys(part['field']))}."
+        for dataset, part in rows.groupby("dataset", observed=True, sort=False)
+    }
 
 
 def _matters(shares: dict[str, float]) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.records.metrics import KEYS
-from lilas.report.remarks import BESIDE, remarks
+from lilas.report.remarks import BESIDE, remarks, remarks_on
 from lilas.report.summary import BOUNDS, by_horizon, label_runs
 from lilas.report.trajectories import VALID
 from lilas.report.typeset import Cell, Row, Table
@@ -42,7 +42,8 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
     The best of each field and horizon is marked: the lowest, the highest, or the closest to one.
     Reconstructions and the truth are bounds and never the best. Against the auto-encoded truth
     there is a best of each autoencoder, for each has a truth of its own. Where the constant of the
-    VRMSE matters, a note says so, and the value without it stands beside.
+    VRMSE matters, a note says so, and the value without it stands beside; of other scores with a
+    constant, a note.
 
     Args:
         means: Of `by_horizon`.
@@ -65,7 +66,9 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
         best = far == least.transform("min")
     chosen = chosen.assign(run=label_runs(means)[chosen.index], best=best)
     if metric != "vrmse":
-        return _run_tables(chosen, "horizon")
+        told = remarks_on(metric, means)
+        tables = _run_tables(chosen, "horizon")
+        return [replace(table, note=told.get(table.dataset, "")) for table in tables]
     told = remarks(means)
     other = means[(means["metric"] == BESIDE) & (means["relative_to"] == relative_to)]
     keys = [*KEYS, "field", "horizon"]
