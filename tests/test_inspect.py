@@ -6,12 +6,14 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 import zarr
@@ -19,9 +21,12 @@ from safetensors import safe_open
 
 from lilas import cli
 from lilas.data.well_writer import write_well
+from lilas.errors import LilasError
 from lilas.inspect.data import inspect_data_file
+from lilas.inspect.kinds import inspect
 from lilas.inspect.text import Ranges, array_ranges
-from lilas.records.weights import write_weights
+from lilas.models.latents import open_latents
+from lilas.records.weights import read_record, read_weights, write_weights
 
 TRAIN = {
     "steps": 4,
@@ -610,6 +615,65 @@ def test_units_of_fields_are_shown_where_a_file_names_them(tmp_path, units, word
     text = "\n".join(inspect_data_file(tmp_path / "flow.hdf5").lines)
     for word in words:
         assert word in text
+
+
+def without(key: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda record: record.pop(key)
+
+
+DAMAGE = {key: without(key) for key in ("stage", "inputs", "config", "code", "versions")} | {
+    "implementations": lambda record: record.update(implementations="none"),
+    "inputs.files": lambda record: record["inputs"].update(files=[{"path": "a.hdf5"}]),
+    "inputs.weights": lambda record: record["inputs"].update(weights={"sha256": 7}),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_record_of_making_is_told_in_one_line(here, what):
+    folder = FLOW / "c6-s0"
+    texts = [FLOW / "statistics.json", FLOW / "pixel-s0" / "latents" / "train.json"]
+    for path in texts:
+        value = json.loads(path.read_text())
+        DAMAGE[what](value["provenance"])
+        path.write_text(json.dumps(value))
+    weights = folder / "weights.safetensors"
+    record = read_record(weights)
+    DAMAGE[what](record)
+    write_weights(weights, dict(read_weights(weights)), record)
+    store = folder / "latents" / "train.zarr"
+    group = zarr.open_group(store, mode="r+")
+    record = json.loads(group.attrs["provenance"])
+    DAMAGE[what](record)
+    group.attrs["provenance"] = json.dumps(record)
+    metrics = folder / "solver-s0" / "direct" / "metrics.parquet"
+    table = pq.read_table(metrics)
+    record = json.loads(table.schema.metadata[b"lilas"])
+    DAMAGE[what](record)
+    metadata = table.schema.metadata | {b"lilas": json.dumps(record).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), metrics)
+    for path in [*texts, weights, store, metrics]:
+        expected = rf"^{path}: expected the record of its making \(provenance\) with {what}, found"
+        with pytest.raises(LilasError, match=expected) as error:
+            inspect(path)
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 300
+    with pytest.raises(LilasError, match=f"with {what}, found"):
+        open_latents(texts[1], weights)
+
+
+def test_settings_that_a_record_lacks_are_told(here):
+    path = FLOW / "pixel-s0" / "latents" / "train.json"
+    value = json.loads(path.read_text())
+    del value["provenance"]["config"]["states"]
+    path.write_text(json.dumps(value))
+    with pytest.raises(LilasError, match=r"with config\.states, found none"):
+        inspect(path)
+    for damaged in (None, [], "record", {}):
+        statistics = FLOW / "statistics.json"
+        value = json.loads(statistics.read_text()) | {"provenance": damaged}
+        statistics.write_text(json.dumps(value))
+        with pytest.raises(LilasError, match="with stage, version, config, inputs, "):
+            inspect(statistics)
 
 
 def test_states_that_repeat_are_told(tmp_path):

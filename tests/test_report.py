@@ -478,12 +478,15 @@ def test_data_are_counted_where_statistics_and_evaluation_say(tmp_path):
         "members": 1,
         "relative_to": "truth",
     }
+    made = {"stage": "known", "version": 1, "config": {}, "code": "0", "versions": {}}
+    made["implementations"] = []
     for dataset in ("official", "trained"):
         path = tmp_path / dataset / "baselines.parquet"
         path.parent.mkdir()
-        record = {"inputs": {"statistics": {"path": "s"}, "test": [file(1_500_000)]}}
+        inputs = {"statistics": {"path": "s", "sha256": "0"}, "test": [file(1_500_000)]}
+        record = made | {"inputs": inputs}
         write_metrics(path, [rows], names | {"dataset": dataset}, record)
-    record = {"inputs": {"train": [file(2_000_000), file(3_000_000)]}}
+    record = made | {"inputs": {"train": [file(2_000_000), file(3_000_000)]}}
     (tmp_path / "trained" / "statistics.json").write_text(json.dumps({"provenance": record}))
     assert report.data_sizes(tmp_path).to_numpy().tolist() == [
         ["official", "test", 1, 1.5],

@@ -21,6 +21,7 @@ from lilas.inspect.pictures import PANELS
 from lilas.inspect.survey import read_trajectory
 from lilas.inspect.text import Ranges
 from lilas.progress import progress
+from lilas.records.provenance import check_record
 
 
 def inspect_data_file(path: Path) -> Inspection:
@@ -78,7 +79,8 @@ def _values(values: np.ndarray) -> str:
 def inspect_statistics(path: Path, value: dict[str, Any]) -> Inspection:
     """Inspects statistics, of a split or of an official run."""
     # An official autoencoder brings what it was trained with, and no more.
-    computed = value["provenance"]["stage"] == "statistics"
+    record = check_record(path, value["provenance"])
+    computed = record["stage"] == "statistics"
     keys = ("min", "mean", "max", "std", "count") if computed else ("mean", "std")
     rows = []
     for name, entry in value["channels"].items():
@@ -94,12 +96,12 @@ def inspect_statistics(path: Path, value: dict[str, Any]) -> Inspection:
         "Channels, after their transform, in the unit of the transformed field",
         *text.table(["channel", *keys, "transform"], rows),
     ]
-    return Inspection([*lines, *text.origin(value["provenance"], path)])
+    return Inspection([*lines, *text.origin(record, path)])
 
 
 def inspect_pixel_latents(path: Path, entry: dict[str, Any]) -> Inspection:
     """Inspects the manifest of latents that are the data files themselves."""
-    record = entry["provenance"]
+    record = check_record(path, entry["provenance"], "states", "label")
     files = open_files(
         [path.parent / name for name in entry["files"]], record["config"]["states"]["fields"]
     )

@@ -10,6 +10,7 @@ from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import Inspection
 from lilas.records.metrics import metrics_record, read_curves, read_metrics
+from lilas.records.provenance import check_record
 from lilas.report.summary import by_horizon
 from lilas.report.trajectories import by_trajectory
 
@@ -17,7 +18,7 @@ from lilas.report.trajectories import by_trajectory
 def inspect_metrics(path: Path) -> Inspection:
     """Inspects a file of metrics."""
     metrics, curves = read_metrics(path), read_curves(path)
-    record = metrics_record(path)
+    record = check_record(path, metrics_record(path), "evaluation")
     horizons = record["config"]["evaluation"]["horizons"]
     summary = by_trajectory([metrics], dict.fromkeys(metrics["dataset"].unique(), horizons))
     table = by_horizon(summary)

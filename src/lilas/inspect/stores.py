@@ -21,7 +21,7 @@ from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import load_autoencoder
 from lilas.models.coding import decode
 from lilas.models.latents import STORED
-from lilas.records.provenance import located
+from lilas.records.provenance import check_record, located
 from lilas.records.stores import open_folder, opened_array, read, reading, store_record
 
 # Rows of latent channels and of members at most.
@@ -43,7 +43,7 @@ def inspect_store(path: Path) -> Inspection:
 
 def inspect_latents(path: Path, dataset: xr.Dataset) -> Inspection:
     """Inspects a store of latents or of rollouts: they differ in their leading axes."""
-    record = store_record(dataset)
+    record = check_record(path, store_record(dataset))
     rollouts = record["stage"] == "rollout"
     latent = dataset["latent"]
     array = opened_array(dataset, "latent")
@@ -100,7 +100,8 @@ def _decoder(record: dict[str, Any], artifact: Path) -> Decoder:
 
     weights = here(inputs["autoencoder"])
     if record["stage"] == "rollout":
-        latents = read_json(here(inputs["latents"]), ("provenance",))["provenance"]
+        manifest = here(inputs["latents"])
+        latents = check_record(manifest, read_json(manifest, ("provenance",))["provenance"])
     else:
         latents = record
     if missing := sorted({"files", "statistics"} - set(latents["inputs"])):
@@ -178,7 +179,7 @@ def inspect_frames(path: Path, dataset: xr.Dataset) -> Inspection:
         titles = [f"lead time {leads[i]}" for i in steps]
         return pictures.panels(rows, titles, f"{field}, test trajectory {row}", shared=True)
 
-    return Inspection([*lines, *text.origin(store_record(dataset), path)], draw)
+    return Inspection([*lines, *text.origin(check_record(path, store_record(dataset)), path)], draw)
 
 
 @torch.inference_mode()

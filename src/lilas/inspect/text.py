@@ -173,6 +173,8 @@ def origin(record: dict[str, Any], artifact: Path) -> list[str]:
 def _input(entry: Any) -> str:
     if isinstance(entry, dict):
         return f"{entry['path']} (SHA-256 {entry['sha256'][:12]})"
+    if not entry:
+        return "none"
     total = size(sum(item["bytes"] for item in entry))
     names = entry[0]["path"] + (f" … {entry[-1]['path']}" if len(entry) > 1 else "")
     return f"{len(entry)} file{'s' * (len(entry) > 1)}, {total}: {names}"

@@ -13,7 +13,13 @@ import pandas as pd
 from lilas.errors import LilasError, broken
 from lilas.files import read_json, sha256
 from lilas.records.metrics import metrics_record, read_metrics
-from lilas.records.provenance import ELSEWHERE, current_code, differences, located
+from lilas.records.provenance import (
+    ELSEWHERE,
+    check_record,
+    current_code,
+    differences,
+    located,
+)
 from lilas.records.stores import open_store
 from lilas.records.weights import read_record
 from lilas.report.summary import BASELINES
@@ -222,6 +228,7 @@ def _record(
 ) -> None:
     """Adds what a record says: the code, then the inputs, each followed down its own record."""
     indent = "  " * depth
+    record = check_record(path, record)
     same = record["code"] == current_code(record)
     found.lines.append(
         f"{indent}stage {record['stage']} version {record['version']}, code {record['code'][:12]} "

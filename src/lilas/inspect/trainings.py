@@ -16,12 +16,13 @@ from lilas.files import digest, sha256
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import ELSEWHERE, Inspection
 from lilas.records.histories import read_history, tabulate
+from lilas.records.provenance import check_record
 from lilas.records.weights import read_record, read_weights
 
 
 def inspect_weights(path: Path) -> Inspection:
     """Inspects weights, one in memory at a time."""
-    record = read_record(path)
+    record = check_record(path, read_record(path))
     modules: dict[str, dict[str, float]] = {}
     kinds: set[str] = set()
     for key, tensor in read_weights(path):
@@ -81,7 +82,11 @@ def inspect_history(path: Path) -> Inspection:
         lines += ["  Nothing was trained here: pixel space has no weights."]
     weights = path.with_name("weights.safetensors")
     if weights.is_file():
-        lines += ["", f"Of the training of {weights}", *text.origin(read_record(weights), weights)]
+        lines += [
+            "",
+            f"Of the training of {weights}",
+            *text.origin(check_record(weights, read_record(weights)), weights),
+        ]
     else:
         lines += ["", "No weights lie beside it: the training has not finished."]
     return Inspection(lines, _curve(history, path.parent.name))

@@ -34,6 +34,7 @@ from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import encode, together
 from lilas.progress import progress
 from lilas.records import stores
+from lilas.records.provenance import check_record
 from lilas.seeds import derive
 
 VARIABLE = "latent"
@@ -125,7 +126,7 @@ def open_latents(manifest: Path, weights: Path) -> Latents | PixelLatents:
     if entry["kind"] == "zarr":
         return Latents(stores.open_store(manifest, *STORED))
     folder = Path(manifest).parent.resolve()
-    config = entry["provenance"]["config"]
+    config = check_record(manifest, entry["provenance"], "states", "label")["config"]
     paths = [os.path.normpath(folder / file) for file in entry["files"]]
     files = open_files(paths, config["states"]["fields"])
     preprocessing = Preprocessing.read(folder / entry["statistics"])
@@ -146,9 +147,9 @@ def check_autoencoder(manifest: Path, record: dict[str, Any], weights: Path) -> 
     """Refuses latents, of the data or of rollouts, that another autoencoder made.
 
     Raises:
-        LilasError: the SHA-256 of the weights is not the recorded one.
+        LilasError: the SHA-256 of the weights is not the recorded one, or the record is damaged.
     """
-    made = record["inputs"]["autoencoder"]["sha256"]
+    made = check_record(manifest, record)["inputs"]["autoencoder"]["sha256"]
     if made != (now := sha256(weights)):
         raise broken(
             manifest,

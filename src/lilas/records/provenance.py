@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lilas
+from lilas.errors import broken
 from lilas.files import sha256
 from lilas.plugins import points
 
@@ -53,6 +54,17 @@ PIECES, PIECE = 16, 256 * 2**10
 # Ends the line of an input that cannot be checked.
 ELSEWHERE = "is not here and cannot be checked"
 
+# What a record says, and in what.
+_PARTS = {
+    "stage": str,
+    "version": int,
+    "config": dict,
+    "inputs": dict,
+    "implementations": list,
+    "code": str,
+    "versions": dict,
+}
+
 LIBRARIES = ("torch", "numpy", "zarr", "azula", "heavyball", "the_well")
 
 
@@ -85,6 +97,39 @@ def provenance(
         "code": code_fingerprint(stage, tuple(implementations)),
         "versions": {"lilas": lilas.__version__} | {name: version(name) for name in LIBRARIES},
     }
+
+
+def check_record(path: str | Path, record: Any, *settings: str) -> dict[str, Any]:
+    """Returns the record of an artifact's making, refused where it is none.
+
+    Args:
+        path: The artifact.
+        record: What it has in the record's place.
+        settings: What its configuration must have.
+
+    Raises:
+        LilasError: something is missing, or of another type.
+    """
+    held = record if isinstance(record, dict) else {}
+    wrong = [key for key, kind in _PARTS.items() if not isinstance(held.get(key), kind)]
+    if not wrong:
+        wrong += [f"config.{name}" for name in settings if name not in held["config"]]
+        wrong += [f"inputs.{name}" for name, one in held["inputs"].items() if not _is_input(one)]
+    if wrong:
+        expected = f"the record of its making (provenance) with {', '.join(wrong)}"
+        raise broken(path, expected, "none, or damaged ones", "Delete it and run again.")
+    return held
+
+
+def _is_input(entry: Any) -> bool:
+    many = isinstance(entry, list)
+    key, kind = ("bytes", int) if many else ("sha256", str)
+    return all(
+        isinstance(item, dict)
+        and isinstance(item.get("path"), str)
+        and isinstance(item.get(key), kind)
+        for item in (entry if many else [entry])
+    )
 
 
 def making(record: dict[str, Any]) -> dict[str, Any]:

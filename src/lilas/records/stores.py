@@ -194,7 +194,11 @@ def _record(store: str | Path) -> dict[str, Any]:
 
 def store_record(dataset: xr.Dataset) -> dict[str, Any]:
     """Returns the provenance that a store carries."""
-    return json.loads(dataset.attrs["provenance"])
+    try:
+        return json.loads(dataset.attrs["provenance"])
+    except (ValueError, TypeError) as error:
+        path, action = dataset.encoding["source"], "Delete it and its manifest, and run again."
+        raise broken(path, "provenance in JSON", f"a damaged one ({error})", action) from None
 
 
 def open_store(manifest: str | Path, *variables: str) -> xr.Dataset:

@@ -21,7 +21,7 @@ import lilas
 from lilas.errors import broken
 from lilas.files import read_json
 from lilas.records.metrics import metrics_record
-from lilas.records.provenance import LIBRARIES, VERSIONS
+from lilas.records.provenance import LIBRARIES, VERSIONS, check_record
 from lilas.records.stores import open_store
 from lilas.report.answer import answer, estimate
 from lilas.report.images import dataset_of, embed_images, find_images
@@ -146,10 +146,11 @@ def data_sizes(root: Path) -> pd.DataFrame:
     """Returns the files of data that statistics and evaluation read, with their sizes."""
     rows = []
     for path in sorted(root.glob("*/baselines.parquet")):
-        records = [metrics_record(path)]
+        records = [check_record(path, metrics_record(path))]
         # Official autoencoders bring statistics of their own, of data that are not here.
         if (statistics := path.with_name("statistics.json")).is_file():
-            records.insert(0, read_json(statistics, ("provenance",))["provenance"])
+            held = read_json(statistics, ("provenance",))["provenance"]
+            records.insert(0, check_record(statistics, held))
         for record in records:
             for split, files in record["inputs"].items():
                 if isinstance(files, list):
