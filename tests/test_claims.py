@@ -75,6 +75,8 @@ def run(
             "method": method,
             "sampler": sampler or {"diffusion": "ab4", "solver": "direct"}.get(method, ""),
             "context": 2 if sampler == "ab4_c2" else 1,
+            "start": 0,
+            "direction": "forward",
             "members": 2 if method == "diffusion" else 1,
             "relative_to": relative_to,
             "metric": metric,

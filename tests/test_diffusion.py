@@ -12,7 +12,7 @@ from scipy import stats
 from lilas.draws import Draws
 from lilas.models.build import make_emulator
 from lilas.models.diffusion import PRIORS, Denoiser, make_schedule
-from lilas.models.rollout import Window, rollout
+from lilas.models.rollout import Window, backward, rollout
 from lilas.nn.vit import rotary_angles, sum_over_grid
 from lilas.official.parity import relative_error
 from lilas.study.emulators import NoiseSettings
@@ -33,6 +33,24 @@ def test_rollouts_count_on(context, overlap, crop):
 
     states = torch.arange(14.0).view(1, 1, -1, 1)
     made = rollout(count, states[:, :, :context], states=14, window=5, overlap=overlap, crop=crop)
+    assert torch.equal(made, states)
+
+
+@pytest.mark.parametrize("crop", [None, 4])
+@pytest.mark.parametrize(("context", "overlap"), [(1, 1), (3, 2)])
+def test_backward_rollouts_count_down(context, overlap, crop):
+    """Of the emulator that sees a window as time goes, and takes one off per state before."""
+
+    def count(window):
+        known, given = window.known, window.mask[0].sum()
+        assert window.mask[0].tolist() == [False] * (5 - given) + [True] * given
+        first = known[:, :, 5 - given : 6 - given]
+        earlier = first - torch.arange(5 - given, 0, -1).view(1, 1, -1, 1)
+        return torch.cat([earlier, known[:, :, 5 - given :]], dim=2)
+
+    states = torch.arange(13.0, -1, -1).view(1, 1, -1, 1)
+    given = states[:, :, :context]
+    made = rollout(backward(count), given, states=14, window=5, overlap=overlap, crop=crop)
     assert torch.equal(made, states)
 
 

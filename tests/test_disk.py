@@ -32,7 +32,7 @@ def metrics(path: Path) -> None:
     rows = 2000
     frame = pd.DataFrame({"value": RNG.normal(size=rows), "lead_time": 1, "trajectory": 0})
     frame = frame.assign(metric="rmse", field="u", relative_to="truth")
-    names = dict.fromkeys(KEYS, "a") | {"compression": 1.0, "context": 1, "members": 1}
+    names = dict.fromkeys(KEYS, "a") | {"compression": 1.0, "context": 1, "start": 0, "members": 1}
     write_metrics(path, [frame], names, provenance("evaluate", {}, {}))
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
+from lilas.data.transforms import Transform
 from lilas.data.well import open_files
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
@@ -18,8 +19,12 @@ from lilas.evaluation import score as evaluation
 from lilas.evaluation.ensembles import Ensemble
 from lilas.evaluation.physics import Flow
 from lilas.models.autoencoder import make_identity
-from lilas.models.rollout import evaluated_trajectories, rollout_steps
+from lilas.models.latents import PixelLatents
+from lilas.models.rollout import evaluated_trajectories
+from lilas.models.rollout_store import write_rollouts
 from lilas.records import metrics, stores
+from lilas.study.entries import SamplerEntry
+from lilas.study.leads import rollout_steps
 
 
 @pytest.mark.parametrize(
@@ -35,7 +40,7 @@ from lilas.records import metrics, stores
 )
 def test_rollouts_lie_where_the_official_code_puts_them(start, context, stride, last, steps):
     found = rollout_steps(start, context, stride, last)
-    assert list(range(100))[found] == steps
+    assert list(found) == steps
 
 
 @given(
@@ -45,10 +50,22 @@ def test_rollouts_lie_where_the_official_code_puts_them(start, context, stride, 
     states=st.integers(1, 9),
 )
 def test_a_rollout_holds_its_context_and_every_lead_time(start, context, stride, states):
-    steps = list(range(1000))[rollout_steps(start, context, stride, states * stride)]
+    steps = rollout_steps(start, context, stride, states * stride)
     assert len(steps) == context + states
     assert set(np.diff(steps)) == {stride}
     assert steps[context - 1] >= start
+
+
+@pytest.mark.parametrize(
+    ("start", "context", "stride", "last", "steps"),
+    [
+        (16, 1, 1, 3, [19, 18, 17, 16]),
+        (16, 3, 1, 3, [21, 20, 19, 18, 17, 16]),
+        (0, 2, 4, 13, [16, 12, 8, 4, 0]),
+    ],
+)
+def test_backward_rollouts_go_over_the_steps_of_forward_ones(start, context, stride, last, steps):
+    assert list(rollout_steps(start, context, stride, last, "backward")) == steps
 
 
 def test_test_trajectories_are_drawn_once_and_for_all():
@@ -85,7 +102,7 @@ def pixels(tmp_path):
 
 
 def test_baselines_in_closed_form(pixels):
-    frames = evaluation.score_baselines(pixels, [0], slice(0, 6, 1), None, torch.device("cpu"))
+    frames = evaluation.score_baselines(pixels, [0], {"": range(6)}, None, torch.device("cpu"))
     table = pd.concat(frames)
     vrmse = table[table["metric"] == "vrmse"].set_index(["emulator", "lead_time"])["value"]
     # The unbiased variance over 128 points makes sqrt(127/128) of 1.
@@ -114,7 +131,7 @@ def test_scores_in_any_unit(tmp_path, unit):
     channel = {"transform": {"kind": "none"}, "mean": 3 * unit, "std": unit}
     preprocessing = Preprocessing.from_statistics({"channels": {"u": channel}}, "wave")
     seen = Pixels(open_files([tmp_path / "wave.hdf5"], ["u"]), preprocessing, {})
-    frames = evaluation.score_baselines(seen, [0], slice(0, 6, 1), None, torch.device("cpu"))
+    frames = evaluation.score_baselines(seen, [0], {"": range(6)}, None, torch.device("cpu"))
     table = pd.concat(frames)
     assert np.isfinite(table["value"]).all()
     found = table[table["lead_time"] == 5].set_index(["emulator", "metric"])["value"]
@@ -133,7 +150,7 @@ def test_a_rollout_that_diverged_is_refused(pixels):
 
 
 def test_metrics_files_round_trip_and_refuse_others(tmp_path, pixels):
-    steps, device = slice(0, 6, 1), torch.device("cpu")
+    steps, device = {"": range(6)}, torch.device("cpu")
     frames = list(evaluation.score_baselines(pixels, [0], steps, None, device))
     names = {"dataset": "wave", "autoencoder": "", "compression": 1.0, "sampler": ""}
     curve = frames[0][:3].assign(metric="power_spectrum", at=[0.1, 0.2, 0.3])
@@ -212,13 +229,12 @@ def test_rollouts_are_scored_against_their_own_trajectories(split):
         assert rows["value"].tolist() == [0.0] * 6
 
 
-@pytest.mark.parametrize("together", [1, 3, 100], ids=lambda n: f"blocks of {n}")
-def test_lead_times_are_of_their_own_steps(tmp_path, monkeypatch, together):
-    """u = step + sin x: what is off by so many steps has so large an error, at every lead time."""
+def write_counting(path):
+    """Writes a trajectory of u = step + sin x, of 20 steps."""
     x = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     states = np.arange(20.0)[:, None, None] + np.sin(x)[:, None] * np.ones(8)
     write_well(
-        tmp_path / "a.hdf5",
+        path,
         dataset="numbers",
         fields={"u": states[None].astype(np.float32)},
         time=np.arange(20.0),
@@ -226,9 +242,16 @@ def test_lead_times_are_of_their_own_steps(tmp_path, monkeypatch, together):
         parameters={"c": 1.0},
         boundaries={"x": "periodic", "y": "periodic"},
     )
+    return states
+
+
+@pytest.mark.parametrize("together", [1, 3, 100], ids=lambda n: f"blocks of {n}")
+def test_lead_times_are_of_their_own_steps(tmp_path, monkeypatch, together):
+    """u = step + sin x: what is off by so many steps has so large an error, at every lead time."""
+    states = write_counting(tmp_path / "a.hdf5")
     pixels, identity, device = opened(tmp_path, "a"), make_identity(1, 2), torch.device("cpu")
     # Two states of context and a stride of 3: lead time 0 is step 4, the last, 12, is step 16.
-    steps = np.arange(20)[rollout_steps(4, 2, 3, 14)]
+    steps = np.array(rollout_steps(4, 2, 3, 14))
     leads = steps - 4
     error = leads / 10
     members = np.stack([states[steps] + (error + sign)[:, None, None] for sign in (1, -1)])
@@ -262,7 +285,7 @@ def test_lead_times_are_of_their_own_steps(tmp_path, monkeypatch, together):
 
     found = rmse(evaluation.score_rollouts(dataset, pixels, identity, None, device))
     found |= rmse(evaluation.score_reconstruction(pixels, [0], whole, identity, None, device))
-    found |= rmse(evaluation.score_baselines(pixels, [0], whole, None, device))
+    found |= rmse(evaluation.score_baselines(pixels, [0], {"": whole}, None, device))
     of_lead = {3: 3.0, 6: 6.0, 9: 9.0, 12: 12.0}
     assert found["truth"] == pytest.approx({lead: lead / 10 for lead in of_lead}, abs=1e-5)
     assert found["autoencoder"] == pytest.approx(found["truth"], abs=1e-5)
@@ -271,6 +294,62 @@ def test_lead_times_are_of_their_own_steps(tmp_path, monkeypatch, together):
     # The training mean is 0.
     off = {lead: ((4 + lead) ** 2 + 0.5) ** 0.5 for lead in of_lead}
     assert found["climatology"] == pytest.approx(off, abs=1e-4)
+
+
+class Counting:
+    """An emulator that knows how u = step + sin x goes on: by a stride a state, either way."""
+
+    def stepper(self, label, sampler, draws):
+        def step(window):
+            given = window.mask[0].nonzero()[0]
+            place = torch.arange(window.mask.shape[1])
+            steps = 3.0 * (place - given).view(1, 1, -1, 1, 1)
+            return window.known[:, :, given] + steps / 2
+
+        return step
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_rollouts_either_way_in_time_from_latents_to_scores(tmp_path, direction):
+    """The statistics are mean 0 and standard deviation 2, so that u is 2 of what it is in latents.
+
+    Persistence is off by as many steps as the lead time; the emulator that knows is not.
+    """
+    write_counting(tmp_path / "a.hdf5")
+    preprocessing = Preprocessing(("u",), (Transform(),), (0.0,), (2.0,))
+    latents = PixelLatents(open_files([tmp_path / "a.hdf5"]), preprocessing, {})
+    sampler = SamplerEntry(algorithm="direct", context=2, overlap=2, direction=direction)
+    steps, store = rollout_steps(4, 2, 3, 12, direction), tmp_path / "rollouts.zarr"
+    record = {"stage": "rollout", "version": 1, "config": {}, "inputs": {}}
+    sizes = {"rows": [0], "window": 4, "stride": 3}
+    write_rollouts(
+        *(store, latents, Counting()),
+        **sizes,
+        steps=steps,
+        sampler=sampler,
+        record=record,
+        device=torch.device("cpu"),
+    )
+    stores.finish(store, tmp_path / "rollouts.json", record)
+    dataset = stores.open_store(tmp_path / "rollouts.json", "latent")
+    assert dataset["step"].values.tolist() == list(steps)
+    assert dataset["lead_time"].values.tolist() == [-3, 0, 3, 6, 9, 12]
+    assert dataset["time"].values.tolist() == list(steps)
+    begin = {"forward": 4, "backward": 16}[direction]
+    scored = evaluation.score_rollouts(dataset, latents, make_identity(1, 2), None, "cpu")
+    still = evaluation.score_baselines(latents, [0], {"named": steps[1:]}, None, "cpu")
+    for tables, errors, named in (
+        (scored, [0.0] * 4, {"context": 2}),
+        (still, [3.0, 6.0, 9.0, 12.0], {"context": 1, "sampler": "named"}),
+    ):
+        table = pd.concat(tables)
+        table = table[(table["metric"] == "rmse") & (table["relative_to"] == "truth")]
+        if "method" in table:
+            table = table[table["method"] == "persistence"]
+        assert table["value"].tolist() == pytest.approx(errors, abs=1e-5)
+        assert table["lead_time"].tolist() == [3, 6, 9, 12]
+        for column, value in (named | {"start": begin, "direction": direction}).items():
+            assert set(table[column]) == {value}
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def names(run: tuple[str, str, str], dataset: str = "flow") -> dict[str, object]
         "method": method,
         "sampler": sampler,
         "context": 1,
+        "start": 0,
+        "direction": "forward",
         "members": 4 if method == "diffusion" else 1,
     }
 

@@ -126,6 +126,8 @@ def make_cells(horizons: tuple[str, ...] = ("1-9",), **vrmse: float) -> pd.DataF
                         "method": method,
                         "sampler": sampler,
                         "context": 1,
+                        "start": 0,
+                        "direction": "forward",
                         "members": members,
                         "relative_to": "truth",
                         "metric": metric,
@@ -475,6 +477,8 @@ def test_data_are_counted_where_statistics_and_evaluation_say(tmp_path):
         "emulator": "persistence",
         "method": "persistence",
         "context": 1,
+        "start": 0,
+        "direction": "forward",
         "members": 1,
         "relative_to": "truth",
     }

@@ -216,8 +216,8 @@ def test_some_files_of_a_dataset_of_the_well_are_less(pipeline, tmp_path):
     pipeline.study.write_text(text.replace(name, part), encoding="utf-8")
     lines = pipeline.run("--dry-run", "all_data").stdout.splitlines()
     (data,) = [line for line in lines if line.startswith("data ")]
-    # 367 (0.8 * 10/35 + 0.2), to download and to write.
-    assert data.split() == ["data", "157", "157"]
+    # Of 367 GB 0.8 * 25/35 less, and 6145 of the two other systems: to download and to write.
+    assert data.split() == ["data", "6302", "6302"]
 
 
 # Rules whose files are small, or are those of another: of `latents`.

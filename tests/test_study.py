@@ -167,6 +167,11 @@ MISTAKES = [
     ("datasets.convection.augment.flip", ["z"], ["augment.flip", "'z'", "x, y"]),
     ("datasets.convection.evaluation.horizons", [[4, 3]], ["[4, 3] ends before it begins"]),
     ("datasets.convection.evaluation.horizons", [[1, 12]], ["step 12", "at most 11"]),
+    (
+        "datasets.convection.evaluation.horizons",
+        [[1, 11]],
+        ["samplers.back.context 2", "a backward rollout spans steps up to 12", "1 steps earlier"],
+    ),
     ("datasets.convection.stride", 4, ["[1, 3] holds no lead time", "multiples of 4"]),
     ("datasets.convection.stride", 3, ["a window of 5 states spans 13 steps", "at most 2"]),
     ("datasets.convection.source.size", [30, 16], ["autoencoders.c16", "30 points", "by 4"]),
@@ -246,7 +251,7 @@ MISTAKES = [
         ["autoencoders.c16.per_dataset.convection.official", "unknown key"],
     ),
     ("emulators.diffusion.autoencoders", ["c8"], ["diffusion.autoencoders", "'c8'", "c16, pixel"]),
-    ("emulators.diffusion.samplers", ["ab5"], ["diffusion.samplers", "'ab5'", "ab4, direct"]),
+    ("emulators.diffusion.samplers", ["ab5"], ["diffusion.samplers", "'ab5'", "ab4, back, direct"]),
     (
         "emulators.diffusion.samplers",
         ["direct"],
@@ -283,7 +288,10 @@ MISTAKES = [
     ),
     ("emulators.solver.network.blocks", [1], ["emulators.solver.network", "1 levels"]),
     ("emulators.solver.network.attention_heads", {2: 1}, ["solver.network", "level 2"]),
-    ("samplers.ab4.context", 2, ["samplers.ab4.context 2", "evaluation.start, which is 0"]),
+    ("samplers.back.context", 5, ["samplers.back.context 5", "at most 4"]),
+    ("samplers.back.direction", "back", ["samplers.back.direction", "backward"]),
+    ("samplers.direct.direction", "backward", ["direct.direction backward", "context_forward 1"]),
+    ("emulators.diffusion.context_forward", 0, ["ab4.direction forward", "context_forward 0"]),
     ("samplers.ab4.overlap", 5, ["samplers.ab4.overlap 5", "at most 4"]),
     ("samplers.ab4.order", 5, ["samplers.ab4", "order 5", "at most 4"]),
     ("samplers.checkpoint", "samplers.ab4", ["samplers.checkpoint", "taken"]),
@@ -438,7 +446,7 @@ def test_text_is_text_and_numbers_are_numbers(tmp_path):
 def test_names_may_look_like_numbers(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text(MINIATURE.read_text().replace("ab4", "1e6"))
-    assert set(read_study(path).samplers) == {"1e6", "direct"}
+    assert set(read_study(path).samplers) == {"1e6", "back", "direct"}
 
 
 CONFIG = {"study": "demo", "data": "data", "results": "results", "device": "auto"}

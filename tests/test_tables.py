@@ -31,6 +31,8 @@ RUN = {
     "method": "diffusion",
     "sampler": "ab16",
     "context": 1,
+    "start": 0,
+    "direction": "forward",
     "members": 8,
     "relative_to": "truth",
     "metric": "vrmse",

@@ -68,6 +68,8 @@ def write(path: Path, frame: pd.DataFrame, inputs: dict[str, Any], **names: Any)
         "compression": 1.0,
         "sampler": "",
         "context": 1,
+        "start": 0,
+        "direction": "forward",
         "members": 1,
     } | names
     write_metrics(path, [frame], names, provenance("evaluate", {}, inputs))

@@ -10,7 +10,7 @@ METRICS = (
 TARGETS["evaluate"] = METRICS
 
 
-def evaluation_task(wildcards, figures=None):
+def evaluation_task(wildcards, figures=None, begins=None):
     entry, names = dataset(wildcards), dict(wildcards.items())
     if "emulator" in names:
         names["method"] = resolved("emulator", wildcards).model.method
@@ -20,6 +20,7 @@ def evaluation_task(wildcards, figures=None):
         evaluation=evaluation(wildcards),
         names=names,
         figures=figures,
+        begins=begins,
     )
 
 
@@ -38,7 +39,7 @@ rule baselines:
     conda:
         ENVIRONMENT
     params:
-        config=evaluation_task,
+        config=lambda wildcards: evaluation_task(wildcards, begins=STUDY.begins(wildcards.dataset)),
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
     shell:

@@ -3,7 +3,7 @@
 Memory holds one such block's ensemble, however many trajectories there are and however long.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from lilas.evaluation.metrics import LAWS, METRICS, OF_TRUTH, RESIDUALS
 from lilas.evaluation.physics import Flow
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import autoencode, decode
-from lilas.models.rollout import check_long_enough
+from lilas.models.rollout import check_long_enough, read_steps
 from lilas.progress import progress
 from lilas.records.stores import read
 
@@ -137,54 +137,73 @@ def curve_leads(lead_times: Sequence[int]) -> list[int]:
 
 
 def score_baselines(
-    pixels: Pixels, trajectories: list[int], steps: slice, physics: str | None, device: torch.device
+    pixels: Pixels,
+    trajectories: list[int],
+    steps: Mapping[str, range],
+    physics: str | None,
+    device: torch.device,
 ) -> Iterator[pd.DataFrame]:
-    """Yields the scores of persistence (the first state of `steps`, kept) and of climatology.
+    """Yields the scores of persistence (the first state of the steps, kept) and of climatology.
 
     Climatology is each field's training mean, everywhere and always; of a field that models see in
     logarithms, the mean of those, mapped back. What the data themselves are like, and their own
     residuals of the laws, are the rows of `truth`.
+
+    Args:
+        pixels: The test split.
+        trajectories: Rows of it.
+        steps: By name, those of rollouts whose context is one state: where emulators begin at
+            several steps, or go back in time, so do the baselines.
+        physics: Which of `LAWS` hold.
+        device: Where to score.
     """
-    check_long_enough(pixels, trajectories, steps)
-    names = pixels.preprocessing.names
+    for its in steps.values():
+        check_long_enough(pixels, trajectories, its)
     for row in progress(trajectories, desc="evaluate baselines", unit="trajectory"):
-        flow = Flow.of(*pixels.places[row])
-        first = _truth(pixels, row, slice(steps.start, steps.start + 1), device)
-        middle = torch.zeros(1, len(names), *[1] * (first.ndim - 2), dtype=first.dtype)
-        mean = pixels.preprocessing.inverse(middle, channel_axis=1)
-        states = {"persistence": first, "climatology": mean.to(device)}
-        every = list(range(steps.step, steps.stop - steps.start, steps.step))
-        for leads, block in _blocks(pixels, steps, every, 1):
-            truth = _truth(pixels, row, block, device)
-            own = {"context": 1, "members": 1, "trajectory": row}
-            for name, state in states.items():
-                state = state.to(truth.dtype).expand_as(truth)
-                forecast = Ensemble(state[None], truth.ndim - 2)
-                table = score(truth, forecast, leads, flow, physics=physics)
-                yield table.assign(emulator=name, method=name, **own)
-            alone = Comparison(truth, truth[None], truth.ndim - 2)
-            likeness = {name: metric.function(alone) for name, metric in OF_TRUTH.items()}
-            residuals = score_physics(truth, truth[None], leads, flow, physics, RESIDUALS)
-            for table in (_rows(likeness, leads, flow.channels), *residuals):
-                named = {"emulator": "truth", "method": "truth", "relative_to": "truth"}
-                yield table.assign(**named, **own)
+        for sampler, its in steps.items():
+            own = {"sampler": sampler, "members": 1, "trajectory": row, **_begin(its, 1)}
+            for table in _score_baseline(pixels, row, its, physics, device):
+                yield table.assign(**own)
+
+
+def _score_baseline(
+    pixels: Pixels, row: int, steps: range, physics: str | None, device: torch.device
+) -> Iterator[pd.DataFrame]:
+    """Yields the scores of one trajectory, from the first of its `steps`."""
+    flow, names = Flow.of(*pixels.places[row]), pixels.preprocessing.names
+    first = _truth(pixels, row, steps[:1], device)
+    middle = torch.zeros(1, len(names), *[1] * (first.ndim - 2), dtype=first.dtype)
+    mean = pixels.preprocessing.inverse(middle, channel_axis=1)
+    states = {"persistence": first, "climatology": mean.to(device)}
+    for leads, block in _blocks(pixels, steps, 1):
+        truth = _truth(pixels, row, block, device)
+        for name, state in states.items():
+            state = state.to(truth.dtype).expand_as(truth)
+            forecast = Ensemble(state[None], truth.ndim - 2)
+            table = score(truth, forecast, leads, flow, physics=physics)
+            yield table.assign(emulator=name, method=name)
+        alone = Comparison(truth, truth[None], truth.ndim - 2)
+        likeness = {name: metric.function(alone) for name, metric in OF_TRUTH.items()}
+        residuals = score_physics(truth, truth[None], leads, flow, physics, RESIDUALS)
+        for table in (_rows(likeness, leads, flow.channels), *residuals):
+            yield table.assign(emulator="truth", method="truth", relative_to="truth")
 
 
 @torch.inference_mode()
 def score_reconstruction(
     pixels: Pixels,
     trajectories: list[int],
-    steps: slice,
+    steps: range,
     autoencoder: Autoencoder,
     physics: str | None,
     device: torch.device,
 ) -> Iterator[pd.DataFrame]:
     """Yields the scores of the autoencoder's reconstruction of the states of the rollouts."""
     check_long_enough(pixels, trajectories, steps)
-    every = list(range(steps.step, steps.stop - steps.start, steps.step))
+    every = _lead_times(steps)
     for row in progress(trajectories, desc="evaluate reconstruction", unit="trajectory"):
         flow = Flow.of(*pixels.places[row])
-        for leads, block in _blocks(pixels, steps, every, 1):
+        for leads, block in _blocks(pixels, steps, 1):
             truth = _truth(pixels, row, block, device)
             rebuilt = autoencode(truth, autoencoder, pixels.preprocessing)
             ensemble = Ensemble(rebuilt[None], truth.ndim - 2)
@@ -193,8 +212,8 @@ def score_reconstruction(
                 emulator="reconstruction",
                 method="reconstruction",
                 trajectory=row,
-                context=1,
                 members=1,
+                **_begin(steps, 1),
             )
 
 
@@ -219,14 +238,15 @@ def score_rollouts(
         LilasError: as `paired_row`, before any score; the rollouts are damaged, or a metric is not
             finite.
     """
-    context, steps = dataset.attrs["context"], dataset["step"].values
-    after = slice(int(steps[context - 1]), int(steps[-1]) + 1, dataset.attrs["stride"])
-    every = dataset["lead_time"].values[context:].tolist()
-    members = dataset.sizes["member"]
+    context, members = dataset.attrs["context"], dataset.sizes["member"]
+    begin, end = map(int, dataset["step"].values[[context - 1, -1]])
+    stride = dataset.attrs["stride"] * (1 if end > begin else -1)
+    after = range(begin, end + stride, stride)
+    every = _lead_times(after)
     rows = [paired_row(dataset, i, pixels) for i in range(dataset.sizes["trajectory"])]
     for i, row in enumerate(progress(rows, desc="evaluate rollouts", unit="trajectory")):
         flow, done = Flow.of(*pixels.places[row]), context
-        for leads, block in _blocks(pixels, after, every, members):
+        for leads, block in _blocks(pixels, after, members):
             times = slice(done, done + len(leads))
             done = times.stop
             truth = _truth(pixels, row, block, device)
@@ -245,26 +265,36 @@ def score_rollouts(
                     relative_to=name,
                     curved=curve_leads(every) if name == "truth" else (),
                 )
-                yield table.assign(trajectory=row, context=context, members=members)
+                own = {"trajectory": row, "members": members, **_begin(after, context)}
+                yield table.assign(**own)
 
 
-def _truth(pixels: Pixels, row: int, steps: slice, device: torch.device) -> Tensor:
+def _lead_times(steps: range) -> list[int]:
+    """Returns the lead times of all steps but the first, in solver steps."""
+    return [abs(step - steps[0]) for step in steps[1:]]
+
+
+def _begin(steps: range, context: int) -> dict[str, int | str]:
+    """Returns what the rows of a rollout tell of its begin: `steps` are those from lead time 0."""
+    direction = "forward" if steps.step > 0 else "backward"
+    return {"context": context, "start": steps[0], "direction": direction}
+
+
+def _truth(pixels: Pixels, row: int, steps: range, device: torch.device) -> Tensor:
     """Returns states of a trajectory, in float64 where float32 would not hold their squares."""
-    states = torch.from_numpy(pixels.truth(row, steps))
+    states = torch.from_numpy(read_steps(pixels.truth, row, steps))
     largest = states.abs().amax([axis for axis in range(states.ndim) if axis != 1])
     extreme = (largest > 0) & ((largest < SQUARED[0]) | (largest > SQUARED[1]))
     return (states.double() if extreme.any() else states).to(device)
 
 
-def _blocks(
-    pixels: Pixels, steps: slice, lead_times: list[int], members: int
-) -> Iterator[tuple[list[int], slice]]:
-    """Yields lead times that fit memory together, and the steps of their states."""
+def _blocks(pixels: Pixels, steps: range, members: int) -> Iterator[tuple[list[int], range]]:
+    """Yields lead times after the first step that fit memory together, and their steps."""
     together = max(1, DECODED // (members * int(np.prod(pixels.shape))))
-    for first in range(0, len(lead_times), together):
-        leads = lead_times[first : first + together]
-        begin = steps.start + (first + 1) * steps.step
-        yield leads, slice(begin, begin + (len(leads) - 1) * steps.step + 1, steps.step)
+    after, lead_times = steps[1:], _lead_times(steps)
+    for first in range(0, len(after), together):
+        block = slice(first, first + together)
+        yield lead_times[block], after[block]
 
 
 def paired_row(dataset: xr.Dataset, index: int, pixels: Pixels) -> int:

@@ -403,6 +403,8 @@ ARTIFACTS = (
             ),
             Variable("sampler", _ROW, "string", "", "Sampler; empty where there is none."),
             Variable("context", _ROW, "int32", "1", "True states given at the start."),
+            Variable("start", _ROW, "int32", "solver steps", "The step that lead time 0 is."),
+            Variable("direction", _ROW, "string", "", "forward or backward in time from there."),
             Variable("members", _ROW, "int32", "1", "Ensemble members."),
             Variable(
                 "relative_to",
@@ -443,6 +445,8 @@ ARTIFACTS = (
             Variable("method", _ROW, "string", "", "As in the metrics."),
             Variable("sampler", _ROW, "string", "", "As in the metrics."),
             Variable("context", _ROW, "int32", "1", "As in the metrics."),
+            Variable("start", _ROW, "int32", "solver steps", "As in the metrics."),
+            Variable("direction", _ROW, "string", "", "As in the metrics."),
             Variable("members", _ROW, "int32", "1", "As in the metrics."),
             Variable("relative_to", _ROW, "string", "", "As in the metrics."),
             Variable("metric", _ROW, "string", "", "As in the metrics."),

@@ -168,7 +168,7 @@ def _name(cell: str) -> Name:
 def _files(folder: Path, name: Name) -> list[Path]:
     """Returns the files of metrics behind a cell; of pooled runs, each that was made."""
     dataset = name.dataset
-    if name.run[-1] in UNTRAINED:
+    if name.run[0] in UNTRAINED:
         return [folder / paths.BASELINES.format(dataset=dataset)]
     *runs, last = (part.split("+") for part in name.run)
     if last == ["reconstruction"]:
@@ -187,16 +187,19 @@ def _files(folder: Path, name: Name) -> list[Path]:
 def _rows(found: Trace, path: Path, name: Name) -> float:
     """Returns the mean of a cell's rows in a metrics file, and says which rows these are."""
     scores = read_metrics(path)
-    single = name.run[-1] in (*UNTRAINED, "reconstruction")
+    untrained = name.run[0] in UNTRAINED
+    single = untrained or name.run[-1] == "reconstruction"
     wanted = {
         "dataset": name.dataset,
-        "emulator": name.run[-1] if single else path.parts[-3],
+        "emulator": name.run[0 if untrained else -1] if single else path.parts[-3],
         "metric": name.metric.removeprefix(VALID_TIME),
         "relative_to": name.relative_to,
     }
     if name.field:
         wanted["field"] = name.field
     inside = scores["lead_time"].between(*(name.horizon or (1, scores["lead_time"].max())))
+    if untrained and len(name.run) > 1:
+        inside &= scores["sampler"].isin(name.run[1].split("+"))
     for column, value in wanted.items():
         inside &= scores[column] == value
     rows = scores[inside]

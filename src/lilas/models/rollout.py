@@ -1,7 +1,7 @@
 """Rollouts: windows generated one after another, each from the end of the one before."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ class Window:
     Attributes:
         known: Its known states, zero where unknown, (batch, channel, time, *space).
         mask: Which states are known (batch, time).
-        first: Place of its first state in the rollout.
+        first: Place in the rollout of that state of it which comes first there.
     """
 
     known: Tensor
@@ -92,32 +92,47 @@ def evaluated_trajectories(evaluation: dict[str, Any], rows: int) -> list[int]:
     return sorted(int(row) for row in drawn)
 
 
-def rollout_steps(start: int, context: int, stride: int, last: int) -> slice:
-    """Returns the steps of a rollout: its context, then every `stride` up to lead time `last`.
+def backward(step: Step) -> Step:
+    """Returns a step for windows that run back in time.
 
-    The last context state lies at `start`, or as soon after it as the context has room
-    (official code 1.1.0); lead times count from there.
+    The emulator sees each as time goes, so that what comes first in the rollout comes last there.
     """
-    first = max(0, start - (context - 1) * stride)
-    states = context + last // stride
-    return slice(first, first + (states - 1) * stride + 1, stride)
+
+    def reversed_in_time(window: Window) -> Tensor:
+        known, mask = window.known.flip(2), window.mask.flip(1)
+        return step(replace(window, known=known, mask=mask)).flip(2)
+
+    return reversed_in_time
 
 
-def check_long_enough(source: Any, rows: Sequence[int], steps: slice) -> None:
+def read_steps(read: Callable[[int, slice], np.ndarray], row: int, steps: range) -> np.ndarray:
+    """Returns states of a trajectory in the order of `steps`, (time, channel, *space).
+
+    Args:
+        read: Of a split, in pixel or latent space: it takes a row and steps in order of time.
+        row: The trajectory.
+        steps: As of `lilas.study.leads.rollout_steps`, or some of them.
+    """
+    ordered = steps if steps.step > 0 else steps[::-1]
+    states = read(row, slice(ordered[0], ordered[-1] + 1, ordered.step))
+    return states if steps.step > 0 else states[::-1].copy()
+
+
+def check_long_enough(source: Any, rows: Sequence[int], steps: range) -> None:
     """Refuses trajectories that are too short for a rollout and its truth.
 
     Args:
         source: The test split, in pixel or latent space: it has `steps` and `origin` of a row.
         rows: The trajectories.
-        steps: As of `rollout_steps`.
+        steps: As of `lilas.study.leads.rollout_steps`.
 
     Raises:
         LilasError: one has fewer steps.
     """
-    row = min(rows, key=lambda row: source.steps[row])
-    if source.steps[row] < steps.stop:
+    row, latest = min(rows, key=lambda row: source.steps[row]), max(steps)
+    if source.steps[row] <= latest:
         name, index = source.origin(row)
         raise LilasError(
-            f"evaluation: start + lead times reach step {steps.stop - 1}; trajectory {index} of "
+            f"evaluation: start + lead times reach step {latest}; trajectory {index} of "
             f"{name} has {source.steps[row]} steps. Lower evaluation.start or the horizons."
         )

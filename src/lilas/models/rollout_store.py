@@ -11,7 +11,7 @@ from torch import nn
 from lilas.data import axes
 from lilas.devices import compile_modules
 from lilas.draws import Draws
-from lilas.models.rollout import check_long_enough, rollout
+from lilas.models.rollout import backward, check_long_enough, read_steps, rollout
 from lilas.progress import progress
 from lilas.records import stores
 from lilas.seeds import derive
@@ -25,7 +25,7 @@ def write_rollouts(
     emulator: nn.Module,
     *,
     rows: list[int],
-    steps: slice,
+    steps: range,
     window: int,
     stride: int,
     sampler: Any,
@@ -39,7 +39,7 @@ def write_rollouts(
         source: The latents, as `lilas.models.latents.open_latents` gives them.
         emulator: The emulator, on `device`.
         rows: The trajectories.
-        steps: The steps of a rollout in its trajectory, context included.
+        steps: The steps of a rollout in its trajectory, context included and first.
         window: States in a window.
         stride: Solver steps between the states of a window.
         sampler: A `lilas.study.entries.SamplerEntry`.
@@ -64,16 +64,17 @@ def write_rollouts(
             if stores.is_filled(array, block):
                 bar.update(block.stop - block.start)
                 continue
-            given = slice(steps.start, steps.start + sampler.context * stride, stride)
-            states = np.stack([source.read(row, given) for row in rows[block]])
+            given = steps[: sampler.context]
+            states = np.stack([read_steps(source.read, row, given) for row in rows[block]])
             context = torch.from_numpy(states).transpose(1, 2)
             context = context.repeat_interleave(sampler.members, 0).to(device)
             label = torch.from_numpy(source.labels[rows[block]]).to(device)
             label = label.repeat_interleave(sampler.members, 0)
             names = [(row, member) for row in rows[block] for member in range(sampler.members)]
             draws = Draws(derive(sampler.seed), names)
+            step = emulator.stepper(label, sampler, draws)
             generated = rollout(
-                emulator.stepper(label, sampler, draws),
+                backward(step) if sampler.direction == "backward" else step,
                 context,
                 states=array.shape[2],
                 window=window,
@@ -89,12 +90,12 @@ def _create(
     store: Path,
     source: Any,
     rows: list[int],
-    steps: slice,
+    steps: range,
     sampler: Any,
     stride: int,
     record: dict[str, Any],
 ) -> None:
-    index = np.arange(steps.start, steps.stop, steps.step)
+    index = np.array(steps)
     leads = (np.arange(len(index)) - (sampler.context - 1)) * stride
     sizes = {"trajectory": len(rows), "member": sampler.members, "time": len(index)}
     sizes |= {"channel": source.shape[0]}

@@ -168,12 +168,13 @@ def check_official(study: Study, config: Config) -> None:
         LilasError: a run does not exist, or is not of the kind that the study asks for.
     """
     for dataset in study.datasets:
+        here = study.entries("autoencoders", dataset)
         for kind in ("autoencoders", "emulators"):
             for name, _ in study.trainings(kind, dataset):
                 entry = study.resolve(kind, name, dataset)
                 if entry.official is None:
                     continue
-                where = f"{kind}.{name}.official"
+                where = study.key(kind, name, dataset, "official")
                 try:
                     files = official_files(config, entry.official)
                 except LilasError as error:
@@ -182,9 +183,8 @@ def check_official(study: Study, config: Config) -> None:
                     run = find_released(entry.official)
                     _check_kind(where, run, entry)
                     if isinstance(entry, EmulatorEntry):
-                        for latent in entry.autoencoders:
-                            other = study.resolve("autoencoders", latent, dataset).official
-                            _check_belongs(where, run, other)
+                        for latent in here.keys() & set(entry.autoencoders):
+                            _check_belongs(where, run, here[latent].official)
 
 
 def _check_belongs(where: str, run: Released, autoencoder: str | None) -> None:

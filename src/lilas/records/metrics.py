@@ -30,6 +30,9 @@ SCHEMA = pa.schema(
         ("method", _NAME),
         ("sampler", _NAME),
         ("context", pa.int32()),
+        # The step of lead time 0, and which way in time lead times go from there.
+        ("start", pa.int32()),
+        ("direction", _NAME),
         ("members", pa.int32()),
         ("relative_to", _NAME),
         ("trajectory", pa.int32()),
@@ -49,6 +52,8 @@ KEYS = [
     "method",
     "sampler",
     "context",
+    "start",
+    "direction",
     "members",
 ]
 _ACTION = "Delete it and run again."

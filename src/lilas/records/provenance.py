@@ -27,7 +27,7 @@ VERSIONS = {
     "emulator": 4,
     "official": 1,
     "rollout": 4,
-    "evaluate": 3,
+    "evaluate": 4,
     "claims": 1,
     "tables": 2,
     "figures": 3,

@@ -59,6 +59,7 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
         (differences["relative_to"] == "truth") & (differences["metric"] == "vrmse")
     ]
     # Pixel space has an autoencoder too: the identity, of compression 1.
+    vrmse = vrmse[vrmse["direction"] == "forward"]
     latent = vrmse[(vrmse["method"] == DIFFUSION) & (vrmse["compression"] > 1)]
     if latent.empty:
         return Answer(name, "Not tested.", "No latent diffusion emulator was evaluated.", [])
@@ -69,7 +70,8 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
     lines = []
     for horizon, rows in latent.groupby("horizon", sort=False):
         best = rows.loc[rows["value"].idxmin()]
-        others = vrmse[vrmse["horizon"] == horizon].set_index("method")
+        same = (vrmse["horizon"] == horizon) & (vrmse["start"] == best["start"])
+        others = vrmse[same].set_index("method")
         contests = [_contest(best, others.loc[name], differences) for name in BASELINES]
         works = all(contest.better and contest.clear for contest in contests)
         ahead = all(contest.better for contest in contests)

@@ -82,9 +82,13 @@ def together(parts: list[Part]) -> str:
 
 
 def metric_rows(results: Results, metric: str) -> pd.DataFrame:
-    """Returns a metric's rows relative to the truth, with the emulator's entry in the study."""
+    """Returns a metric's rows relative to the truth, with the emulator's entry in the study.
+
+    The claims are of emulation forward in time.
+    """
     rows = results.summary
-    rows = rows[(rows["metric"] == metric) & (rows["relative_to"] == "truth")].copy()
+    rows = rows[(rows["metric"] == metric) & (rows["relative_to"] == "truth")]
+    rows = rows[rows["direction"] == "forward"].copy()
     for column in rows.select_dtypes("category"):
         rows[column] = rows[column].astype(str)
     rows["entry"] = rows["emulator"].str.replace(r"-s\d+$", "", regex=True)

@@ -170,11 +170,11 @@ def paper_tables(
 ) -> dict[str, tuple[str, list[Table]]]:
     """Returns our numbers in the layout of the paper's tables.
 
-    Values are against the truth. Runs that share method, compression rate and names are averaged
-    with equal weight: contexts, samplers and seeds (paper, Table 6). Where a study has several
-    autoencoders or emulators of a kind at one compression rate, each has a row. Baselines are in
-    every table. A table is made where its metric and field exist, one of a single dataset of the
-    paper's for that and for data of the same law; the one by context where
+    Values are against the truth, of rollouts forward in time. Runs that share method, compression
+    rate and names are averaged with equal weight: contexts, samplers and seeds (paper, Table 6).
+    Where a study has several autoencoders or emulators of a kind at one compression rate, each has
+    a row. Baselines are in every table. A table is made where its metric and field exist, one of a
+    single dataset of the paper's for that and for data of the same law; the one by context where
     emulators began from different numbers of states, and pools the latent ones, as the paper's
     does: its numbers are the means over compression rates of Table 6 without pixel space.
 
@@ -210,7 +210,7 @@ def _chosen(layout: Layout, matrix: Matrix, paper: str | None) -> Matrix:
     cells = matrix.cells
     bands = {metric: band for band, metric in layout.metrics.items()}
     keep = cells["metric"].isin(bands) & cells["method"].isin(ROWS)
-    keep &= cells["relative_to"] == "truth"
+    keep &= (cells["relative_to"] == "truth") & (cells["direction"] == "forward")
     if layout.field:
         field = _vertical(cells) if "vertical" in layout.field else layout.field
         keep &= (cells["field"] == field) & _is_about(layout, cells, paper)

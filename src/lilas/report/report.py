@@ -236,11 +236,12 @@ def _overview(rows: pd.DataFrame) -> dict[str, Any]:
     bounds = chosen["method"] == "reconstruction"
     chosen = chosen.assign(bound=bounds, order=chosen["method"].map(list(METHODS).index))
     contenders = chosen[~bounds]
-    best = contenders.groupby("horizon")["value"].min()
+    best = contenders.groupby(["direction", "horizon"])["value"].min()
     found = []
     ordered = chosen.sort_values(["bound", "order", "compression"], kind="stable")
     for _, run in ordered.groupby(_RUN, sort=False):
         first, cells = run.iloc[0], run.set_index("horizon")
+        lowest = best.get(first["direction"], pd.Series())
         bound = bool(first["bound"])
         found.append(
             {
@@ -248,7 +249,10 @@ def _overview(rows: pd.DataFrame) -> dict[str, Any]:
                 "compression": f"{first['compression']:.0f}" if first["autoencoder"] else "",
                 "bound": bound,
                 "cells": [
-                    _cell(cells.loc[h], not bound and cells.loc[h, "value"] == best[h])
+                    _cell(
+                        cells.loc[h],
+                        not bound and cells.loc[h, "value"] == lowest[h],
+                    )
                     if h in cells.index
                     else None
                     for h in horizons

@@ -172,11 +172,11 @@ def by_horizon(summary: pd.DataFrame) -> pd.DataFrame:
 def differences(summary: pd.DataFrame) -> pd.DataFrame:
     """Returns how much emulators differ, trajectory by trajectory, and if by chance.
 
-    Every two of one dataset that begin from as many context states are a pair, and each with
-    persistence and with climatology. Against the auto-encoded truth, only emulators of one
-    autoencoder are: others have another truth. The interval is the bootstrap's over trajectories,
-    p the sign-flip test's (`lilas.evaluation.uncertainty`), not corrected for the number of pairs
-    and metrics.
+    Every two of one dataset that begin from as many context states, at one step and in one
+    direction, are a pair, and each with persistence and with climatology from that step. Against
+    the auto-encoded truth, only emulators of one autoencoder are: others have another truth. The
+    interval is the bootstrap's over trajectories, p the sign-flip test's
+    (`lilas.evaluation.uncertainty`), not corrected for the number of pairs and metrics.
 
     Args:
         summary: Values per trajectory, of `by_trajectory`.
@@ -200,12 +200,14 @@ def differences(summary: pd.DataFrame) -> pd.DataFrame:
         cells = matrix.cells
         run = cells["autoencoder"] + "/" + cells["emulator"] + "/" + cells["sampler"]
         cells = cells.assign(run=run.str.strip("/"), place=range(len(run)))
-        # A baseline has no context of its own: it is compared with emulators of every context.
-        bare = cells["method"].isin(BASELINES)
-        contexts = cells["context"][~bare].unique()
-        cells = pd.concat([cells[~bare], *(cells[bare].assign(context=c) for c in contexts)])
+        # A baseline has no context of its own: it is compared with every context from its step.
+        bare, begin = cells["method"].isin(BASELINES), ["start", "direction"]
+        contexts = cells.loc[~bare, ["context", *begin]].drop_duplicates()
+        baselines = cells[bare].drop(columns="context").merge(contexts, on=begin)
+        cells = pd.concat([cells[~bare], baselines])
         cells["number"] = pd.factorize(cells["run"])[0]
-        pairs = cells.merge(cells, on=["dataset", "context", *what], suffixes=("", "_second"))
+        alike = ["dataset", "context", *begin, *what]
+        pairs = cells.merge(cells, on=alike, suffixes=("", "_second"))
         one_truth = (pairs["relative_to"] == "truth") | (
             pairs["autoencoder"] == pairs["autoencoder_second"]
         )

@@ -27,15 +27,6 @@ _VALID = (
 )
 
 
-# --- From files to values per trajectory --------------------------------------------------------
-
-
-# --- From values per trajectory to cells --------------------------------------------------------
-
-
-# --- From cells to tables -----------------------------------------------------------------------
-
-
 def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Table]:
     """Returns one metric, a table per dataset: a row per run and field, a column per horizon.
 
@@ -60,7 +51,7 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
     best = pd.Series(False, chosen.index)
     if far is not None:
         far = far(chosen["value"].where(~chosen["method"].isin(BOUNDS)))
-        among = ["dataset", "field", "horizon"]
+        among = ["dataset", "direction", "field", "horizon"]
         among += ["autoencoder"] * (relative_to == "autoencoder")
         least = far.groupby([chosen[name] for name in among])
         best = far == least.transform("min")

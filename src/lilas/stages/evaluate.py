@@ -13,7 +13,7 @@ from lilas.evaluation.frames import write_frames
 from lilas.evaluation.score import score_baselines, score_reconstruction, score_rollouts
 from lilas.models.build import load_autoencoder
 from lilas.models.latents import open_rollouts
-from lilas.models.rollout import evaluated_trajectories, rollout_steps
+from lilas.models.rollout import evaluated_trajectories
 from lilas.records.metrics import keep_metrics, write_metrics
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
@@ -33,7 +33,6 @@ def main() -> None:
     preprocessing = Preprocessing.read(args.statistics)
     pixels = Pixels(open_files(args.test, config.states.fields), preprocessing, {})
     trajectories = evaluated_trajectories(config.evaluation.model_dump(), pixels.rows)
-    steps = rollout_steps(config.evaluation.start, 1, config.stride, config.evaluation.last)
     inputs = {"statistics": args.statistics, "test": args.test}
     names = {"autoencoder": "", "compression": 1.0, "sampler": ""} | config.names
     physics, implementations = config.evaluation.physics, []
@@ -43,8 +42,9 @@ def main() -> None:
         autoencoder = load_autoencoder(args.autoencoder, pixels.files[0], device)
         names["compression"] = autoencoder.compression
     if args.what == "baselines":
-        scores = score_baselines(pixels, trajectories, steps, physics, device)
+        scores = score_baselines(pixels, trajectories, config.steps, physics, device)
     elif args.what == "reconstruction":
+        steps = config.steps[""]
         scores = score_reconstruction(pixels, trajectories, steps, autoencoder, physics, device)
     else:
         inputs["rollouts"] = args.rollouts

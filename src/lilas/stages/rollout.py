@@ -3,12 +3,13 @@
 from lilas.devices import select_device
 from lilas.models.build import load_emulator
 from lilas.models.latents import open_latents
-from lilas.models.rollout import evaluated_trajectories, rollout_steps
+from lilas.models.rollout import evaluated_trajectories
 from lilas.models.rollout_store import write_rollouts
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, execute, make_parser
+from lilas.study.leads import rollout_steps
 
 
 def main() -> None:
@@ -41,7 +42,10 @@ def main() -> None:
             source,
             emulator,
             rows=evaluated_trajectories(evaluation.model_dump(), source.trajectories),
-            steps=rollout_steps(evaluation.start, sampler.context, config.stride, evaluation.last),
+            steps=rollout_steps(
+                *(evaluation.start, sampler.context, config.stride, evaluation.last),
+                sampler.direction,
+            ),
             window=settings.window,
             stride=config.stride,
             sampler=sampler,

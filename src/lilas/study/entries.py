@@ -15,6 +15,7 @@ from lilas.study.autoencoders import (
     TrainedAutoencoder,
 )
 from lilas.study.emulators import EmulatorSettings, OfficialEmulator
+from lilas.study.leads import Direction
 from lilas.study.samplers import AlgorithmSettings, GuidanceSettings
 
 # Methods that are no emulators, and what else a key may say.
@@ -133,6 +134,11 @@ class SamplerEntry(Entry):
 
     context: Positive = Field(default=1, description="True states given at the start.")
     overlap: Positive = Field(default=1, description="Generated states kept as next context.")
+    direction: Direction = Field(
+        default="forward",
+        description="Which way in time: `forward` from a window's first states, or `backward` from "
+        "its last, over the same steps.",
+    )
     crop: Positive | None = Field(
         default=None, description="States kept of each window; null is the whole window."
     )

@@ -9,6 +9,7 @@ from lilas.settings import listed, refuse_unknown
 from lilas.study.entries import EmulatorEntry
 from lilas.study.extent import Extent
 from lilas.study.laws import LAWS
+from lilas.study.leads import rollout_steps
 from lilas.study.networks import TransformerSettings, UNetSettings
 from lilas.study.well import component_names
 
@@ -132,6 +133,19 @@ def check_time(study: Any, name: str, extent: Extent) -> None:
             f"of horizons is step {last}; a test trajectory has {steps} steps, so at most "
             f"{steps - 1}"
         )
+    asked = dict.fromkeys(
+        key for its in study.entries("emulators", name).values() for key in its.samplers
+    )
+    for key in asked:
+        sampler = study.samplers[key]
+        span = sampler.context, entry.stride, evaluation.last, sampler.direction
+        if (last := max(rollout_steps(evaluation.start, *span))) >= steps:
+            raise ValueError(
+                f"samplers.{key}.context {sampler.context}: with datasets.{name}.evaluation a "
+                f"{sampler.direction} rollout spans steps up to {last}, and a test trajectory has "
+                f"{steps}; allowed: a shorter context, or horizons that end "
+                f"{last - steps + 1} steps earlier"
+            )
     shortest = min(extent.steps["train"], extent.steps["valid"])
     for emulator, its in study.entries("emulators", name).items():
         window = its.model.window

@@ -21,6 +21,7 @@ from lilas.study.fit import (
     check_time,
     check_trajectories,
 )
+from lilas.study.leads import Direction, rollout_steps
 from lilas.study.methods import METHODS
 
 # Folders of results that nothing may be named after, in a study's and in an emulator's.
@@ -108,6 +109,25 @@ class Study(Model):
         names = dict.fromkeys(name for name, _ in self.trainings(kind, dataset))
         return {name: self.resolve(kind, name, dataset) for name in names}
 
+    def begins(self, dataset: str) -> dict[str, tuple[int, Direction]]:
+        """Returns the steps that a dataset's rollouts begin at and which way they go, by a name.
+
+        Where a context has no room before `evaluation.start` a rollout begins later, and a backward
+        one at the end. The name is empty where all do the same.
+        """
+        entry = self.datasets[dataset]
+        start, last = entry.evaluation.start, entry.evaluation.last
+        found = set()
+        for emulator in self.entries("emulators", dataset).values():
+            for sampler in map(self.samplers.__getitem__, emulator.samplers):
+                asked = sampler.context, entry.stride, last, sampler.direction
+                begin = rollout_steps(start, *asked)[sampler.context - 1]
+                found.add((begin, sampler.direction))
+        if len(found) < 2:
+            return {"": next(iter(found), (start, "forward"))}
+        way = {"forward": "from", "backward": "backward_from"}
+        return {f"{way[to]}_{begin}": (begin, to) for begin, to in sorted(found)}
+
     def _check_emulators(self, dataset: str) -> None:
         """Refuses emulators whose autoencoders or samplers are not there, or do not fit."""
         here = self.entries("autoencoders", dataset)
@@ -126,12 +146,6 @@ class Study(Model):
     def _check_sampler(self, dataset: str, name: str, emulator: EmulatorEntry, key: str) -> None:
         """Refuses a sampler that does not fit an emulator on a dataset."""
         sampler, model = self.samplers[key], emulator.model
-        stride, start = self.datasets[dataset].stride, self.datasets[dataset].evaluation.start
-        if (needed := (sampler.context - 1) * stride) > start:
-            raise ValueError(
-                f"samplers.{key}.context {sampler.context}: its states begin {needed} steps before "
-                f"evaluation.start, which is {start}; allowed: a start of at least {needed}"
-            )
         method = METHODS[model.method]
         if sampler.algorithm.fits != method.predicts:
             fitting = [k for k, s in self.samplers.items() if s.algorithm.fits == method.predicts]
@@ -143,6 +157,14 @@ class Study(Model):
         if not method.probabilistic and sampler.members > 1:
             raise ValueError(
                 f"samplers.{key}.members: method {model.method!r} is deterministic; allowed: 1"
+            )
+        seen = {"forward": 1.0, "backward": 0.0}
+        if (share := getattr(model, "context_forward", None)) == 1 - seen[sampler.direction]:
+            raise ValueError(
+                f"samplers.{key}.direction {sampler.direction}: emulator {name!r} is trained with "
+                f"the {'first' if share else 'last'} states of a window known alone "
+                f"(context_forward {share:g}); allowed: the other direction, or context_forward "
+                "between 0 and 1"
             )
         for part, states in (("context", sampler.context), ("overlap", sampler.overlap)):
             if states >= model.window:

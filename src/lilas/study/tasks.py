@@ -5,9 +5,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lilas.settings import Model
-from lilas.settings.values import Positive
+from lilas.settings.values import Natural, Positive
 from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
+from lilas.study.leads import Direction, steps_from
 from lilas.study.study import Figures
 
 
@@ -20,6 +21,11 @@ class Task(Model):
     augment: Augment | None = None
     stride: int | None = None
     evaluation: Evaluation | None = None
+    begins: dict[str, tuple[Natural, Direction]] = Field(
+        default={},
+        strict=False,
+        description="Where what is scored begins, and which way it goes; {} is its start.",
+    )
     autoencoder: Autoencoder | None = None
     emulator: Emulator | None = None
     sampler: SamplerEntry | None = None
@@ -29,6 +35,13 @@ class Task(Model):
     figures: Figures | None = None
     seed: int | None = None
     names: dict[str, str] = Field(default={}, description="The job's dataset, autoencoder, ...")
+
+    @property
+    def steps(self) -> dict[str, range]:
+        """The steps that are scored, from lead time 0, by the names of `begins`."""
+        begins = self.begins or {"": (self.evaluation.start, "forward")}
+        span = self.stride, self.evaluation.last
+        return {name: steps_from(step, *span, way) for name, (step, way) in begins.items()}
 
     def implementations(self) -> list[str]:
         """Returns what the job computes with beyond its stage's own imports, each once."""
