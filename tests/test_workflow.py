@@ -148,8 +148,9 @@ def test_metrics_cover_every_run_field_and_lead_time(miniature):
         "pixel_solver-s0",
     }
     vrmse = table[table["metric"] == "vrmse"]
-    # 4 trajectories, 4 channels, 8 lead times, of 2 baselines, 2 autoencoders and 3 rollouts.
-    assert len(vrmse[vrmse["relative_to"] == "truth"]) == 4 * 4 * 8 * 7
+    # 4 trajectories, 4 channels, 8 lead times, of 2 baselines from the step and in the direction of
+    # each of 2 samplers, 2 autoencoders and 4 rollouts.
+    assert len(vrmse[vrmse["relative_to"] == "truth"]) == 4 * 4 * 8 * (2 * 2 + 2 + 4)
     # Rollouts are compared with the auto-encoded truth as well.
     assert len(vrmse) == 4 * 4 * 8 * (7 + 3)
     assert np.isfinite(table["value"]).all()
@@ -280,7 +281,7 @@ def test_a_new_metric_is_an_entry_and_a_function_and_samples_nothing(miniature, 
     assert made == {path: path.stat().st_mtime_ns for path in made}
     table = pd.read_csv(twin.results / "tables/horizons.csv").query("metric == 'toy'")
     # Every run, relative to the truth and to the autoencoder, and in both horizons.
-    assert len(table) == 2 * (2 + 2 + 2 * 3)
+    assert len(table) == 2 * (2 * 2 + 2 + 2 * 4)
     assert (table["value"] == 7).all()
     assert (table["low"] == 7).all()
     assert "toy" in (twin.results / "report.html").read_text()
@@ -293,7 +294,7 @@ def test_a_new_metric_is_an_entry_and_a_function_and_samples_nothing(miniature, 
         ("algorithm: ab,", "algorithm: abc,", ["samplers.ab4.algorithm", "eab", "direct"]),
         ("augment: {", "stride: 3\n    augment: {", ["datasets.convection.stride", "at most"]),
         ("latent_channels: 4", "latent_channels: 65", ["latent_channels 65", "at most 64"]),
-        ("samplers: [ab4]", "samplers: [ab5]", ["emulators.diffusion.samplers", "ab4, direct"]),
+        ("samplers: [ab4, back]", "samplers: [ab5]", ["diffusion.samplers", "ab4, back, direct"]),
         ("[4, 8]", "[4, 12]", ["datasets.convection.evaluation", "at most 11"]),
         ("buoyancy,", "bouyancy,", ["bouyancy", "buoyancy, pressure, velocity"]),
         ("kind: simulate", "kind: simulated", ["datasets.convection.source", "simulate"]),
@@ -510,7 +511,7 @@ def planned_jobs(output: str) -> dict[str, int]:
 
 
 def test_the_released_study_trains_nothing_and_needs_the_test_split_alone(pipeline, tmp_path):
-    for target, files in (("all", 35), ("all_latents", 35), ("all_data", 35)):
+    for target, files in (("all", 82), ("all_latents", 82), ("all_data", 82)):
         done = pipeline.snakemake("-n", target, "--config", "study=released", f"results={tmp_path}")
         assert done.returncode == 0, done.stderr
         stats = done.stdout.split("Job stats:")[1].split("Reasons:")[0]
