@@ -152,7 +152,7 @@ def test_metrics_cover_every_run_field_and_lead_time(miniature):
     # each of 2 samplers, 2 autoencoders and 4 rollouts.
     assert len(vrmse[vrmse["relative_to"] == "truth"]) == 4 * 4 * 8 * (2 * 2 + 2 + 4)
     # Rollouts are compared with the auto-encoded truth as well.
-    assert len(vrmse) == 4 * 4 * 8 * (7 + 3)
+    assert len(vrmse) == 4 * 4 * 8 * (10 + 4)
     assert np.isfinite(table["value"]).all()
     # Pixel space reconstructs exactly.
     pixel = vrmse[(vrmse["emulator"] == "reconstruction") & (vrmse["autoencoder"] == "pixel-s0")]
@@ -520,4 +520,4 @@ def test_the_released_study_trains_nothing_and_needs_the_test_split_alone(pipeli
         assert not {"statistics", "autoencoder", "emulator"} & set(jobs)
         if target == "all":
             counts = [jobs[rule] for rule in ("fetch", "official_autoencoder", "official_emulator")]
-            assert counts == ["10", "4", "7"]
+            assert counts == ["29", "11", "20"]
