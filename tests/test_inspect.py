@@ -19,6 +19,7 @@ import torch
 import zarr
 from safetensors import safe_open
 
+from conftest import mounted
 from lilas import cli
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
@@ -473,6 +474,18 @@ def test_the_picture_goes_to_the_current_folder_by_default(here, monkeypatch, ca
     lilas(monkeypatch, "inspect", DATA["test"])
     assert "Picture: flow.inspect.png" in capsys.readouterr().out
     assert Path("flow.inspect.png").stat().st_size > 5000
+
+
+def test_a_place_without_permission_has_no_picture(here, tmp_path, monkeypatch, capsys):
+    """Where results of another are looked at, in their place: the text is there all the same."""
+    file = Path(DATA["test"]).absolute()
+    with mounted(tmp_path / "theirs", "ro") as folder, monkeypatch.context() as inside:
+        inside.chdir(folder)
+        lilas(monkeypatch, "inspect", file)
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert (
+        told == f"Picture: none; {folder} cannot be written to. Name another place: --picture FILE"
+    )
 
 
 def test_no_picture_where_none_is_wanted_or_possible(inspected):

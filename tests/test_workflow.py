@@ -16,7 +16,8 @@ import pytest
 import xarray as xr
 from safetensors.torch import load_file
 
-from conftest import Pipeline
+import forked
+from conftest import Pipeline, mounted
 from lilas.records.provenance import VERSIONS
 
 DOWNSTREAM = {"evaluate", "tables", "claims", "figures", "report"}
@@ -393,6 +394,18 @@ def test_an_unwritable_results_folder_is_refused(pipeline):
     done = pipeline.run("-n", check=False)
     assert done.returncode != 0
     assert "a folder to write to" in done.stderr
+
+
+def test_a_run_in_a_folder_that_may_not_be_written_to_says_where_to_run(pipeline, tmp_path):
+    """Such as another user's clone: Snakemake keeps its records there."""
+    words = ["-n", "--cores", "1", "--snakefile", str(pipeline.folder / "Snakefile")]
+    words += ["--config", f"study={pipeline.study}", f"results={tmp_path}/results"]
+    with mounted(tmp_path / "clone", "ro") as folder:
+        done = forked.snakemake(words, folder, pipeline.environment)
+    assert done.returncode != 0
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"error: {folder}: expected a folder to write to")
+    assert line.endswith(f"in a folder of your own: snakemake {' '.join(words[3:5])} …")
 
 
 def test_two_runs_at_once_are_told_apart(pipeline):

@@ -178,6 +178,10 @@ def _inspect(path: Path, picture: Path | None) -> None:
     if found.draw is None:
         print("\nPicture: none; there is nothing to draw of it.")
         return
+    folder = picture.absolute().parent
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        print(f"\nPicture: none; {folder} cannot be written to. Name another place: --picture FILE")
+        return
     with atomic(picture) as part:
         found.draw().savefig(part, format="png", dpi=120)
     print(f"\nPicture: {picture}")

@@ -134,8 +134,14 @@ def stand_in(path: str | Path) -> tuple[str, str] | None:
     return found, f"Fetch the content: `{fetch[tool]}` in its folder."
 
 
-def check_writable(folder: str | Path) -> None:
+def check_writable(
+    folder: str | Path, action: str = "Set data and results in config.yaml."
+) -> None:
     """Refuses a folder that cannot be made or written to.
+
+    Args:
+        folder: The folder.
+        action: What to do about it.
 
     Raises:
         LilasError: the folder, or the nearest one above it that exists, is not writable.
@@ -151,7 +157,7 @@ def check_writable(folder: str | Path) -> None:
             nearest,
             "a folder to write to",
             f"one that refuses it ({error.strerror})",
-            "Set data and results in config.yaml.",
+            action,
         ) from None
 
 

@@ -20,7 +20,14 @@ from lilas.locks import hold
 from lilas.plan.room import Job, Sizes, check_room, rows, table
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
+# Snakemake keeps its records in the folder of a run, which may be another user's clone.
+ELSEWHERE = (
+    "Run in a folder of your own: "
+    f"snakemake --snakefile {shlex.quote(str(workflow.main_snakefile))} …"
+)
 try:
+    if not Path(".snakemake").exists():
+        check_writable(".snakemake", ELSEWHERE)
     said = workflow.config_settings.config_args or []
     CONFIG = read_config(config, said, workflow.configfiles)
     STUDY_FILE = study_path(CONFIG.study, Path(workflow.basedir) / "workflow" / "studies")
@@ -72,6 +79,8 @@ onstart:
     written = [file for job in jobs for file in job.output]
     read = [file for job in jobs for file in job.input]
     try:
+        for folder in ("log", "metadata", "incomplete"):
+            check_writable(f".snakemake/{folder}", ELSEWHERE)
         check_room(room(jobs))
         # Jobs of a cluster run elsewhere, on other devices.
         if workflow.local_exec and any(
