@@ -125,7 +125,7 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 try:
     getpass.getuser()
 except (KeyError, OSError):
-    os.environ["USER"] = str(os.getuid())
+    os.environ.update(USER=str(os.getuid()))
 # Nor do Snakemake's own processes take what lies in the working folder for a module.
 os.environ["PYTHONSAFEPATH"] = "1"
 ENVIRONMENT = "../../envs/lilas.yaml"
