@@ -33,7 +33,8 @@ mutations: install
 # What is skipped where the optional simulators are not installed.
 test-simulate:
 	$(MAKE) install EXTRAS=simulate
-	$(BIN)/python -m pytest -n auto tests/test_euler.py tests/test_gravity_cooling.py
+	$(BIN)/python -m pytest -n auto tests/test_simulated.py tests/test_euler.py \
+		tests/test_gravity_cooling.py
 
 # Each set of extras has a stamp of its own; what is installed stays.
 STAMP := $(VENV)/.installed$(addprefix -,$(EXTRAS))

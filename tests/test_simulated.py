@@ -1,18 +1,23 @@
 """What simulated systems have in common, whether or not their simulators are installed."""
 
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from lilas import plan
 from lilas.errors import LilasError
 from lilas.study.datasets import Dataset
+from lilas.study.well import find_facts
 from lilas.systems import base
 from lilas.systems.euler import Euler
+from lilas.systems.gravity_cooling import GravityCooling
 from lilas.systems.runs import UnsoundError, check_state, imbalance, simulate_runs
 
 EULER = {
@@ -24,6 +29,18 @@ EULER = {
     "size": [16, 16],
     "interval": 0.015,
     "steps": 3,
+    "seed": 0,
+}
+CLOUD = {
+    "kind": "simulate",
+    "system": "turbulence_gravity_cooling",
+    "density": [1, 2.5],
+    "temperature": [0.05],
+    "metallicity": [0, 0.5],
+    "trajectories": {"train": 1, "valid": 1, "test": 1},
+    "size": [16, 16, 16],
+    "interval": 0.03,
+    "steps": 4,
     "seed": 0,
 }
 
@@ -78,6 +95,58 @@ def test_boundaries_of_euler_are_those_of_any_file():
 def test_settings_of_euler_that_cannot_be_are_refused(changes, said):
     with pytest.raises(ValidationError, match=said):
         Euler.model_validate(EULER | changes)
+
+
+def test_parts_of_clouds_tell_density_temperature_and_metallicity():
+    source = GravityCooling.model_validate(CLOUD)
+    assert source.parts == [
+        "rho0_1_T0_0.05_Z_0",
+        "rho0_1_T0_0.05_Z_0.5",
+        "rho0_2.5_T0_0.05_Z_0",
+        "rho0_2.5_T0_0.05_Z_0.5",
+    ]
+    assert source.triples[2] == (2.5, 0.05, 0)
+    fields = ["density", "pressure", "temperature", "velocity"]
+    extent = dataset(source=CLOUD, states={"fields": fields}).extent()
+    assert extent.channels == [*fields[:3], "velocity_x", "velocity_y", "velocity_z"]
+    assert extent.boundaries == {axis: {"open"} for axis in "xyz"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"size": [16, 16, 32]}, "size 16 x 16 x 32; allowed: as many cells along each axis"),
+        ({"size": [8, 8, 8]}, "greater than or equal to 16"),
+        ({"temperature": [0.05, 0.050000001]}, "one name of a file"),
+        ({"density": [0]}, "greater than 0"),
+        ({"metallicity": [-1]}, "greater than or equal to 0"),
+    ],
+)
+def test_settings_of_clouds_that_cannot_be_are_refused(changes, said):
+    with pytest.raises(ValidationError, match=said):
+        GravityCooling.model_validate(CLOUD | changes)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("euler", EULER), ("cloud", CLOUD)])
+def test_their_fields_and_parameters_are_the_wells(name, settings):
+    """Of both boundaries of Euler."""
+    source = dataset(
+        source=settings,
+        states={"fields": ["density"]},
+        evaluation={"start": 0, "horizons": [[1, 2]]},
+    ).source
+    names = {
+        "euler": ("euler_multi_quadrants_openBC", "euler_multi_quadrants_periodicBC"),
+        "cloud": ("turbulence_gravity_cooling",),
+    }[name]
+    kinds = set()
+    for facts in find_facts(names):
+        orders = {key: len(source.axes) ** order for key, order in facts.fields.items()}
+        assert list(source.components.items()) == list(orders.items())
+        assert source.parameters == tuple(facts.parameters)
+        assert source.axes == tuple(facts.axes)
+        kinds |= set(facts.boundaries)
+    assert all(found == kinds for found in source.boundary_kinds.values())
 
 
 def test_momentum_has_no_logarithm_and_density_has():
@@ -193,3 +262,54 @@ def test_imbalance_is_what_no_outflow_explains():
     assert imbalance(amount, flux, 0.01, "periodic") > 0.1
     turned = np.stack([np.zeros_like(amount), amount], -1).swapaxes(1, 2)
     assert imbalance(amount.swapaxes(1, 2), turned, 0.01, "open") < 5e-3
+
+
+# --- Studies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_studies_of_both_go_from_nothing_to_statistics(pipeline):
+    """Through Snakemake, with the label of boundaries and parameters that the files tell."""
+    pytest.importorskip(
+        "astronomix", reason="the simulators are not installed: make install EXTRAS=simulate"
+    )
+    few, logarithm = {"train": 1, "valid": 1, "test": 1}, {"kind": "log", "offset": 1}
+    euler = {"gamma": [1.3], "trajectories": few, "steps": 6}
+    scalars = ["energy", "density", "pressure"]
+    gas = {
+        "source": EULER | euler,
+        "states": {
+            "fields": [*scalars, "momentum"],
+            "transform": dict.fromkeys(scalars, logarithm),
+        },
+        "augment": {"flip": ["x", "y"], "roll": ["x", "y"], "permute": True},
+        "evaluation": {"start": 0, "horizons": [[1, 2]], "physics": "gas"},
+    }
+    cloud = {
+        "source": CLOUD | {"metallicity": [0.5], "steps": 6},
+        "states": {"fields": ["temperature", "velocity"]},
+        "label": {"rho0": "log"},
+        "augment": {"flip": ["x", "y", "z"], "permute": True},
+        "evaluation": {"start": 0, "horizons": [[1, 2]]},
+    }
+    text = yaml.safe_load(pipeline.study.read_text())
+    kept = {"autoencoders": "c16", "emulators": "diffusion", "samplers": "ab4"}
+    study = {key: {name: text[key][name]} for key, name in kept.items()}
+    study["autoencoders"]["c16"] |= {"periodic": [], "per_dataset": {}}
+    study["datasets"] = {"gas": gas, "cloud": cloud}
+    pipeline.study.write_text(yaml.safe_dump(study))
+    pipeline.run("all_statistics")
+    for name, field, transformed in (
+        ("gas", "energy", np.log1p),
+        ("cloud", "temperature", np.array),
+    ):
+        system, values = study["datasets"][name]["source"]["system"], []
+        for path in pipeline.folder.glob(f"results/data/*/{system}/data/train/*"):
+            with h5py.File(path) as file:
+                values.append(file["t0_fields"][field][:])
+                assert file.attrs["redrawn"] == 0
+        found = json.loads((pipeline.results / name / "statistics.json").read_text())
+        assert len(values) == 2
+        assert found["channels"][field]["mean"] == pytest.approx(
+            transformed(values).mean(), rel=1e-5
+        )

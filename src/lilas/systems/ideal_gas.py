@@ -74,8 +74,7 @@ class IdealGas:
             UnsoundError: values become what no gas has, or waves faster than any that are resolved.
         """
         found, speed = self._advance(jnp.asarray(state, float), duration, gamma)
-        if not speed < FASTEST:
-            raise UnsoundError(f"waves have the speed {speed:.3g}")
+        check_speed(speed)
         return np.asarray(found)
 
     def step(self, state: jax.Array, time_step: ArrayLike, gamma: ArrayLike) -> jax.Array:
@@ -90,9 +89,13 @@ class IdealGas:
         return astronomix.time_integration(state, self.config, params, self.variables)
 
     def wave_speed(self, state: jax.Array, gamma: ArrayLike) -> jax.Array:
-        """Returns the sum over axes of the fastest wave along each; NaN where there is none."""
-        sound = jnp.sqrt(gamma * state[-1] / state[0])
-        return sum(jnp.max(jnp.abs(velocity) + sound) for velocity in state[1:-1])
+        """Returns the sum over axes of the fastest wave along each; infinite in what no gas is."""
+        density, *velocities, pressure = state
+        sound = jnp.sqrt(gamma * pressure / density)
+        speed = sum(jnp.max(jnp.abs(velocity) + sound) for velocity in velocities)
+        # XLA's maximum passes NaN over.
+        sane = jnp.isfinite(state).all() & (density > 0).all() & (pressure > 0).all()
+        return jnp.where(sane, speed, jnp.inf)
 
     def time_step(self, speed: jax.Array, left: jax.Array) -> jax.Array:
         """Returns the time step at a wave speed, not beyond the time that is left."""
@@ -114,3 +117,17 @@ class IdealGas:
         start = (jnp.zeros(()), state, self.wave_speed(state, gamma))
         _, state, speed = jax.lax.while_loop(goes_on, one, start)
         return state, speed
+
+
+def check_speed(speed: jax.Array) -> None:
+    """Refuses what came of the last time step.
+
+    Raises:
+        UnsoundError: waves are faster than any that are resolved, or there is no gas.
+    """
+    if not speed < FASTEST:
+        raise UnsoundError(
+            "a density or a pressure is not positive"
+            if np.isinf(speed)
+            else f"waves have the speed {speed:.3g}"
+        )

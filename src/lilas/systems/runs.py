@@ -83,24 +83,33 @@ def check_state(state: Real, step: int) -> None:
             raise UnsoundError(f"{name} is {state[channel].min():.3g} at step {step}")
 
 
-def imbalance(amount: Real, flux: Real, interval: float, boundary: str) -> float:
-    """Returns the largest change of an amount that its outflow does not explain, relative to it.
+def imbalance(
+    amount: Real,
+    flux: Real,
+    interval: float,
+    boundary: str,
+    lost: Real | float = 0.0,
+    scale: float | None = None,
+) -> float:
+    """Returns the largest change of an amount in a box of edge 1 that nothing explains.
 
     Args:
         amount: Per volume, (time, *space).
         flux: Through a unit of area, (time, *space, component).
         interval: Time between states.
         boundary: Through the sides of a periodic box nothing leaves.
+        lost: What else has left since the first state, (time,).
+        scale: What the change is relative to; None is the first amount.
     """
     space = tuple(range(1, amount.ndim))
-    total = amount.mean(space)
+    first = amount[0].mean()
+    change = amount.mean(space) - first + lost
     if boundary == "open":
-        outflow = np.zeros_like(total)
+        outflow = np.zeros_like(change)
         for axis in space:
             through = flux[..., axis - 1]
             ends = through.take(-1, axis) - through.take(0, axis)
             outflow += ends.mean(tuple(range(1, ends.ndim)))
-        total = total + np.cumulative_sum(
-            interval * (outflow[1:] + outflow[:-1]) / 2, include_initial=True
-        )
-    return float(np.abs(total - total[0]).max() / total[0])
+        steps = interval * (outflow[1:] + outflow[:-1]) / 2
+        change = change + np.cumulative_sum(steps, include_initial=True)
+    return float(np.abs(change).max() / (first if scale is None else scale))
