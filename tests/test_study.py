@@ -400,7 +400,7 @@ def test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_pat
     values["emulators"]["diffusion"]["datasets"] = ["convection"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
     message = refusal(tmp_path / "study.yaml")
-    assert "emulators.diffusion.autoencoders: none is trained on convection" in message
+    assert "emulators.diffusion.autoencoders: none of c16 is used on convection" in message
 
 
 def test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path):

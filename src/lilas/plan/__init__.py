@@ -183,16 +183,24 @@ def check_official(study: Study, config: Config) -> None:
                     run = find_released(entry.official)
                     _check_kind(where, run, entry)
                     if isinstance(entry, EmulatorEntry):
-                        for latent in here.keys() & set(entry.autoencoders):
-                            _check_belongs(where, run, here[latent].official)
+                        for latent in filter(here.__contains__, entry.autoencoders):
+                            _check_belongs(where, run, latent, here[latent].official, dataset)
 
 
-def _check_belongs(where: str, run: Released, autoencoder: str | None) -> None:
-    """Refuses a released autoencoder that is not the one of a released emulator."""
+def _check_belongs(
+    where: str, run: Released, latent: str, official: str | None, dataset: str
+) -> None:
+    """Refuses a released autoencoder that is not the one of a released emulator.
+
+    Of pixel space it is the emulator's own run, with the statistics that it was trained with.
+    """
     known = {key for one in released().values() for key in (one.run, one.id)}
-    own = autoencoder_of(run.run)
-    if autoencoder in known and own and find_released(autoencoder) != own:
-        raise LilasError(f"{where}: {run.run} belongs to the autoencoder {own.run}")
+    own = autoencoder_of(run.run) or run
+    if official in known and (other := find_released(official)) != own:
+        raise LilasError(
+            f"{where}: {run.run} belongs to the autoencoder {own.run}; on {dataset}, "
+            f"autoencoders.{latent} is {other.run}"
+        )
 
 
 def _check_kind(where: str, run: Released, entry: AutoencoderEntry | EmulatorEntry) -> None:

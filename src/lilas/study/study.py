@@ -137,8 +137,8 @@ class Study(Model):
             refuse_unknown(f"{where}.samplers", emulator.samplers, self.samplers)
             if not set(here) & set(emulator.autoencoders):
                 raise ValueError(
-                    f"{where}.autoencoders: none is trained on {dataset}; "
-                    f"allowed: {', '.join(sorted(here))}"
+                    f"{where}.autoencoders: none of {', '.join(emulator.autoencoders)} is used on "
+                    f"{dataset}, by their datasets; allowed: {', '.join(sorted(here))}"
                 )
             for sampler in emulator.samplers:
                 self._check_sampler(dataset, name, emulator, sampler)
