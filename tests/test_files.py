@@ -79,13 +79,29 @@ def test_a_file_keeps_no_mode_of_an_older_one_or_of_its_writer(tmp_path, umask):
     path = tmp_path / "a"
     path.write_bytes(b"old")
     path.chmod(0o600)
-    (tmp_path / ".a.part").write_bytes(b"left by a run that was killed")
-    (tmp_path / ".a.part").chmod(0o400)
+    left = tmp_path / ".a.99999999.part"
+    left.write_bytes(b"left by a run that was killed")
+    left.chmod(0o400)
     with atomic(path) as part:
         part.write_bytes(b"new")
         part.chmod(0o600)
     check_modes(tmp_path, umask, at_least=1)
     assert path.read_bytes() == b"new"
+
+
+def test_two_processes_that_write_a_file_do_not_mix(tmp_path, monkeypatch):
+    """A job that goes on after its run was killed, and that of the next run: either is whole."""
+    path = tmp_path / "a"
+    with atomic(path) as orphan:
+        orphan.write_bytes(b"half of one")
+        monkeypatch.setattr(os, "getpid", os.getppid)
+        with atomic(path) as part:
+            part.write_bytes(b"the other")
+            assert orphan.read_bytes() == b"half of one"
+        assert path.read_bytes() == b"the other"
+        orphan.write_bytes(b"all of one")
+    assert path.read_bytes() == b"all of one"
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_whole_run_leaves_no_private_file(miniature):

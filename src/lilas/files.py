@@ -1,6 +1,7 @@
 """Whole files or none: atomic writes, hashes, JSON."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -8,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,11 @@ def atomic(path: str | Path, needed: int = 0) -> Iterator[Path]:
         LilasError: as `writing`; the old file is kept.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    # A job whose run was killed may be at work on the same file: each has a part of its own.
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path, needed):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _forget_dead(path)
         part.unlink(missing_ok=True)
         part.touch()
         mode = part.stat().st_mode
@@ -64,6 +67,15 @@ def atomic(path: str | Path, needed: int = 0) -> Iterator[Path]:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _forget_dead(path: Path) -> None:
+    """Deletes the parts of a file that processes of this host left which are gone."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = left.name[len(path.name) + 2 : -len(".part")]
+        if pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+            with suppress(PermissionError):
+                left.unlink(missing_ok=True)
 
 
 def sha256(path: str | Path) -> str:
