@@ -10,6 +10,7 @@ pytest.importorskip("astronomix", reason=REASON)
 
 from lilas.data.layout import BOUNDARIES  # noqa: E402
 from lilas.data.well_writer import write_well  # noqa: E402
+from lilas.systems import euler_files  # noqa: E402
 from lilas.systems.euler import Euler  # noqa: E402
 from lilas.systems.euler_files import evolve, initial, simulate_part  # noqa: E402
 from lilas.systems.ideal_gas import IdealGas  # noqa: E402
@@ -133,6 +134,14 @@ def test_periodic_square_keeps_mass_momentum_and_energy(gases):
     internal = fields["pressure"] / 0.3
     kinetic = (fields["momentum"] ** 2).sum(-1) / fields["density"] / 2
     np.testing.assert_allclose(internal + kinetic, fields["energy"], rtol=1e-13)
+
+
+def test_what_flows_out_of_an_open_square_accounts_for_what_it_loses(gases, monkeypatch):
+    monkeypatch.setattr(euler_files, "BALANCED", 2e-3)
+    state = initial((CELLS, CELLS), (2, 4), "open", 5)
+    fields = evolve(gases["open"], state, 26, 0.02, "open", 1.4)
+    for name in ("density", "energy"):
+        assert abs(fields[name][-1].mean() / fields[name][0].mean() - 1) > 0.02
 
 
 def test_runs_that_lose_mass_are_unsound(gases):

@@ -273,14 +273,14 @@ def test_files_are_in_units_of_the_studys_densities():
     given = simulate_part(small, part)["train"]
     assert given.parameters == {"rho0": 4, "Z": 0.5, "T0": 0.2}
     np.testing.assert_allclose(given.fields["density"][0, 0].max(), 4)
-    np.testing.assert_allclose(given.fields["temperature"][0, 0], 0.2)
+    np.testing.assert_allclose(given.fields["temperature"][0, 0], 0.2, rtol=1e-6)
     np.testing.assert_allclose(
-        given.fields["pressure"], given.fields["density"] * given.fields["temperature"]
+        given.fields["pressure"], given.fields["density"] * given.fields["temperature"], rtol=1e-6
     )
     np.testing.assert_allclose(given.time, 0.03 * FREE_FALL / 2 * np.arange(4))
     inside = within(16, RADIUS)
-    speed = [np.sqrt((v[inside] ** 2).sum()) for v in (given.fields["velocity"][0, 0],)]
-    assert speed[0] == pytest.approx(2 * np.sqrt((state[1:-1, inside] ** 2).sum()))
+    speed = np.sqrt((given.fields["velocity"][0, 0][inside] ** 2).sum())
+    assert speed == pytest.approx(2 * np.sqrt((state[1:-1, inside] ** 2).sum()))
     # Continuity in these units: mass falls in as fast as the velocity says.
     density, velocity = given.fields["density"][0], given.fields["velocity"][0]
     flux = density[..., None] * velocity

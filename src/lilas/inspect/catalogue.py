@@ -95,7 +95,8 @@ ARTIFACTS = (
         "HDF5, in The Well's layout",
         "Trajectories of a simulation, simulated here or downloaded. Studies share them; a "
         "simulation's `{folder}` is `simulate-` and a hash of its parameters. Downloaded files may "
-        "hold more than is listed. The Well's own files name no units of fields.",
+        "hold more than is listed. The Well's own files name no units of fields. Simulations that "
+        "check their runs tell in the attribute `redrawn` how many of a file were drawn again.",
         (
             Variable(
                 "t{order}_fields/{field}",

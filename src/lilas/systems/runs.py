@@ -19,7 +19,7 @@ Run = TypeVar("Run")
 Real = NDArray[np.float64]
 
 
-class UnsoundError(Exception):
+class UnsoundError(LilasError):
     """A run whose numbers cannot be right, and why."""
 
 
@@ -68,19 +68,6 @@ def simulate_runs(
             f"{part}: {len(reasons)} runs were drawn again ({'; '.join(reasons)})", file=sys.stderr
         )
     return found
-
-
-def check_state(state: Real, step: int) -> None:
-    """Refuses a state (channel, *space) that no gas has.
-
-    Raises:
-        UnsoundError: a value is not finite, or a density or pressure is not positive.
-    """
-    if not np.isfinite(state).all():
-        raise UnsoundError(f"a value is not finite at step {step}")
-    for name, channel in (("density", 0), ("pressure", -1)):
-        if state[channel].min() <= 0:
-            raise UnsoundError(f"{name} is {state[channel].min():.3g} at step {step}")
 
 
 def imbalance(
