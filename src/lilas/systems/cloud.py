@@ -21,7 +21,7 @@ from lilas.systems.runs import Real
 
 GAMMA = 5 / 3
 # Λ, in units of the box, the density and G.
-COOLING = 0.5
+COOLING = 0.25
 # The mean of 1 / |x| over a cube of edge 1 about 0.
 INVERSE_DISTANCE = 2.3800774
 

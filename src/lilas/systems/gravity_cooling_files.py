@@ -24,7 +24,7 @@ FLOOR = 0.5
 # Of a cloud of density 1 without pressure.
 FREE_FALL = np.sqrt(3 * np.pi / 32)
 # Relative errors of mass and energy, what flows out and is radiated counted.
-MASS, ENERGY = 0.02, 0.15
+MASS, ENERGY = 0.02, 0.2
 
 
 def simulate_part(settings: GravityCooling, part: str) -> dict[str, Trajectories]:
