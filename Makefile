@@ -9,7 +9,7 @@ CORES ?= all
 EXTRAS ?=
 comma := ,
 
-.PHONY: demo test test-datasets test-simulate test-mutations mutations install lint clean
+.PHONY: demo test test-datasets test-simulate test-paper test-mutations mutations install lint clean
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
@@ -35,6 +35,11 @@ test-simulate:
 	$(MAKE) install EXTRAS=simulate
 	$(BIN)/python -m pytest -n auto tests/test_simulated.py tests/test_euler.py \
 		tests/test_gravity_cooling.py
+
+# The paper's three systems in one study, as small as they can be, from simulations to the report.
+test-paper:
+	$(MAKE) install EXTRAS=simulate
+	$(BIN)/python -m pytest tests/test_paper.py
 
 # Each set of extras has a stamp of its own; what is installed stays.
 STAMP := $(VENV)/.installed$(addprefix -,$(EXTRAS))

@@ -1,0 +1,105 @@
+"""The paper's three systems together: a study of all of them, simulated, from data to its report.
+
+It needs the optional simulators, and minutes: `make test-paper`.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from conftest import ROOT, Pipeline
+from lilas.data.preprocess import Preprocessing
+from lilas.data.states import Pixels
+from lilas.data.well import open_files
+from lilas.study.read import read_study
+
+pytest.importorskip("astronomix", reason="needs make install EXTRAS=simulate")
+STUDY = ROOT / "tests" / "data" / "three_systems.yaml"
+EULER, CONVECTION, COOLING = (
+    "euler_multi_quadrants",
+    "rayleigh_benard",
+    "turbulence_gravity_cooling",
+)
+GAS = {EULER: ("energy", "density", "pressure"), COOLING: ("density", "pressure", "temperature")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    pipeline = Pipeline(tmp_path_factory.mktemp("paper") / "pipeline").lay_out()
+    pipeline.study.write_bytes(STUDY.read_bytes())
+    pipeline.run()
+    return pipeline
+
+
+def test_every_row_of_the_papers_tables_is_there(finished):
+    """Three rates where the paper has three: two here; pixel space of two systems; contexts."""
+    table = pd.read_csv(finished.results / "tables" / "table6_vrmse.csv", keep_default_na=False)
+    rates = {EULER: {"10", "20"}, CONVECTION: {"8", "16"}, COOLING: {"48", "96"}}
+    for dataset, of in rates.items():
+        rows = table[table["dataset"] == dataset]
+        found = {method: set(part["compression"]) for method, part in rows.groupby("method")}
+        assert found["reconstruction"] >= of
+        assert found["diffusion"] == (of | {"1"} if dataset == EULER else of)
+        assert found["solver"] == (of if dataset == COOLING else of | {"1"})
+    table = pd.read_csv(finished.results / "tables" / "table7_vrmse_by_context.csv")
+    counts = table[table["method"] == "diffusion"].groupby("dataset")["context"].nunique()
+    assert counts.to_dict() == dict.fromkeys(rates, 3)
+
+
+def test_baselines_begin_where_emulators_do(finished):
+    """Euler's contexts of 1, 2 and 3 states end at steps 0, 4 and 8; backward it is step 32."""
+    means = pd.read_csv(finished.results / "tables" / "horizons.csv", keep_default_na=False)
+    rows = means[(means["dataset"] == EULER) & (means["method"] == "persistence")]
+    begins = {("forward", 0), ("forward", 4), ("forward", 8), ("backward", 32)}
+    assert set(zip(rows["direction"], rows["start"], strict=True)) == begins
+    emulated = means[(means["dataset"] == EULER) & (means["method"] == "diffusion")]
+    assert set(zip(emulated["direction"], emulated["start"], strict=True)) == begins
+    pairs = pd.read_csv(finished.results / "tables" / "differences.csv", keep_default_na=False)
+    pairs = pairs[(pairs["dataset"] == EULER) & pairs["second"].str.startswith("persistence")]
+    steps = dict(zip(pairs["first"].str.rpartition("/")[2], pairs["second"], strict=True))
+    assert steps["ab4_c1"] == "persistence/from_0"
+    assert steps["direct_c3"] == "persistence/from_8"
+    assert steps["ab4_back"] == "persistence/backward_from_32"
+
+
+@pytest.mark.parametrize("dataset", GAS)
+def test_what_is_decoded_is_positive(finished, dataset):
+    stores = sorted(finished.results.glob(f"{dataset}/f4*/*/*/frames.zarr"))
+    assert stores
+    for store in stores:
+        frames = xr.open_zarr(store)
+        gas = frames["member"].sel(channel=list(GAS[dataset]))
+        assert float(gas.min()) > 0
+
+
+def test_there_is_a_page_of_each_and_one_of_all(finished):
+    text = (finished.results / "report.html").read_text(encoding="utf-8")
+    for dataset in (EULER, CONVECTION, COOLING):
+        page = f"report_{dataset}.html"
+        assert (finished.results / page).is_file()
+        assert f'href="{page}"' in text
+
+
+@pytest.mark.parametrize("dataset", GAS)
+def test_labels_and_states_are_the_papers_formulas(finished, dataset):
+    """Parameters as trained, then codes of both ends of each axis: wall 0, open 1, periodic 2."""
+    entry = read_study(STUDY).datasets[dataset]
+    folder = finished.folder / "results" / "data" / entry.source.folder / dataset / "data"
+    files = open_files(sorted((folder / "train").glob("*.hdf5")), entry.states.fields)
+    statistics = Preprocessing.read(finished.results / dataset / "statistics.json")
+    pixels = Pixels(files, statistics, entry.label)
+    for row, (file, _) in enumerate(pixels.places):
+        name = file.path.name
+        if dataset == EULER:
+            expected = [1.4, *[2.0 if name.startswith("periodic") else 1.0] * 4]
+        else:
+            metallicity = 1.0 if "Z_1" in name else 0.0
+            values = {"rho0": np.log(1.0), "T0": 0.1, "Z": metallicity}
+            expected = [*(values[key] for key in file.parameters), *[1.0] * 6]
+        np.testing.assert_allclose(pixels.labels[row], expected, rtol=1e-6)
+        states, raw = pixels.read(row), pixels.truth(row).astype(np.float64)
+        for i, channel in enumerate(file.channels):
+            mean, std = statistics.mean[i], statistics.std[i]
+            x = np.log(raw[:, i]) if channel.name in GAS[dataset] else raw[:, i]
+            np.testing.assert_allclose(states[:, i], (x - mean) / std, atol=2e-5)
