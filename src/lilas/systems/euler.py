@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lilas.settings.values import Distinct, PositiveNumber, Width
+from lilas.settings.values import Distinct, Width
 from lilas.systems.base import System, exponent
 
 # The heat capacities of one gas: 5/3 without inner degrees of freedom, towards 1 with many.
@@ -34,7 +34,9 @@ class Euler(System):
     size: tuple[Annotated[Width, Field(ge=16)], Annotated[Width, Field(ge=16)]] = Field(
         strict=False, description="Cells along x and y, the same number."
     )
-    interval: PositiveNumber = Field(
+    interval: float = Field(
+        gt=0,
+        le=10,
         description="Time between states; sound takes about 1 to cross the square."
     )
 

@@ -6,11 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lilas.settings.values import Distinct, PositiveNumber, Width
+from lilas.settings.values import Distinct, Width
 from lilas.systems.base import System, exponent
 
 Cells = Annotated[Width, Field(ge=16)]
-Metallicity = Annotated[float, Field(ge=0)]
+Metallicity = Annotated[float, Field(ge=0, le=1000)]
+# Of densities and temperatures; only their ratio shapes a flow.
+Scale = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class GravityCooling(System):
@@ -20,10 +22,10 @@ class GravityCooling(System):
     """
 
     system: Literal["turbulence_gravity_cooling"] = Field(description="The equations to solve.")
-    density: Distinct[PositiveNumber] = Field(
+    density: Distinct[Scale] = Field(
         min_length=1, description="Densities of the cloud at first; 1 makes a free-fall time 0.54."
     )
-    temperature: Distinct[PositiveNumber] = Field(
+    temperature: Distinct[Scale] = Field(
         min_length=1,
         description="Temperatures at first, pressure over density; 0.02 to 0.1 of the density is "
         "cold enough to collapse and warm enough to be resolved.",
@@ -34,7 +36,9 @@ class GravityCooling(System):
     size: tuple[Cells, Cells, Cells] = Field(
         strict=False, description="Cells along x, y and z, the same number."
     )
-    interval: PositiveNumber = Field(
+    interval: float = Field(
+        gt=0,
+        le=10,
         description="Time between states, in free-fall times of the cloud."
     )
 
