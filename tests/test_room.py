@@ -88,7 +88,8 @@ def test_emulators_are_as_large_as_their_settings_tell(network, spatial, kind, m
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
 def test_the_networks_of_every_study_are_as_large_as_they_are_told(study):
     study = read_study(study)
-    for dataset in study.datasets:
+    for dataset, its in study.datasets.items():
+        axes = its.extent().axes
         for kind, make in (("autoencoders", "autoencoder"), ("emulators", "emulator")):
             for name in {name for name, _ in study.trainings(kind, dataset)}:
                 entry = study.resolve(kind, name, dataset)
@@ -96,11 +97,11 @@ def test_the_networks_of_every_study_are_as_large_as_they_are_told(study):
                     continue
                 with torch.device("meta"):
                     module = (
-                        make_autoencoder(entry.model, 4, ("x", "y"))
+                        make_autoencoder(entry.model, 4, axes)
                         if kind == "autoencoders"
-                        else make_emulator(entry.model, 4, 6, 2)
+                        else make_emulator(entry.model, 4, 6, len(axes))
                     )
-                check_shapes(getattr(networks, make)(entry.model, 4, 2), module)
+                check_shapes(getattr(networks, make)(entry.model, 4, len(axes)), module)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon", "soap", "psgd"])
