@@ -398,6 +398,13 @@ def test_context(tmp_path, longer, part):
     assert one.reason.startswith("Context: not tested.")
 
 
+def test_contexts_that_begin_elsewhere_forecast_other_states(tmp_path):
+    runs = [run("diffusion-s0"), run("diffusion-s0", sampler="ab4_c2").assign(start=4)]
+    found = verdict(6, study(tmp_path), runs)
+    assert found.reason.startswith("Context: not tested.")
+    assert "they begin at steps 0 and 4" in found.evidence[0]
+
+
 def test_samplers_that_differ_in_more_are_no_contexts(tmp_path):
     values = yaml.safe_load(MINIATURE.read_text())["samplers"]["ab4"]
     of = study(tmp_path, samplers={"ab4_c2": values | {"context": 2, "steps": 8}})

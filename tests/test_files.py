@@ -2,6 +2,7 @@
 
 import ast
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_a_file_keeps_no_mode_of_an_older_one_or_of_its_writer(tmp_path, umask):
     path = tmp_path / "a"
     path.write_bytes(b"old")
     path.chmod(0o600)
-    left = tmp_path / ".a.99999999.part"
+    left = tmp_path / f".a.99999999-{platform.node()}.part"
     left.write_bytes(b"left by a run that was killed")
     left.chmod(0o400)
     with atomic(path) as part:

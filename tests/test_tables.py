@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import bootstrap_interval
 from lilas.records.metrics import SCHEMA, read_metrics, write_metrics
+from lilas.report.answer import answer
 from lilas.report.published import LAYOUTS, paper_tables, published_horizon, read_published
-from lilas.report.summary import by_horizon, differences
+from lilas.report.summary import by_horizon, differences, label_runs
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
 from lilas.report.trajectories import by_trajectory, valid_times
 from lilas.report.typeset import Cell, Row, Table, csv, latex, markdown, terminal
@@ -453,6 +454,74 @@ def test_the_papers_data_are_asked_the_papers_questions(tmp_path, change, papers
     assert found == {name: name for name in [*others, *["rayleigh_benard"] * papers]}
 
 
+def elsewhere():
+    """Runs from step 0, from step 8 and backward from step 40, the later the easier."""
+    climatology = PERSISTENCE | {"emulator": "climatology", "method": "climatology"}
+    runs = []
+    for value, name, begin in (
+        (0.6, "from_0", {}),
+        (0.35, "from_8", {"start": 8}),
+        (0.2, "backward_from_40", {"start": 40, "direction": "backward"}),
+    ):
+        for baseline, more in ((PERSISTENCE, 0), (climatology, 0.4)):
+            runs.append(constant(value + more, **baseline | {"sampler": name} | begin))
+        sampler = {"sampler": f"ab16_{name}", "context": 3 if begin else 1}
+        runs.append(constant(value + 0.05 if begin else value - 0.1, **sampler | begin))
+    runs.append(constant(0.45, **SOLVER))
+    return summed(*runs, horizons=[(1, 2)])
+
+
+def test_forecasts_from_other_steps_are_no_pairs_and_have_a_best_of_their_own():
+    summary = elsewhere()
+    pairs = differences(summary)
+    against = pairs[pairs["second"].str.startswith("persistence")]
+    assert dict(zip(against["first"], against["second"], strict=True)) == {
+        "c-s0/diffusion-s0/ab16_from_0": "persistence/from_0",
+        "c-s0/diffusion-s0/ab16_from_8": "persistence/from_8",
+        "c-s0/diffusion-s0/ab16_backward_from_40": "persistence/backward_from_40",
+        "c-s0/solver-s0/direct": "persistence/from_0",
+    }
+    among = pairs[~pairs["second"].str.startswith(("persistence", "climatology"))]
+    assert among[["first", "second"]].to_numpy().tolist() == [
+        ["c-s0/diffusion-s0/ab16_from_0", "c-s0/solver-s0/direct"]
+    ]
+    (table,) = metric_tables(by_horizon(summary), "vrmse", "truth")
+    assert table.heads[-2:] == ["start", "direction"]
+    best = {row.heads[-2:]: row.heads[0].split(" ")[0] for row in table.rows if row.cells[0].best}
+    assert best == {
+        ("0", "forward"): "solver",
+        ("8", "forward"): "persistence",
+        ("40", "backward"): "persistence",
+    }
+
+
+def test_the_answer_is_of_rollouts_from_one_step():
+    """From step 8 diffusion is nearer the truth and behind persistence; from step 0 it is ahead."""
+    summary = elsewhere()
+    cells = by_horizon(summary)
+    cells["run"] = label_runs(cells)
+    found = answer(cells, differences(summary))
+    (line,) = found.horizons
+    for words in ("VRMSE 0.510", "apart from persistence (from_0)", "apart from solver"):
+        assert words in line
+    assert "from step 0 alone" in found.sentence
+
+
+def test_papers_tables_have_no_backward_rollouts_and_baselines_by_the_step_of_a_context():
+    tables = paper_tables(elsewhere(), {"flow": "made up"}, {})
+    (table,) = tables["table7_vrmse_by_context"][1]
+    found = {row.heads[:2]: row.cells[0].value for row in table.rows}
+    assert found == {
+        ("persistence", "1"): pytest.approx(0.61),
+        ("persistence", "3"): pytest.approx(0.36),
+        ("climatology", "1"): pytest.approx(1.01),
+        ("climatology", "3"): pytest.approx(0.76),
+        ("diffusion", "1"): pytest.approx(0.51),
+        ("diffusion", "3"): pytest.approx(0.41),
+        ("solver", "1"): pytest.approx(0.46),
+    }
+
+
 def paper_study(rates=(64, 256, 1024), contexts=(1, 2, 3), pixel=True):
     """A study like the paper's: value 10 * context + place of the rate (pixel 0), by method."""
     frames = [
@@ -505,7 +574,7 @@ def test_contexts_are_pooled_and_the_papers_numbers_stand_beside():
     assert ", paper 0.67 |" in markdown(title, [table])
     for words in (
         "Data: The Well; 3 test trajectories",
-        "Members: 16 (diffusion); 1 (solver). Contexts: 1, 2, 3.",
+        "Members: 16 (diffusion); 1 (solver). Contexts: 1, 2, 3, from step 0.",
         "bootstrap interval",
         "paper: the number that Rozet et al. 2025",
         "64 test trajectories, averaged over contexts 1 to 3.",

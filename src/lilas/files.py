@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -50,7 +51,7 @@ def atomic(path: str | Path, needed: int = 0) -> Iterator[Path]:
     """
     path = Path(path)
     # A job whose run was killed may be at work on the same file: each has a part of its own.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{platform.node()}.part")
     with writing(path, needed):
         path.parent.mkdir(parents=True, exist_ok=True)
         _forget_dead(path)
@@ -71,11 +72,19 @@ def atomic(path: str | Path, needed: int = 0) -> Iterator[Path]:
 
 def _forget_dead(path: Path) -> None:
     """Deletes the parts of a file that processes of this host left which are gone."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        pid = left.name[len(path.name) + 2 : -len(".part")]
-        if pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+    host = glob.escape(platform.node())
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-{host}.part"):
+        pid = left.name[len(path.name) + 2 :].partition("-")[0]
+        if not pid.isdecimal():
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except (ProcessLookupError, OverflowError):
             with suppress(PermissionError):
                 left.unlink(missing_ok=True)
+        except PermissionError:
+            # Another user's, and alive.
+            continue
 
 
 def sha256(path: str | Path) -> str:

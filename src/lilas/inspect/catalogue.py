@@ -402,7 +402,7 @@ ARTIFACTS = (
                 "diffusion, solver, reconstruction, persistence, climatology, or truth: the data's "
                 "own residuals of the laws.",
             ),
-            Variable("sampler", _ROW, "string", "", "Sampler; empty where there is none."),
+            Variable("sampler", _ROW, "string", "", "Sampler; of baselines, where they begin."),
             Variable("context", _ROW, "int32", "1", "True states given at the start."),
             Variable("start", _ROW, "int32", "solver steps", "The step that lead time 0 is."),
             Variable("direction", _ROW, "string", "", "forward or backward in time from there."),

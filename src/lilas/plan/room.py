@@ -174,13 +174,14 @@ class Sizes:
         kinds = 4 + min(MEMBERS, self.study.samplers[sampler].members)
         # Of three axes they keep a plane.
         frames = 4 * shown * leads * kinds * channels * math.prod(grid[:2])
-        return STORE + frames + self._baselines(dataset)
+        return STORE + frames + self._reconstruction(dataset)
 
     def _baselines(self, dataset: str, **_: str) -> float:
+        return len(self.study.begins(dataset)) * self._reconstruction(dataset)
+
+    def _reconstruction(self, dataset: str, **_: str) -> float:
         _, channels = self._state(dataset)
         return FILE + SCORES * self._tested(dataset) * channels * self._lead_times(dataset)
-
-    _reconstruction = _baselines
 
 
 def _training(shapes: list[networks.Shape] | None, model: Any) -> float:

@@ -211,8 +211,12 @@ def context(results: Results) -> Verdict:
                 name = f"{dataset}/{autoencoder}/{emulator}, {longer} against {family[0]}"
                 tables = [tabulate(runs[runs["sampler"] == s]) for s in (longer, family[0])]
                 check_paired(tables)
-                if (few := too_few(tables[0])) is not None:
-                    parts.append(Part(name, NOT_TESTED, [f"{name}: {few}"]))
+                unfit = too_few(tables[0])
+                starts = runs.loc[runs["sampler"].isin([longer, family[0]]), "start"].unique()
+                if len(starts) > 1:
+                    unfit = f"they begin at steps {min(starts)} and {max(starts)}: other states"
+                if unfit is not None:
+                    parts.append(Part(name, NOT_TESTED, [f"{name}: {unfit}"]))
                     continue
                 ratio = estimate(lambda a, b: a / b, *(table.mean(axis=1) for table in tables))
                 text = f"{name}: VRMSE ratio {ratio} ({counted(tables[0])})"

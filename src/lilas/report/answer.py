@@ -62,7 +62,11 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
     vrmse = vrmse[vrmse["direction"] == "forward"]
     latent = vrmse[(vrmse["method"] == DIFFUSION) & (vrmse["compression"] > 1)]
     if latent.empty:
-        return Answer(name, "Not tested.", "No latent diffusion emulator was evaluated.", [])
+        found = "No latent diffusion emulator was evaluated forward in time."
+        return Answer(name, "Not tested.", found, [])
+    # What begins elsewhere forecasts other states, and is another question.
+    starts = sorted(latent["start"].unique())
+    vrmse, latent = (rows[rows["start"] == starts[0]] for rows in (vrmse, latent))
     baselines: dict[str, list[str]] = {"works": [], "ahead": [], "fails": []}
     rivals = [name for name in EMULATORS if name != DIFFUSION]
     fares: dict[str, dict[str, list[str]]] = {name: {} for name in rivals}
@@ -70,8 +74,7 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
     lines = []
     for horizon, rows in latent.groupby("horizon", sort=False):
         best = rows.loc[rows["value"].idxmin()]
-        same = (vrmse["horizon"] == horizon) & (vrmse["start"] == best["start"])
-        others = vrmse[same].set_index("method")
+        others = vrmse[vrmse["horizon"] == horizon].set_index("method")
         contests = [_contest(best, others.loc[name], differences) for name in BASELINES]
         works = all(contest.better and contest.clear for contest in contests)
         ahead = all(contest.better for contest in contests)
@@ -98,6 +101,8 @@ def answer(cells: pd.DataFrame, differences: pd.DataFrame) -> Answer:
         if found:
             parts = [f"{what}{end} {_at(horizons, lines)}" for what, horizons in found.items()]
             sentence += f" {start} {', '.join(parts)}."
+    if len(starts) > 1:
+        sentence += f" Of rollouts from step {starts[0]} alone; others begin later."
     return Answer(name, word, sentence, lines)
 
 

@@ -145,10 +145,11 @@ def spectra(curves: pd.DataFrame, study: Looks) -> plt.Figure:
         inside = rows[(rows["field"] == field) & (rows["lead_time"] == lead)]
         for look, part in _runs(inside, study):
             _line(ax, look, part["at"], part["value"], lw=1.1)
-        # The first run's truth stands for all: they forecast the same trajectories.
+        # One truth for all runs that begin at one step and go one way in time.
         true = truth[(truth["field"] == field) & (truth["lead_time"] == lead)]
-        true = true.drop_duplicates("at").sort_values("at")
-        ax.plot(true["at"], true["value"], color=FIXED["truth"], lw=2.6, zorder=1)
+        for _, own in true.groupby(["start", "direction"]):
+            own = own.drop_duplicates("at").sort_values("at")
+            ax.plot(own["at"], own["value"], color=FIXED["truth"], lw=2.6, zorder=1)
         for name in INNER_BANDS:
             ax.axvline(limits[name][1], color="grey", linestyle=":", lw=0.8)
         largest = truth.loc[truth["field"] == field, "value"].max()

@@ -27,14 +27,14 @@ STYLES: dict[str, tuple[Any, str]] = {
     "diffusion": ("-", "o"),
     "solver": ((0, (6, 1.5, 1.5, 1.5)), "s"),
     "reconstruction": ((0, (5, 1.5)), "^"),
-    "persistence": ((0, (3.5, 2)), "x"),
-    "climatology": ((0, (1.5, 1.5)), "+"),
+    "persistence": ((0, (3.5, 2)), "X"),
+    "climatology": ((0, (1.5, 1.5)), "P"),
 }
 # Other methods take these in turn.
 SPARE: list[tuple[Any, str]] = [
     ((0, (8, 1.5)), "D"),
     ((0, (4, 1, 1, 1, 1, 1)), "v"),
-    ((0, (2, 1)), "P"),
+    ((0, (2, 1)), "h"),
 ]
 FILLS = ["full", "none", "left", "right", "top", "bottom"]
 # A field whose smaller side of 0 is less than this part of the larger has one sign.

@@ -73,7 +73,10 @@ def rollout_states(
     truth = states(next(iter(ordered.values())), "truth")
     rows = {"truth": truth}
     if reconstructed:
-        stores = {run[0]: store for run, store in ordered.items() if store.compression > 1}
+        stores: dict[str, xr.Dataset] = {}
+        for run, store in ordered.items():
+            if store.compression > 1 and np.array_equal(states(store, "truth"), truth):
+                stores.setdefault(run[0], store)
         for (autoencoder, emulator, _), look in study.items():
             if emulator == "reconstruction" and autoencoder in stores:
                 rows[look.label] = states(stores[autoencoder], "autoencoder")

@@ -219,6 +219,12 @@ def _chosen(layout: Layout, matrix: Matrix, paper: str | None) -> Matrix:
         latent = emulators & (cells["compression"] > 1)
         several = cells[latent & keep]["context"].nunique() > 1
         keep &= several & (latent | cells["method"].isin(BASELINES))
+        if cells["start"].nunique() > 1:
+            # Each context has the baselines from its own step.
+            own = cells[latent].drop_duplicates("start").set_index("start")["context"]
+            context = cells["start"].map(own).where(cells["method"].isin(BASELINES))
+            cells = cells.assign(context=context.fillna(cells["context"]).astype(int))
+            matrix = Matrix(cells, matrix.values)
     chosen = matrix.select(keep)
     cells = chosen.cells
     names = cells["autoencoder"] + " " + cells["emulator"]
@@ -271,10 +277,12 @@ def _table(layout: Layout, chosen: Matrix, source: str, paper: str | None) -> Ta
         kind, kind="stable", key=lambda x: x.map(places) if x.name in ("band", "method") else x
     )
     body: dict[tuple[str, ...], dict[str, Cell]] = {}
+    apart = layout.contexts and chosen.cells["start"].nunique() > 1
     for line in rows.to_dict("records"):
         beside = _published(layout, paper, line) if paper else {}
         if line["method"] in BASELINES:
-            line |= dict.fromkeys(heads[1:], "-") | {"band": line["band"]}
+            kept = ["band", *["context"] * apart]
+            line |= dict.fromkeys(heads[1:], "-") | {name: line[name] for name in kept}
         texts = tuple(_text(line[head]) for head in heads)
         body.setdefault(texts, {})[line["horizon"]] = cell(line, beside)
     columns = list(dict.fromkeys(chosen.cells["horizon"]))
@@ -312,7 +320,8 @@ def _note(layout: Layout, chosen: Matrix, source: str, shown: bool) -> str:
             f"{_list(part['members'])} ({method})" for method, part in emulated.groupby("method")
         )
         parts.append(
-            f"Members: {members}. Contexts: {_list(emulated['context'])}. "
+            f"Members: {members}. Contexts: {_list(emulated['context'])}, "
+            f"from step {_list(emulated['start'])}. "
             f"Samplers: {_list(emulated['sampler'])}."
         )
     parts.append(

@@ -44,6 +44,8 @@ TITLES = {
 }
 _TEXTS = ["dataset", "autoencoder", "emulator", "method", "sampler", "relative_to", "metric"]
 _RUN = ["autoencoder", "emulator", "sampler"]
+# What begins elsewhere, or goes the other way, has another truth.
+_BEGIN = ["start", "direction"]
 _NUMBERS = ["compression", "value", "low", "high", "p", "trajectories"]
 _ACTION = "Delete it and run again."
 
@@ -215,7 +217,7 @@ def _basis(cells: pd.DataFrame) -> str:
     return (
         f"Test trajectories that no training saw: {', '.join(texts)}. In brackets, 95 % bootstrap "
         "intervals over trajectories; p of paired sign-flip tests, not corrected for their number. "
-        "Persistence keeps the first state, climatology is the training mean. The latent "
+        "Persistence keeps the state of lead time 0, climatology is the training mean. The latent "
         "diffusion run and the solver of a horizon are the best of theirs on these trajectories."
     )
 
@@ -236,22 +238,23 @@ def _overview(rows: pd.DataFrame) -> dict[str, Any]:
     bounds = chosen["method"] == "reconstruction"
     chosen = chosen.assign(bound=bounds, order=chosen["method"].map(list(METHODS).index))
     contenders = chosen[~bounds]
-    best = contenders.groupby(["direction", "horizon"])["value"].min()
+    best = contenders.groupby([*_BEGIN, "horizon"])["value"].min()
+    several = len(chosen[_BEGIN].drop_duplicates()) > 1
     found = []
     ordered = chosen.sort_values(["bound", "order", "compression"], kind="stable")
     for _, run in ordered.groupby(_RUN, sort=False):
         first, cells = run.iloc[0], run.set_index("horizon")
-        lowest = best.get(first["direction"], pd.Series())
         bound = bool(first["bound"])
+        begin = f", {first['direction']} from step {first['start']}" * several
         found.append(
             {
-                "run": first["run"],
+                "run": first["run"] + begin,
                 "compression": f"{first['compression']:.0f}" if first["autoencoder"] else "",
                 "bound": bound,
                 "cells": [
                     _cell(
                         cells.loc[h],
-                        not bound and cells.loc[h, "value"] == lowest[h],
+                        not bound and cells.loc[h, "value"] == best[*first[_BEGIN], h],
                     )
                     if h in cells.index
                     else None

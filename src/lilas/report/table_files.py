@@ -19,8 +19,8 @@ FIRST = ("vrmse", "vrmse_scale_free", "spread_skill", "crps")
 INTRO = (
     "Mean over test trajectories, fields and the lead times of a horizon (solver steps). In "
     "brackets: 95 % bootstrap interval over trajectories, too narrow where they are fewer than 6. "
-    "In bold: the best but for reconstructions; against the auto-encoded truth, of each "
-    "autoencoder."
+    "In bold: the best but for reconstructions, of forecasts from one step in one direction; "
+    "against the auto-encoded truth, of each autoencoder."
 )
 BETTER = {
     "lower": " (better: lower)",

@@ -31,10 +31,11 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
     """Returns one metric, a table per dataset: a row per run and field, a column per horizon.
 
     The best of each field and horizon is marked: the lowest, the highest, or the closest to one.
-    Reconstructions and the truth are bounds and never the best. Against the auto-encoded truth
-    there is a best of each autoencoder, for each has a truth of its own. Where the constant of the
-    VRMSE matters, a note says so, and the value without it stands beside; of other scores with a
-    constant, a note.
+    Those that begin at one step and go one way in time are compared, and both are told where they
+    differ. Reconstructions and the truth are bounds and never the best. Against the auto-encoded
+    truth there is a best of each autoencoder, for each has a truth of its own. Where the constant
+    of the VRMSE matters, a note says so, and the value without it stands beside; of other scores
+    with a constant, a note.
 
     Args:
         means: Of `by_horizon`.
@@ -51,7 +52,7 @@ def metric_tables(means: pd.DataFrame, metric: str, relative_to: str) -> list[Ta
     best = pd.Series(False, chosen.index)
     if far is not None:
         far = far(chosen["value"].where(~chosen["method"].isin(BOUNDS)))
-        among = ["dataset", "direction", "field", "horizon"]
+        among = ["dataset", "start", "direction", "field", "horizon"]
         among += ["autoencoder"] * (relative_to == "autoencoder")
         least = far.groupby([chosen[name] for name in among])
         best = far == least.transform("min")
@@ -88,6 +89,7 @@ def _run_tables(rows: pd.DataFrame, column: str, beside: tuple[str, ...] = ()) -
     tables = []
     for dataset, part in rows.groupby("dataset", sort=False):
         heads = ["run", *(["field"] if part["field"].any() else []), "compression", "members"]
+        heads += [name for name in ("start", "direction") if part[name].nunique() > 1]
         columns = list(dict.fromkeys(part[column]))
         part = part.sort_values("compression", kind="stable")
         found = {}

@@ -158,8 +158,9 @@ class Study(Model):
             raise ValueError(
                 f"samplers.{key}.members: method {model.method!r} is deterministic; allowed: 1"
             )
-        seen = {"forward": 1.0, "backward": 0.0}
-        if (share := getattr(model, "context_forward", None)) == 1 - seen[sampler.direction]:
+        # Official runs are trained forward.
+        share = getattr(model, "context_forward", 1.0)
+        if share == {"forward": 0.0, "backward": 1.0}[sampler.direction]:
             raise ValueError(
                 f"samplers.{key}.direction {sampler.direction}: emulator {name!r} is trained with "
                 f"the {'first' if share else 'last'} states of a window known alone "

@@ -35,7 +35,7 @@ class Euler(System):
         strict=False, description="Cells along x and y, the same number."
     )
     interval: float = Field(
-        gt=0, le=10, description="Time between states; sound takes about 1 to cross the square."
+        gt=0, le=0.1, description="Time between states; sound takes about 1 to cross the square."
     )
 
     components: ClassVar = {"energy": 1, "density": 1, "pressure": 1, "momentum": 2}

@@ -37,7 +37,7 @@ class GravityCooling(System):
         strict=False, description="Cells along x, y and z, the same number."
     )
     interval: float = Field(
-        gt=0, le=10, description="Time between states, in free-fall times of the cloud."
+        gt=0, le=0.2, description="Time between states, in free-fall times of the cloud."
     )
 
     components: ClassVar = {"density": 1, "pressure": 1, "temperature": 1, "velocity": 3}

@@ -59,8 +59,8 @@ def simulate_runs(
                 else:
                     raise LilasError(
                         f"{part}: {ATTEMPTS} runs in a row cannot be right, the last of them "
-                        f"{reasons[-1]}. Choose a finer grid, or parameters further from the "
-                        "extremes."
+                        f"{reasons[-1]}. Choose a finer grid, a shorter interval, or "
+                        "parameters further from the extremes."
                     )
             found[split] = runs, len(reasons) - before
     if reasons:
