@@ -396,7 +396,7 @@ def frames(run: tuple[str, str, str], leads: list[int], value: float = 0.0) -> x
             "trajectory_x": (("trajectory", "x"), np.tile(np.arange(8.0), (2, 1))),
             "trajectory_y": (("trajectory", "y"), np.tile(np.arange(4.0), (2, 1))),
         },
-        {key: names_[key] for key in KEYS[:-2]},
+        {key: names_[key] for key in KEYS[: KEYS.index("context")]},
     )
 
 
@@ -426,11 +426,13 @@ def test_what_is_drawn_of_frames() -> None:
     assert rows["truth"][0, 1, 1] == 100
     # A run that began elsewhere in its trajectories is drawn beside the truth from there.
     later = frames(SOLVER, [0, 4, 8], 7)
-    later["truth"] += 1
+    later[["truth", "autoencoder"]] += 1
     rows = panels.rollout_states(
-        stores | {SOLVER: later}, [ENSEMBLE, SOLVER], looks, 0, "u", [4], reconstructed=False
+        stores | {SOLVER: later}, [ENSEMBLE, SOLVER], looks, 0, "u", [4], reconstructed=True
     )
     assert list(rows)[-2:] == ["truth of solver (c32)", "solver (c32)"]
+    # And the reconstruction is of the truth that stands above it.
+    assert rows["reconstruction (c32)"][0, 1, 1] == 4.5
     assert (rows["truth"][0, 1, 1], rows["truth of solver (c32)"][0, 1, 1]) == (4, 5)
     with pytest.raises(LilasError, match="no lead time in common"):
         panels.common_lead_times([frames(SOLVER, [0, 2]), frames(ENSEMBLE, [0, 3])])

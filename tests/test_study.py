@@ -23,6 +23,7 @@ from lilas.study.study import Study
 from lilas.study.yaml import read_yaml
 
 MINIATURE = Path(__file__).parent / "data" / "miniature.yaml"
+RELEASED = Path(__file__).parents[1] / "workflow" / "studies" / "released.yaml"
 GONE = object()
 
 VIT = {
@@ -441,6 +442,14 @@ def test_text_is_text_and_numbers_are_numbers(tmp_path):
         (tmp_path / "source.yaml").write_text(f"{{kind: path, {text}}}")
         source = Folder.model_validate(read_yaml(tmp_path / "source.yaml"))
         assert (source.path, source.include) == ("1e6", ["1e6", "2024"])
+
+
+def test_a_released_emulator_goes_forward_alone(tmp_path):
+    values = yaml.safe_load(RELEASED.read_text())
+    values["samplers"]["direct_c1"]["direction"] = "backward"
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    message = refusal(tmp_path / "study.yaml")
+    assert "samplers.direct_c1.direction backward: emulator 'solver_c" in message
 
 
 def test_names_may_look_like_numbers(tmp_path):
