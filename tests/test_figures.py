@@ -13,6 +13,7 @@ import pytest
 import torch
 import xarray as xr
 from matplotlib.colors import LogNorm, to_hex, to_rgb
+from matplotlib.markers import MarkerStyle
 
 from lilas.errors import LilasError
 from lilas.evaluation import spectra
@@ -101,6 +102,14 @@ def test_a_model_has_one_colour_and_its_samplers_differ_in_their_markers() -> No
         "reconstruction (c32)",
         "persistence",
     ]
+
+
+def test_a_baseline_from_each_step_looks_different() -> None:
+    kept = [("", "persistence", sampler) for sampler in ("from_0", "from_4", "backward_from_8")]
+    found = study(*kept, ("", "climatology", "from_0"))
+    assert len({found[run].fill for run in kept}) == len(kept)
+    # Other markers have no inside to fill.
+    assert all(MarkerStyle(look.marker).is_filled() for look in found.values())
 
 
 def test_looks_do_not_depend_on_the_order_of_rows_and_go_by_compression() -> None:
@@ -292,6 +301,24 @@ def test_spectra_are_means_over_trajectories_beside_the_truth() -> None:
     for edge, (name, after) in zip(edges, itertools.pairwise(inside), strict=True):
         assert k[inside[name]].max() <= edge + 1e-9
         assert k[inside[after]].min() >= edge - 1e-9
+    figures.plt.close(figure)
+
+
+def test_spectra_of_runs_that_begin_elsewhere_are_beside_a_truth_of_their_own() -> None:
+    power = 10.0 ** -np.arange(11)
+    frames = [
+        pd.concat(
+            [
+                curves(run, "power_spectrum", scale * power / 2).assign(start=start),
+                curves(run, "power_spectrum_truth", scale * power).assign(start=start),
+            ]
+        )
+        for run, start, scale in ((ENSEMBLE, 0, 1), (SMALLER, 0, 1), (AGAIN, 8, 3))
+    ]
+    figure = figures.spectra(mean_curves(frames), study(ENSEMBLE, SMALLER, AGAIN))
+    lines = figure.axes[1].lines
+    true = [line.get_ydata() for line in lines if line.get_color() == FIXED["truth"]]
+    np.testing.assert_allclose(sorted(y[0] for y in true), [1.5, 4.5])
     figures.plt.close(figure)
 
 

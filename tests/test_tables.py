@@ -712,6 +712,12 @@ def test_tables_are_made_where_their_field_exists():
     law = constant(0.1, fields=("state",), metric="mach")
     found = paper_tables(summed(*frames, law), {"flow": ""}, {})
     assert list(found) == ["table11_sliced_emd_density"]
+    # Gas in three dimensions that has a temperature is as the paper's cooling clouds.
+    for missing in ("", "velocity_z", "temperature"):
+        held = {"density", "pressure", "temperature", "velocity_z"} - {missing}
+        cloud = constant(3, fields=tuple(sorted(held)), metric="wasserstein")
+        found = paper_tables(summed(cloud), {"flow": ""}, {})
+        assert list(found) == ["table13_wasserstein_density"] * (not missing)
 
 
 def test_other_scores_with_a_constant_are_remarked_on():

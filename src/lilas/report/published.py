@@ -57,6 +57,7 @@ class Layout:
             empty where fields are averaged.
         paper: The only dataset of the paper's that it is of; empty where it is of all.
         law: Which other data it is made of: those that are scored by this law.
+        fields: Which other data it is made of: those that have all of these.
         contexts: Rows are contexts and pool compression rates, rather than the other way round.
     """
 
@@ -67,6 +68,7 @@ class Layout:
     field: str = ""
     paper: str = ""
     law: str = ""
+    fields: frozenset[str] = frozenset()
     contexts: bool = False
 
 
@@ -110,6 +112,7 @@ LAYOUTS = (
         "distance",
         "density",
         "turbulence_gravity_cooling",
+        fields=frozenset({"density", "pressure", "temperature", "velocity_z"}),
     ),
 )
 
@@ -174,9 +177,9 @@ def paper_tables(
     rate and names are averaged with equal weight: contexts, samplers and seeds (paper, Table 6).
     Where a study has several autoencoders or emulators of a kind at one compression rate, each has
     a row. Baselines are in every table. A table is made where its metric and field exist, one of a
-    single dataset of the paper's for that and for data of the same law; the one by context where
-    emulators began from different numbers of states, and pools the latent ones, as the paper's
-    does: its numbers are the means over compression rates of Table 6 without pixel space.
+    single dataset of the paper's for that and for data of its law or fields; the one by context
+    where emulators began from different numbers of states, and pools the latent ones, as the
+    paper's does: its numbers are the means over compression rates of Table 6 without pixel space.
 
     Args:
         summary: Values per trajectory, of `lilas.report.trajectories.by_trajectory`.
@@ -239,9 +242,11 @@ def _chosen(layout: Layout, matrix: Matrix, paper: str | None) -> Matrix:
 
 
 def _is_about(layout: Layout, cells: pd.DataFrame, paper: str | None) -> bool:
-    """Whether data are what a table is about: the paper's own, or scored by its law."""
+    """Whether data are what a table is about: the paper's own, of its law, or of its fields."""
     laws = {law.name for law in LAWS.get(layout.law, ())}
-    return paper == layout.paper or not laws.isdisjoint(cells["metric"].unique())
+    lawful = not laws.isdisjoint(cells["metric"].unique())
+    alike = bool(layout.fields) and layout.fields.issubset(cells["field"].unique())
+    return paper == layout.paper or lawful or alike
 
 
 def _vertical(cells: pd.DataFrame) -> str | None:
