@@ -25,7 +25,15 @@ from lilas.records.provenance import provenance
 from lilas.records.weights import write_weights
 from lilas.report.claims import CLAIMS, check, write_claims
 from lilas.report.costs import COSTS, costs, validation_losses
-from lilas.report.paired import NOT_SUPPORTED, NOT_TESTED, SUPPORTED, Results, Verdict, estimate
+from lilas.report.paired import (
+    NOT_SUPPORTED,
+    NOT_TESTED,
+    SUPPORTED,
+    Part,
+    Results,
+    Verdict,
+    estimate,
+)
 from lilas.study.read import read_study
 from lilas.study.study import Study
 
@@ -484,9 +492,18 @@ def test_check_and_json(tmp_path):
     assert [v.number for v in verdicts] == [1, 2, 3, 4, 5, 6]
     assert [v.verdict for v in verdicts] == [SUPPORTED, *[NOT_TESTED] * 5]
     assert all(v.claim and v.reason for v in verdicts)
-    write_claims(tmp_path / "claims.json", verdicts)
+    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", verdicts)
     entries = read_json(tmp_path / "claims.json", ("claims",))["claims"]
-    assert [Verdict(**entry) for entry in entries] == verdicts
+    read = [Verdict(**entry | {"parts": [Part(**p) for p in entry["parts"]]}) for entry in entries]
+    assert read == verdicts
+    # Whoever doubts a number computes it again from the values behind it.
+    rows = pd.read_csv(tmp_path / "claims.csv")
+    rows = rows[(rows["claim"] == 1) & (rows["part"] == verdicts[0].parts[0].name)]
+    sides = rows.groupby(["trajectory", "side"])["value"].mean().unstack()
+    sides = sides[["emulator, compression 64", "emulator, compression 16"]]
+    ratio = estimate(lambda a, b: a / b, *(sides[name] for name in sides))
+    assert f"ratio {ratio}" in verdicts[0].evidence[0]
+    assert "convection/c64-s0/diffusion-s0/ab4/vrmse/10-19" in set(rows["cell"])
 
 
 def benchmark(path: Path, seconds: float) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,14 @@ def inputs(tmp_path_factory):
         "evidence": ["1.2 [1.1, 1.3]"],
         "criterion": "Supported if so.",
         "reason": "So it is.",
+        "parts": [{"name": "1 < 2", "verdict": "supported", "evidence": ["1.2 [1.1, 1.3]"]}],
     }
     (folder / "claims.json").write_text(json.dumps({"claims": [claim]}))
+    (folder / "claims.csv").write_text(
+        "claim,part,side,cell,trajectory,value\n"
+        "1,1 < 2,one,a/vrmse/1-9,0,0.25\n1,1 < 2,one,a/vrmse/10-19,0,0.75\n"
+        "1,1 < 2,two,b/vrmse/1-9,0,2.5\n"
+    )
     picture = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
         "rkJggg=="
@@ -195,6 +202,7 @@ def inputs(tmp_path_factory):
     return {
         "tables": tables,
         "claims": folder / "claims.json",
+        "rows": folder / "claims.csv",
         "figures": figures,
         "frames": [make_frames(folder, run) for run in RUNS[1::-1]],
         "study": study,
@@ -212,9 +220,35 @@ def page(inputs, tmp_path_factory):
 
 def rendered(inputs) -> str:
     """The one page of a study with one dataset."""
-    ((name, text),) = render(**inputs)
+    (_, claims), (name, text) = render(**inputs)
     assert name == "report.html"
+    assert claims.startswith("<!doctype html>")
     return text
+
+
+def test_the_page_of_the_claims_leads_from_a_verdict_to_the_values_behind_it(inputs):
+    page = dict(render(**inputs))["claims.html"]
+    assert "Latents &lt;b&gt;suffice&lt;/b&gt;." in page
+    (part,) = re.findall(r"<details>.*?</details>", page, re.DOTALL)
+    assert re.search(r'verdict supported">supported</span> 1 &lt; 2</summary>', part)
+    # Of each side the mean over its cells.
+    rows = re.findall(r"<tr>(.*?)</tr>", part)
+    texts = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in rows]
+    assert texts == [["trajectory", "one", "two"], ["0", "0.5", "2.5"], ["mean", "0.5", "2.5"]]
+    assert re.findall(r"<code>(.*?)</code>", part) == [
+        "a/vrmse/1-9",
+        "a/vrmse/10-19",
+        "b/vrmse/1-9",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["claim,part\n1,a\n", 'claim,part,side,cell,trajectory,value\n"1', "x\n"]
+)
+def test_damaged_values_behind_the_claims_are_refused(inputs, tmp_path, text):
+    (tmp_path / "claims.csv").write_text(text)
+    with pytest.raises(LilasError, match=r"claims\.csv.*snakemake -R claims"):
+        list(render(**inputs | {"rows": tmp_path / "claims.csv"}))
 
 
 @contextmanager

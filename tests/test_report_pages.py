@@ -71,7 +71,9 @@ def inputs(tmp_path_factory):
     (tables / "table13_wasserstein_density.md").write_text(markdown("Density", written[:1]))
     claim = {"number": 1, "claim": "Latents suffice.", "verdict": "supported", "evidence": []}
     claims = {"claims": [claim | {"criterion": "Supported if so.", "reason": "So it is."}]}
+    claims["claims"][0]["parts"] = []
     (folder / "claims.json").write_text(json.dumps(claims))
+    (folder / "claims.csv").write_text("claim,part,side,cell,trajectory,value\n")
     for name in [name for names in FIGURES.values() for name in names]:
         (figures / name).write_bytes(b"\x89PNG" if name.endswith(".png") else b"GIF89a")
     frames = [
@@ -83,6 +85,7 @@ def inputs(tmp_path_factory):
     return {
         "tables": tables,
         "claims": folder / "claims.json",
+        "rows": folder / "claims.csv",
         "figures": figures,
         "frames": frames,
         "study": folder / "three.yaml",
@@ -111,7 +114,7 @@ def pages(inputs, tmp_path_factory):
 
 def test_every_dataset_has_a_page_beside_the_first(pages):
     _, texts = pages
-    assert texts.keys() == {FIRST, *PAGES.values()}
+    assert texts.keys() == {FIRST, "claims.html", *PAGES.values()}
     # Plotly is on the pages that have a viewer.
     assert len(texts[FIRST]) < 100_000
 
@@ -129,7 +132,7 @@ def test_every_link_leads_to_a_place_that_is_there(pages):
     _, texts = pages
     for name, text in texts.items():
         links = links_of(text)
-        assert len(links) > 4
+        assert len(links) > (1 if name == "claims.html" else 4)
         for page, place in (link.split("#") if "#" in link else (link, "") for link in links):
             assert not place or f'id="{place}"' in texts[page or name], (name, page, place)
             assert (page or name) in texts
@@ -316,5 +319,6 @@ def test_the_page_of_a_single_dataset_holds_everything(inputs, tmp_path):
     assert "Latents suffice." in text
     assert "# The study." in text
     links = links_of(text)
-    assert links == ["#claims", "#figures", "#tables", "#trace", "#cost", "#run"]
-    assert all(f'id="{link[1:]}"' in text for link in links)
+    places = ["#claims", "#figures", "#tables", "#trace", "#cost", "#run"]
+    assert links == [*places, "claims.html"]
+    assert all(f'id="{link[1:]}"' in text for link in places)

@@ -51,9 +51,11 @@ def test_miniature_makes_every_artifact(request):
         "tables/horizons.csv",
         "tables/table6_vrmse.tex",
         "claims.json",
+        "claims.csv",
         "figures/rollout_convection_0_buoyancy.pdf",
         "figures/video_convection_0.gif",
         "report.html",
+        "claims.html",
     ):
         assert (miniature.results / path).is_file(), path
     assert list(miniature.folder.rglob("*.part")) == []

@@ -35,7 +35,8 @@ rule claims:
         metrics=METRICS,
         histories=HISTORIES,
     output:
-        f"{ROOT}/{paths.CLAIMS}",
+        verdicts=f"{ROOT}/{paths.CLAIMS}",
+        rows=f"{ROOT}/{paths.CLAIMS_ROWS}",
     log:
         log_file("claims"),
     benchmark:
@@ -53,7 +54,7 @@ rule claims:
     shell:
         STAGE + "claims --config {params.config:q} --metrics {input.metrics:q} "
         "--study {params.study:q} --root {params.root:q} --data {params.data:q} "
-        "--output {output:q}" + LOG
+        "--output {output.verdicts:q} --rows {output.rows:q}" + LOG
 
 
 rule figures:
@@ -87,12 +88,14 @@ rule report:
         "report"
     input:
         tables=rules.tables.output,
-        claims=rules.claims.output,
+        claims=rules.claims.output.verdicts,
+        rows=rules.claims.output.rows,
         figures=rules.figures.output,
         frames=FRAMES,
         study=STUDY_FILE,
     output:
         page=f"{ROOT}/{paths.REPORT}",
+        claims=f"{ROOT}/{paths.CLAIMS_PAGE}",
         pages=every(paths.PAGE, PAGES),
     log:
         log_file("report"),
@@ -107,6 +110,6 @@ rule report:
         data=CONFIG.data,
     shell:
         STAGE + "report --config {params.config:q} --tables {input.tables:q} "
-        "--claims {input.claims:q} --figures {input.figures:q} --frames {input.frames:q} "
+        "--claims {input.claims:q} --rows {input.rows:q} --figures {input.figures:q} --frames {input.frames:q} "
         "--study {input.study:q} --root {params.root:q} --data {params.data:q} "
         "--output {output.page:q}" + LOG

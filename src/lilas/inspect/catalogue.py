@@ -491,6 +491,23 @@ ARTIFACTS = (
             ),
             Variable("evidence", ("claim",), "list", "", "The numbers, a line each."),
             Variable("reason", ("claim",), "string", "", "Why, in a sentence."),
+            Variable("parts", ("claim",), "list", "", "Name, verdict and evidence of each part."),
+        ),
+    ),
+    Artifact(
+        "Values behind the claims",
+        (f"{STUDY}/{paths.CLAIMS_ROWS}",),
+        "CSV",
+        "What the numbers of the claims are computed from, a row per run, horizon and trajectory. "
+        "A part compares sides: of each the mean over its cells is taken, then that over "
+        "trajectories; intervals are of bootstrap resamples of trajectories, the same on all.",
+        (
+            Variable("claim", ("row",), "int64", "", "The claim's number."),
+            Variable("part", ("row",), "string", "", "The claim's part, as in claims.json."),
+            Variable("side", ("row",), "string", "", "What is compared."),
+            Variable("cell", ("row",), "string", "", "What `lilas trace` takes."),
+            Variable("trajectory", ("row",), "int64", "", "The test trajectory."),
+            Variable("value", ("row",), "float64", "the metric's", "The mean over fields."),
         ),
     ),
     Artifact(
@@ -509,7 +526,7 @@ ARTIFACTS = (
     ),
     Artifact(
         "Report",
-        (f"{STUDY}/{paths.REPORT}", f"{STUDY}/{paths.PAGE}"),
+        (f"{STUDY}/{paths.REPORT}", f"{STUDY}/{paths.PAGE}", f"{STUDY}/{paths.CLAIMS_PAGE}"),
         "HTML",
         "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory "
         "by stage, and the study itself, in one file that works offline. Of several datasets "

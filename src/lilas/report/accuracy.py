@@ -17,6 +17,7 @@ from lilas.report.paired import (
     judge,
     mean_cost,
     metric_rows,
+    rows_of,
     tabulate,
     together,
     too_few,
@@ -54,12 +55,14 @@ def robustness(results: Results) -> Verdict:
 def _robust(results: Results, name: str, ends: list[pd.DataFrame], found: list[float]) -> Part:
     reconstruction = metric_rows(results, "vrmse")
     reconstruction = reconstruction[reconstruction["method"] == "reconstruction"]
-    tables = [tabulate(rows) for rows in ends]
-    for rows in ends:
-        same = ["dataset", "autoencoder"]
-        own = reconstruction.merge(rows[same].drop_duplicates(), on=same)
-        tables.append(tabulate(own))
-    check_paired(tables)
+    same = ["dataset", "autoencoder"]
+    own = [reconstruction.merge(rows[same].drop_duplicates(), on=same) for rows in ends]
+    tables = check_paired([tabulate(rows) for rows in (*ends, *own)])
+    sides = {
+        f"{what}, compression {rate:g}": rows
+        for what, both in (("emulator", ends), ("reconstruction", own))
+        for rate, rows in zip((found[0], found[-1]), both, strict=True)
+    }
     head = f"{name}, compression {found[0]:g} to {found[-1]:g}"
     if (few := too_few(tables[0])) is not None:
         return Part(name, NOT_TESTED, [f"{head}: {few}"])
@@ -80,7 +83,7 @@ def _robust(results: Results, name: str, ends: list[pd.DataFrame], found: list[f
             f"{head}, horizon {horizon}: ratio {growth_here}; of the reconstruction {bound_here}"
         )
     degrades = bound.low > 1 and excess.low > 1
-    return Part(name, judge(growth.high < ROBUST and degrades), evidence)
+    return Part(name, judge(growth.high < ROBUST and degrades), evidence, rows_of(sides))
 
 
 def pixel_space(results: Results) -> Verdict:
@@ -114,7 +117,8 @@ def _beats(costs: pd.DataFrame, name: str, ours: pd.DataFrame, theirs: pd.DataFr
             f"{difference} ({counted(tables[0])})"
         )
         matches = difference.high < MATCH * pixel.mean()
-        parts.append(Part(f"{name}: VRMSE", judge(matches), [text]))
+        rows = rows_of({"latent": ours, "pixel space": theirs})
+        parts.append(Part(f"{name}: VRMSE", judge(matches), [text], rows))
     for quantity, what in (("parameters", "parameters"), ("seconds", "training seconds")):
         own, other = (mean_cost(costs, "emulator", quantity, rows) for rows in (ours, theirs))
         if own is None or other is None:
@@ -166,7 +170,8 @@ def _below(name: str, diffusion: pd.DataFrame, solver: pd.DataFrame) -> Part:
         f"{name}: diffusion {ours.mean():.3g}, solver {theirs.mean():.3g}, difference "
         f"{difference} ({counted(tables[0])})"
     )
-    return Part(name, judge(difference.high < 0), [text])
+    rows = rows_of({"diffusion": diffusion, "solver": solver})
+    return Part(name, judge(difference.high < 0), [text], rows)
 
 
 def _calibration(dataset: str, rows: pd.DataFrame) -> list[Part]:
@@ -174,23 +179,30 @@ def _calibration(dataset: str, rows: pd.DataFrame) -> list[Part]:
     found = sorted(rows["compression"].unique())
     for compression in found:
         name = f"{dataset}, compression {compression:g}, spread_skill"
-        table = tabulate(rows[rows["compression"] == compression])
+        here = rows[rows["compression"] == compression]
+        table = tabulate(here)
         if (few := too_few(table)) is not None:
             parts.append(Part(name, NOT_TESTED, [f"{name}: {few}"]))
             continue
         ratio = estimate(lambda a: a, table.mean(axis=1))
         near = NEAR_ONE[0] <= ratio.low and ratio.high <= NEAR_ONE[1]
-        parts.append(Part(name, judge(near), [f"{name}: {ratio} ({counted(table)})"]))
+        text = f"{name}: {ratio} ({counted(table)})"
+        parts.append(Part(name, judge(near), [text], rows_of({"diffusion": here})))
     name = f"{dataset}, spread_skill by compression"
     ends = [rows[rows["compression"] == value] for value in (found[0], found[-1])]
-    tables = [tabulate(end) for end in alike(ends, ["entry", "sampler"], ["sampler"])]
+    ends = alike(ends, ["entry", "sampler"], ["sampler"])
+    tables = [tabulate(end) for end in ends]
     if len(found) < 2 or too_few(tables[0]) is not None:
         why = "one compression" if len(found) < 2 else too_few(tables[0])
         return [*parts, Part(name, NOT_TESTED, [f"{name}: {why}"])]
     check_paired(tables)
     change = estimate(lambda a, b: b - a, *(table.mean(axis=1) for table in tables))
     text = f"{name}: from {found[0]:g} to {found[-1]:g} it changes by {change}"
-    return [*parts, Part(name, judge(change.low > -FALL and change.high < 0), [text])]
+    sides = {
+        f"compression {rate:g}": end for rate, end in zip((found[0], found[-1]), ends, strict=True)
+    }
+    holds = change.low > -FALL and change.high < 0
+    return [*parts, Part(name, judge(holds), [text], rows_of(sides))]
 
 
 def context(results: Results) -> Verdict:
@@ -209,8 +221,8 @@ def context(results: Results) -> Verdict:
         for family in _families(results.study, samplers):
             for longer in family[1:]:
                 name = f"{dataset}/{autoencoder}/{emulator}, {longer} against {family[0]}"
-                tables = [tabulate(runs[runs["sampler"] == s]) for s in (longer, family[0])]
-                check_paired(tables)
+                sides = {s: runs[runs["sampler"] == s] for s in (longer, family[0])}
+                tables = check_paired([tabulate(side) for side in sides.values()])
                 unfit = too_few(tables[0])
                 starts = runs.loc[runs["sampler"].isin([longer, family[0]]), "start"].unique()
                 if len(starts) > 1:
@@ -221,7 +233,7 @@ def context(results: Results) -> Verdict:
                 ratio = estimate(lambda a, b: a / b, *(table.mean(axis=1) for table in tables))
                 text = f"{name}: VRMSE ratio {ratio} ({counted(tables[0])})"
                 near = ratio.low > 1 - MATCH and ratio.high < 1 + MATCH
-                parts.append(Part(name, judge(near), [text]))
+                parts.append(Part(name, judge(near), [text], rows_of(sides)))
     evidence = [line for part in parts for line in part.evidence]
     if not parts:
         evidence = ["No two samplers of an emulator differ in their context alone."]
@@ -233,6 +245,7 @@ def context(results: Results) -> Verdict:
         NOT_TESTED,
         [*evidence, "Guidance with partial observations is not run."],
         f"Context: {lengths}. Guidance: {NOT_TESTED}. The claim is tested only where both are.",
+        parts,
     )
 
 

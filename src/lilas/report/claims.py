@@ -6,11 +6,12 @@ about which this run says nothing is not tested. Thresholds are those of `lilas.
 Intervals are bootstrapped over test trajectories, the same resamples for whatever is compared.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lilas.files import write_json
+import pandas as pd
+
+from lilas.files import atomic, write_json
 from lilas.report.accuracy import context, diffusion_or_solver, pixel_space, robustness
 from lilas.report.efficiency import convergence, speed
 from lilas.report.paired import Results, Verdict
@@ -25,9 +26,32 @@ def check(results: Results) -> list[Verdict]:
     return [examine(results) for examine in CLAIMS.values()]
 
 
-def write_claims(path: str | Path, verdicts: Iterable[Verdict]) -> None:
-    """Writes verdicts as JSON: `claims` lists number, claim, verdict, evidence and reason."""
-    write_json(path, {"claims": [asdict(verdict) for verdict in verdicts]})
+def write_claims(path: Path, rows: Path, verdicts: Sequence[Verdict]) -> None:
+    """Writes verdicts, and what their numbers are computed from.
+
+    Args:
+        path: JSON: `claims` lists number, claim, criterion, verdict, evidence, reason and parts.
+        rows: CSV: claim, part, side, cell, trajectory, value.
+        verdicts: Of `check`.
+    """
+    claims = []
+    for verdict in verdicts:
+        parts = [
+            {"name": part.name, "verdict": part.verdict, "evidence": part.evidence}
+            for part in verdict.parts
+        ]
+        claims.append(vars(verdict) | {"parts": parts})
+    write_json(path, {"claims": claims})
+    behind = [
+        part.rows.assign(claim=verdict.number, part=part.name)
+        for verdict in verdicts
+        for part in verdict.parts
+        if len(part.rows)
+    ]
+    columns = ["claim", "part", "side", "cell", "trajectory", "value"]
+    table = pd.concat(behind) if behind else pd.DataFrame(columns=columns)
+    with atomic(rows) as file:
+        table.to_csv(file, index=False, columns=columns)
 
 
 CLAIMS: dict[int, Callable[[Results], Verdict]] = {

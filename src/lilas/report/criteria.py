@@ -67,4 +67,5 @@ def conclude(
         elif names:
             sentences.append(f"{verdict.capitalize()}: {'; '.join(names)}.")
     reason = " ".join(filter(None, [*(sentences or [missing]), note]))
-    return Verdict(number, TEXTS[number], CRITERIA[number], together(parts), evidence, reason)
+    verdict = together(parts)
+    return Verdict(number, TEXTS[number], CRITERIA[number], verdict, evidence, reason, parts)

@@ -1,7 +1,7 @@
 """Verdicts on claims, and the paired samples of trajectories that they rest on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 
 from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import percentile_interval, resamples
-from lilas.report.summary import EMULATORS
+from lilas.report.summary import EMULATORS, cell_names
 from lilas.report.trajectories import in_order
 from lilas.study.paths import split_training_name
 from lilas.study.study import Study
@@ -17,18 +17,6 @@ from lilas.study.study import Study
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested"
 # The smallest n for which even the range of n draws covers a median with 95 %: 1 - 2^(1-n).
 FEWEST_TRAJECTORIES = 6
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a run says of a claim: the verdict, by which criterion, the numbers, and why."""
-
-    number: int
-    claim: str
-    criterion: str
-    verdict: str
-    evidence: list[str]
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -51,11 +39,32 @@ class Results:
 
 @dataclass(frozen=True)
 class Part:
-    """A claim's part, or the claim on one dataset: all parts must hold."""
+    """A claim's part, or the claim on one dataset: all parts must hold.
+
+    Attributes:
+        name: What is compared, and on what.
+        verdict: On it.
+        evidence: Its numbers, a line each.
+        rows: The values that they are computed from, of `rows_of`.
+    """
 
     name: str
     verdict: str
     evidence: list[str]
+    rows: pd.DataFrame = field(default_factory=lambda: rows_of({}), compare=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run says of a claim: the verdict, by which criterion, the numbers, and why."""
+
+    number: int
+    claim: str
+    criterion: str
+    verdict: str
+    evidence: list[str]
+    reason: str
+    parts: list[Part]
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,24 @@ def tabulate(rows: pd.DataFrame) -> pd.DataFrame:
         run = "/".join(map(str, rows.iloc[0][["dataset", "autoencoder", "emulator", "sampler"]]))
         raise LilasError(f"claims: {run}: not every trajectory has every horizon and field")
     return table[in_order(table.columns)]
+
+
+def rows_of(sides: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Returns the values that a comparison is computed from (side, cell, trajectory, value).
+
+    A value is the mean over fields of one run, horizon and trajectory, under the name by which
+    `lilas trace` finds its mean over trajectories.
+
+    Args:
+        sides: What is compared, by name; rows of `metric_rows`.
+    """
+    keys = ["dataset", "autoencoder", "emulator", "sampler", "metric", "relative_to", "horizon"]
+    found = [pd.DataFrame(columns=["side", "cell", "trajectory", "value"])]
+    for side, rows in sides.items():
+        means = rows.groupby([*keys, "trajectory"], sort=False)["value"].mean().reset_index()
+        means = means.assign(side=side, cell=cell_names(means.assign(field="")))
+        found.append(means[list(found[0])])
+    return pd.concat([part for part in found if len(part)] or found, ignore_index=True)
 
 
 def check_paired(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:

@@ -19,11 +19,13 @@ from plotly.offline import get_plotlyjs
 
 import lilas
 from lilas.errors import broken
+from lilas.evaluation.uncertainty import RESAMPLES
 from lilas.files import read_json
 from lilas.records.metrics import metrics_record
 from lilas.records.provenance import LIBRARIES, VERSIONS, check_record
 from lilas.records.stores import open_store
 from lilas.report.answer import answer, estimate
+from lilas.report.evidence import evidence
 from lilas.report.images import dataset_of, embed_images, find_images
 from lilas.report.looks import looks
 from lilas.report.remarks import remarks
@@ -53,6 +55,7 @@ _ACTION = "Delete it and run again."
 def render(
     tables: Path,
     claims: Path,
+    rows: Path,
     figures: Path,
     frames: Sequence[Path],
     study: Path,
@@ -62,11 +65,13 @@ def render(
     """Yields the report of a study: HTML pages by file name, each under 25 MB.
 
     A page needs nothing else. One dataset has one; of several each has its own, and the first to
-    be read, which comes last, has the answers on all, the claims and links to the others.
+    be read, which comes last, has the answers on all, the claims and links to the others. A page
+    of the claims has the values behind each number.
 
     Args:
         tables: Folder of the tables: horizons.csv, differences.csv, Markdown files.
         claims: The verdicts on the paper's claims, claims.json.
+        rows: The values that they are computed from, claims.csv.
         figures: Folder of the figures; its PNG and GIF files are embedded, as many as fit.
         frames: Manifests of frames, for the viewer; may be empty.
         study: The study's YAML file.
@@ -99,14 +104,16 @@ def render(
         "data": _html(data_sizes(root)),
         "study": study.read_text(encoding="utf-8"),
     }
+    parts = {"claims": evidence(claims, rows), "home": "", "resamples": f"{RESAMPLES:,}"}
+    yield paths.CLAIMS_PAGE, _fill("every_claim.html", of_study | parts, [])
     found = []
-    for name, rows in datasets.items():
+    for name, own in datasets.items():
         page = paths.PAGE.format(dataset=name) if several else paths.REPORT
-        table = _overview(rows)
-        found.append({"page": page, "answer": answer(rows, _of(pairs, rows)), "table": table})
+        table = _overview(own)
+        found.append({"page": page, "answer": answer(own, _of(pairs, own)), "table": table})
         viewer = embed(films[name], VIEWER_BUDGET, shown) if films[name] else None
         parts = {
-            "basis": _basis(rows),
+            "basis": _basis(own),
             "viewer": viewer,
             "no_viewer": "The frames of this study are too many for this page."
             if films[name]

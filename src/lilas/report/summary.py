@@ -72,29 +72,34 @@ class Matrix:
         )
 
     def names(self) -> list[str]:
-        """Returns the name by which each cell's number is traced.
+        """Returns the name by which each cell's number is traced."""
+        return cell_names(self.cells)
 
-        It is {dataset}/{autoencoder}/{emulator}/{sampler}/{metric}/{horizon}, empty parts left
-        out; the metric goes with "@autoencoder" where that is what it is relative to, and with
-        ":field" where it is one field's.
-        """
-        return [
-            "/".join(
-                part
-                for part in (
-                    cell.dataset,
-                    cell.autoencoder,
-                    cell.emulator,
-                    cell.sampler,
-                    cell.metric
-                    + ("@autoencoder" if cell.relative_to == "autoencoder" else "")
-                    + (f":{cell.field}" if cell.field else ""),
-                    cell.horizon,
-                )
-                if part
+
+def cell_names(cells: pd.DataFrame) -> list[str]:
+    """Returns the name by which each cell's number is traced.
+
+    It is {dataset}/{autoencoder}/{emulator}/{sampler}/{metric}/{horizon}, empty parts left out; the
+    metric goes with "@autoencoder" where that is what it is relative to, and with ":field" where it
+    is one field's.
+    """
+    return [
+        "/".join(
+            part
+            for part in (
+                cell.dataset,
+                cell.autoencoder,
+                cell.emulator,
+                cell.sampler,
+                cell.metric
+                + ("@autoencoder" if cell.relative_to == "autoencoder" else "")
+                + (f":{cell.field}" if cell.field else ""),
+                cell.horizon,
             )
-            for cell in self.cells.itertuples(index=False)
-        ]
+            if part
+        )
+        for cell in cells.itertuples(index=False)
+    ]
 
 
 def matrices(summary: pd.DataFrame) -> list[Matrix]:

@@ -1,4 +1,4 @@
-"""Stage `claims`: what this run says of the paper's six claims, as JSON."""
+"""Stage `claims`: what this run says of the paper's six claims, and the rows that it rests on."""
 
 from lilas.records.metrics import read_metrics
 from lilas.report.claims import check, write_claims
@@ -18,6 +18,7 @@ def main() -> None:
         root="results folder of the study, for benchmarks, weights and histories",
         data="folder of the data, for the simulations' benchmarks",
         output="claims.json",
+        rows="claims.csv",
     )
     args = parser.parse_args()
     study = read_study(args.study)
@@ -28,7 +29,7 @@ def main() -> None:
         study=study,
     )
     verdicts = check(results)
-    write_claims(args.output, verdicts)
+    write_claims(args.output, args.rows, verdicts)
     for verdict in verdicts:
         print(f"{verdict.number}. {verdict.verdict}: {verdict.claim}")
 

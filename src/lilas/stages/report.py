@@ -13,17 +13,18 @@ def main() -> None:
         parser,
         tables="folder of the tables",
         claims="claims.json",
+        rows="claims.csv",
         figures="folder of the figures",
         study="the study's file",
         root="results folder of the study",
         data="folder of the data",
-        output="report.html; pages of datasets, where there are several, go beside it",
+        output="report.html; the claims' page, and of several datasets each one's, go beside it",
     )
     text = "files: manifests of the frames; none where nothing was rolled out"
     parser.add_argument("--frames", type=Path, nargs="*", required=True, help=text)
     args = parser.parse_args()
-    inputs = args.tables, args.claims, args.figures, args.frames, args.study, args.root, args.data
-    for name, page in render(*inputs):
+    results = args.tables, args.claims, args.rows, args.figures, args.frames
+    for name, page in render(*results, args.study, args.root, args.data):
         with atomic(args.output.with_name(name)) as part:
             part.write_text(page, encoding="utf-8")
     print(f"Report: {args.output.resolve()}")

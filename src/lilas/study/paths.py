@@ -38,6 +38,9 @@ BASELINES = "{dataset}/baselines.parquet"
 TABLES = "tables"
 HORIZONS = f"{TABLES}/horizons"
 CLAIMS = "claims.json"
+# What their numbers rest on, and a page of both.
+CLAIMS_ROWS = "claims.csv"
+CLAIMS_PAGE = "claims.html"
 FIGURES = "figures"
 REPORT = "report.html"
 # Of studies with several datasets. No folder is in the way: names of datasets have no dot.
