@@ -85,8 +85,8 @@ MUTATIONS = [
     Mutation(
         "inputs do not decide what is made",
         "provenance.py",
-        '("stage", "version", "config", "inputs")',
-        '("stage", "version", "config")',
+        '("stage", "version", "config")} | {"inputs": inputs}',
+        '("stage", "version", "config")}',
         "test_provenance.py::test_configuration_inputs_and_version_alone_decide_what_is_made",
     ),
     Mutation(
@@ -176,8 +176,8 @@ MUTATIONS = [
     Mutation(
         "a flipped vector keeps its sign",
         "augment.py",
-        "odd = sum(flipped[axis] for axis in source) % 2",
-        "odd = 0",
+        "(sum(flipped[axis] for axis in source) % 2)",
+        "0",
         "test_augment.py::test_equals_the_well",
     ),
     Mutation(
@@ -245,10 +245,24 @@ MUTATIONS = [
     ),
     Mutation(
         "rollouts begin a step late",
-        "rollout.py",
-        "start - (context - 1) * stride",
-        "start - (context - 2) * stride",
+        "leads.py",
+        "known = (context - 1) * stride",
+        "known = (context - 2) * stride",
         "test_evaluation.py::test_rollouts_lie_where_the_official_code_puts_them",
+    ),
+    Mutation(
+        "an emulator sees a backward window in the order of the rollout",
+        "rollout.py",
+        "known, mask = window.known.flip(2), window.mask.flip(1)",
+        "known, mask = window.known, window.mask",
+        "test_diffusion.py::test_backward_rollouts_count_down",
+    ),
+    Mutation(
+        "a claim's values are those of its other side",
+        "accuracy.py",
+        'for what, both in (("emulator", ends), ("reconstruction", own))',
+        'for what, both in (("reconstruction", ends), ("emulator", own))',
+        "test_claims.py::test_check_and_json",
     ),
 ]
 
