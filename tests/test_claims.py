@@ -502,7 +502,7 @@ def test_check_and_json(tmp_path):
     sides = rows.groupby(["trajectory", "side"])["value"].mean().unstack()
     sides = sides[["emulator, compression 64", "emulator, compression 16"]]
     ratio = estimate(lambda a, b: a / b, *(sides[name] for name in sides))
-    assert f"ratio {ratio}" in verdicts[0].evidence[0]
+    assert f"ratio {ratio}; of the reconstruction" in verdicts[0].evidence[0]
     assert "convection/c64-s0/diffusion-s0/ab4/vrmse/10-19" in set(rows["cell"])
 
 
