@@ -187,6 +187,9 @@ def fault(values: Any, mutation: Mutation, message: str) -> str | None:
     names = [step for step in mutation.place if isinstance(step, str)]
     # A key, or, where values contradict each other, that of the other.
     known = names[1:] if isinstance(mutation.place[-1], int) else names[-2:]
+    if names == ["sweep"]:
+        # A base need not have what its sweep sets.
+        known.append("is missing")
     if not any(name in message for name in known):
         return f"names neither of {names[-2:]}"
     if not SAYS.search(message):

@@ -6,8 +6,8 @@ from lilas.errors import LilasError
 from lilas.records.histories import read_history, write_history
 
 ENTRIES = [
-    {"step": 1, "loss": None, "skipped": 1},
-    {"step": 2, "loss": 0.1 + 0.2, "skipped": 1, "valid_loss": 1 / 3},
+    {"step": 1, "loss": None, "skipped": 1, "seconds": None},
+    {"step": 2, "seconds": 0.1 * 3, "loss": 0.1 + 0.2, "skipped": 1, "valid_loss": 1 / 3},
 ]
 
 
@@ -17,6 +17,7 @@ def test_entries_come_back_to_the_last_bit(tmp_path):
     assert found["step"].tolist() == [1, 2]
     assert found["loss"].isna().tolist() == [True, False]
     assert found["valid_loss"].isna().tolist() == [True, False]
+    assert (found["seconds"].isna().tolist(), found["seconds"][1]) == ([True, False], 0.1 * 3)
     assert (found["loss"][1], found["valid_loss"][1]) == (0.1 + 0.2, 1 / 3)
 
 

@@ -318,11 +318,13 @@ def test_a_history_shows_its_best_validation(inspected, here):
         {"step": 3, "loss": 1.0, "learning_rate": 0.0, "gradient_norm": 1.0, "skipped": 1},
     ]
     entries[1]["valid_loss"], entries[2]["valid_loss"] = 0.25, 0.5
+    entries[2]["seconds"] = 12.34
     Path("history.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     text = inspected("history.jsonl")
     assert line(text, "steps") == "steps 3"
     assert "valid_loss 0.25 best, at step 2; 0.5 last" in text
     assert line(text, "skipped").startswith("skipped 1 steps")
+    assert line(text, "seconds") == "seconds 12.3"
     assert "No weights lie beside it" in text
     assert "stage autoencoder" in inspected(FLOW / "c6-s0/history.jsonl")
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import lilas.study
+import test_sweep
 from lilas.errors import LilasError
 from lilas.study.datasets import Folder
 from lilas.study.extent import Extent
@@ -83,7 +84,7 @@ MISTAKES = [
     (f"{SOURCE}.steps", GONE, ["source.steps is missing: States per trajectory"]),
     (SOURCE, [1], ["source: expected a mapping with the key kind, found [1]"]),
     (f"{CONVECTION}.label", 3, ["convection.label: expected a mapping by name, found 3"]),
-    ("samplers", GONE, ["samplers is missing: Samplers; a mapping by name"]),
+    ("datasets", GONE, ["datasets is missing: Datasets by name; a mapping by name"]),
     ("samplers", [1], ["samplers: expected", "a mapping by name"]),
     (f"{CONVECTION}.evaluation", 3, ["evaluation: expected", "keys start, horizons"]),
     ("datasets.a-b", CONVECTION, ["'a-b' is no name"]),
@@ -571,6 +572,10 @@ def test_every_refusal_has_its_mistake(tmp_path):
         test_braces_in_a_folder_are_refused()
         test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path)
         test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_path)
+        for sweep, words in test_sweep.MISTAKES:
+            test_sweep.test_a_mistake_in_a_sweep_is_told_in_one_line(sweep, words)
+        test_sweep.test_a_name_that_is_taken_is_refused()
+        test_sweep.test_settings_of_a_dataset_that_would_undo_a_sweep_are_refused()
     finally:
         sys.settrace(before)
     assert len(raised()) > 20

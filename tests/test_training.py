@@ -3,6 +3,7 @@
 import json
 import math
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,13 +118,23 @@ def tensors(state):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("at", [5, 17])
-def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, optimizer, at):
+def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, optimizer, at, monkeypatch):
+    """And to the same seconds, by a clock that a step puts forward: what a kill lost is no time."""
+    clock = [7.0]
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def tick(value):
+        clock[0] += 2.0
+        return value
+
+    ticks = [(call, tick) for call in range(100)]
     options = settings(optimizer=optimizer)
-    whole = fit(tmp_path / "whole", options)
+    whole = fit(tmp_path / "whole", options, broken=ticks)
+    assert [entry["seconds"] for entry in whole.history] == [2.0 * step for step in range(1, 31)]
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "parts", options, broken=[(at, stop)])
+        fit(tmp_path / "parts", options, broken=[*ticks, (at, stop)])
     assert (tmp_path / "parts" / "checkpoint.pt").is_file()
-    parts = fit(tmp_path / "parts", options)
+    parts = fit(tmp_path / "parts", options, broken=ticks)
     assert same(whole.last, parts.last)
     assert same(whole.best, parts.best)
     assert whole.history == parts.history

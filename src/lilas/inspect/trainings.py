@@ -72,7 +72,9 @@ def inspect_history(path: Path) -> Inspection:
             facts["valid_loss"] = f"{best['valid_loss']:.6g} best, at step {best['step']:.0f}; "
             facts["valid_loss"] += f"{last:.6g} last"
         facts["skipped"] = f"{history['skipped'].iloc[-1]} steps with gradients not finite"
-        numbers = history.select_dtypes("number").drop(columns=["step", "skipped"])
+        if history["seconds"].notna().any():
+            facts["seconds"] = f"{history['seconds'].iloc[-1]:.1f}"
+        numbers = history.select_dtypes("number").drop(columns=["step", "skipped", "seconds"])
         rows = [
             [name, *(f"{v:.6g}" for v in (values.min(), values.mean(), values.max()))]
             for name, values in numbers.items()

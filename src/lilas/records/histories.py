@@ -1,7 +1,9 @@
 """Histories of trainings: one JSON object a line, of each logged step.
 
 An entry has step, loss (null where every step was skipped), learning_rate, gradient_norm, skipped
-(steps so far whose gradients were not finite) and, where it was validated, valid_loss.
+(steps so far whose gradients were not finite), seconds and, where it was validated, valid_loss.
+Seconds are wall time since the first step, of resumed trainings without the time that a kill lost;
+they are null, or absent, where an earlier version began the training.
 """
 
 import json
@@ -49,9 +51,10 @@ def read_history(path: Path) -> "pd.DataFrame":
 
 
 def tabulate(history: Iterable[Entry]) -> "pd.DataFrame":
-    """Returns entries as a table, a row each; valid_loss is empty where nothing was validated."""
+    """Returns entries as a table, a row each; valid_loss and seconds may be empty."""
     import pandas as pd
 
-    entries = [{"valid_loss": None} | entry for entry in history]
-    columns = None if entries else ["valid_loss", *NEEDED]
-    return pd.DataFrame(entries, columns=columns).infer_objects()
+    absent = {"valid_loss": None, "seconds": None}
+    entries = [absent | entry for entry in history]
+    table = pd.DataFrame(entries, columns=None if entries else [*absent, *NEEDED])
+    return table.infer_objects().astype(dict.fromkeys(absent, float))

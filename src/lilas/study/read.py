@@ -13,6 +13,7 @@ from lilas.errors import LilasError
 from lilas.settings import Model, describe
 from lilas.settings.values import PathText, shown
 from lilas.study.study import Study
+from lilas.study.sweep import as_written
 from lilas.study.yaml import read_yaml
 
 # What version 0.1.0 called otherwise, by section.
@@ -130,7 +131,7 @@ def make_study(path: str | Path, values: Any) -> Study:
     try:
         return Study.model_validate(values)
     except ValidationError as error:
-        raise LilasError(f"{path}: {describe(error, Study)}") from None
+        raise LilasError(f"{path}: {as_written(describe(error, Study), values)}") from None
 
 
 def _refuse_renamed(path: str | Path, values: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from lilas.settings import Model, describe, refuse_unknown
+from lilas.settings import Model, describe, listed, refuse_unknown
 from lilas.settings.values import Distinct, Name, Positive
 from lilas.study.datasets import Dataset
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry, SamplerEntry
@@ -23,6 +23,7 @@ from lilas.study.fit import (
 )
 from lilas.study.leads import Direction, rollout_steps
 from lilas.study.methods import METHODS
+from lilas.study.sweep import expanded
 
 # Folders of results that nothing may be named after, in a study's and in an emulator's.
 RESERVED = {"datasets": ("tables", "figures", "logs", "benchmarks"), "samplers": ("checkpoint",)}
@@ -45,9 +46,23 @@ class Study(Model):
 
     datasets: dict[Name, Dataset] = Field(min_length=1, description="Datasets by name.")
     autoencoders: dict[Name, AutoencoderEntry] = Field(min_length=1, description="Autoencoders.")
-    emulators: dict[Name, EmulatorEntry] = Field(min_length=1, description="Emulators.")
-    samplers: dict[Name, SamplerEntry] = Field(min_length=1, description="Samplers.")
+    emulators: dict[Name, EmulatorEntry] = Field(
+        default={}, description="Emulators; without any, a study is of its autoencoders."
+    )
+    samplers: dict[Name, SamplerEntry] = Field(default={}, description="Samplers.")
+    sweep: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="Entries crossed into several: by entry (`autoencoders.NAME`, `emulators.NAME` "
+        "or `samplers.NAME`), by key (such as `train.learning_rate`), a list of values, or values "
+        "by a name; mappings set their keys together. Each entry is called by what is set, and "
+        "emulators of the swept one are of all.",
+    )
     figures: Figures = Field(default=Figures(), description="Figures.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _swept(cls, values: Any) -> Any:
+        return expanded(values)[0] if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _references(self) -> "Study":
@@ -137,8 +152,8 @@ class Study(Model):
             refuse_unknown(f"{where}.samplers", emulator.samplers, self.samplers)
             if not set(here) & set(emulator.autoencoders):
                 raise ValueError(
-                    f"{where}.autoencoders: none of {', '.join(emulator.autoencoders)} is used on "
-                    f"{dataset}, by their datasets; allowed: {', '.join(sorted(here))}"
+                    f"{where}.autoencoders: none of {listed(emulator.autoencoders)} is used on "
+                    f"{dataset}, by their datasets; allowed: {listed(sorted(here))}"
                 )
             for sampler in emulator.samplers:
                 self._check_sampler(dataset, name, emulator, sampler)

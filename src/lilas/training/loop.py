@@ -109,6 +109,8 @@ class _Training:
         self.best_loss, self.best = math.inf, self.weights()
         self.begun = self.best
         self.history: list[Entry] = []
+        # Seconds of the steps before this process; unknown of what an earlier version began.
+        self.seconds: float | None = 0.0
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to evaluate: the average where there is one."""
@@ -162,6 +164,7 @@ class _Training:
             state["in_a_row"],
         )
         self.best_loss, self.history = state["best_loss"], state["history"]
+        self.seconds = self.history[-1].get("seconds") if self.history else 0.0
 
     def check(self) -> None:
         """Refuses a training that is not one: few steps counted, none did, weights not finite."""
@@ -213,6 +216,7 @@ def _loop(
     valid.batch(0)
     log_every = max(1, total // 500)
     losses: list[Tensor] = []
+    begun = time.monotonic()
     with progress(total=total, initial=training.step, desc=name, unit="step") as bar:
         while training.step < total:
             value, norm = _train_step(training, loss, train, seed)
@@ -220,6 +224,9 @@ def _loop(
             validates = training.step % settings["validate_every"] == 0 or training.step == total
             if training.step % log_every == 0 or validates:
                 entry = _entry(training, losses, norm)
+                # After the losses have come from the device, and before a validation.
+                before = training.seconds
+                entry["seconds"] = None if before is None else before + time.monotonic() - begun
                 if validates:
                     entry["valid_loss"] = _validate(training, loss, valid, seed)
                 losses = []
