@@ -24,7 +24,7 @@ from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import write_weights
 from lilas.report.claims import CLAIMS, check, write_claims
-from lilas.report.costs import COSTS, costs, validation_losses
+from lilas.report.costs import COSTS, LOSSES, costs, validation_losses
 from lilas.report.paired import (
     NOT_SUPPORTED,
     NOT_TESTED,
@@ -41,7 +41,7 @@ MINIATURE = Path(__file__).parent / "data" / "miniature.yaml"
 HORIZONS = ("1-9", "10-19")
 TRAJECTORIES = 8
 NO_COSTS = pd.DataFrame([], columns=COSTS)
-NO_LOSSES = pd.DataFrame([], columns=["dataset", "autoencoder", "step", "valid_loss"])
+NO_LOSSES = pd.DataFrame([], columns=LOSSES)
 # Trajectories differ by a factor of three, so that only pairing makes small ratios certain.
 DIFFICULTY = np.linspace(0.5, 1.5, TRAJECTORIES)
 
@@ -297,51 +297,106 @@ def autoencoders() -> dict[str, Any]:
     """Autoencoders that differ from c16 in its initialisation, its optimiser, or more."""
     values = yaml.safe_load(MINIATURE.read_text())
     c16 = {key: v for key, v in values["autoencoders"]["c16"].items() if key != "per_dataset"}
+    c16["seeds"] = [0, 1, 2]
     soap = {**c16["train"], "optimizer": "soap"}
     return {
         "far": {**c16, "identity_init": False},
         "near": c16,
         "psgd": {**c16, "train": {**soap, "learning_rate": 3e-3}},
+        "psgd_fast": {**c16, "train": {**soap, "learning_rate": 1e-2}},
         "other": {**c16, "identity_init": False, "train": {**soap, "batch_size": 2}},
         "c16": c16 | {"latent_channels": 2},
     }
 
 
-def curves(**losses: list[float]) -> pd.DataFrame:
+# What the seeds' losses are off by, the same of all that is trained.
+SEEDS = (0.0, 0.02, 0.05)
+
+
+def curves(seeds: tuple[float, ...] = SEEDS, **losses: list[float]) -> pd.DataFrame:
     rows = [
-        ("convection", f"{name}-s0", 10 * (i + 1), value)
+        ("convection", f"{name}-s{seed}", 10 * (i + 1), i + 1.0, value + off)
         for name, values in losses.items()
+        for seed, off in enumerate(seeds)
         for i, value in enumerate(values)
     ]
     return pd.DataFrame(rows, columns=NO_LOSSES.columns)
 
 
 SLOW, FAST = [0.9, 0.8, 0.7, 0.6], [0.7, 0.5, 0.4, 0.3]
+BEST = [0.4, 0.2, 0.2, 0.1]
 
 
 @pytest.mark.parametrize(
     ("losses", "expected"),
     [
-        (curves(far=SLOW, near=FAST, psgd=[0.4, 0.3, 0.2, 0.1]), SUPPORTED),
+        (curves(far=SLOW, near=FAST, psgd=BEST), SUPPORTED),
+        # The rate that ends better stands for the optimiser, though it begins worse.
+        (curves(far=SLOW, near=FAST, psgd=BEST, psgd_fast=[0.1, 0.9, 0.9, 0.9]), SUPPORTED),
+        (curves(far=SLOW, near=FAST, psgd=[0.9] * 4, psgd_fast=BEST), SUPPORTED),
         # The optimiser is better in the end, and no faster.
-        (curves(far=SLOW, near=FAST, psgd=[0.7, 0.5, 0.35, 0.2]), NOT_SUPPORTED),
-        (curves(far=SLOW, near=SLOW, psgd=[0.7, 0.5, 0.3, 0.2]), NOT_SUPPORTED),
+        (curves(far=SLOW, near=FAST, psgd=[0.7, 0.5, 0.25, 0.2]), NOT_SUPPORTED),
+        # It is faster, and no better in the end.
+        (curves(far=SLOW, near=FAST, psgd=[0.2, 0.2, 0.25, 0.35]), NOT_SUPPORTED),
+        (curves(far=SLOW, near=SLOW, psgd=BEST), NOT_SUPPORTED),
         (curves(far=SLOW, near=FAST), NOT_TESTED),
+        # One seed has no interval.
+        (curves((0.0,), far=SLOW, near=FAST, psgd=BEST), NOT_TESTED),
+        # No seed in common.
+        (curves(far=SLOW, psgd=BEST)[:-1], NOT_TESTED),
         (NO_LOSSES, NOT_TESTED),
     ],
 )
 def test_convergence(tmp_path, losses, expected):
     found = verdict(4, study(tmp_path, autoencoders=autoencoders()), [run("solver-s0")], [], losses)
     assert found.verdict == expected
-    if expected == SUPPORTED:
-        assert found.evidence == [
-            "convection, initialisation: near against far, seed 0: validation loss 0.7 and 0.9 at "
-            "step 10; 0.5 and 0.8 at step 20; 0.4 and 0.7 at step 30; 0.3 and 0.6 at step 40; the "
-            "first reaches the second's last loss at step 20 of 40",
-            "convection, optimiser: psgd against near, seed 0: validation loss 0.4 and 0.7 at "
-            "step 10; 0.3 and 0.5 at step 20; 0.2 and 0.4 at step 30; 0.1 and 0.3 at step 40; the "
-            "first reaches the second's last loss at step 20 of 40",
-        ]
+
+
+def test_convergence_tells_its_numbers(tmp_path):
+    """Seeds that shift both alike leave the difference as it is: pairing makes it certain."""
+    of = study(tmp_path, autoencoders=autoencoders())
+    losses = curves(far=SLOW, near=FAST, psgd=BEST, psgd_fast=SLOW)
+    found = verdict(4, of, [run("solver-s0")], [], losses)
+    assert found.evidence == [
+        "convection, initialisation: near against far: validation loss 0.723 and 0.923 at step 10; "
+        "0.523 and 0.823 at step 20; 0.423 and 0.723 at step 30; 0.323 and 0.623 at step 40; last "
+        "less last -0.3 [-0.3, -0.3]; least within 50% of the steps less last -0.1 [-0.1, -0.1] "
+        "(3 seeds)",
+        "convection, optimiser: psgd (best of 2) against near: validation loss 0.423 and 0.723 at "
+        "step 10; 0.223 and 0.523 at step 20; 0.223 and 0.423 at step 30; 0.123 and 0.323 at step "
+        "40; last less last -0.2 [-0.2, -0.2]; least within 50% of the steps less last -0.1 "
+        "[-0.1, -0.1] (3 seeds)",
+    ]
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(0.02, SUPPORTED), (0.2, NOT_SUPPORTED)])
+def test_convergence_is_judged_by_an_interval_over_seeds(tmp_path, apart, expected):
+    """Where seeds differ by more than the means, nothing is supported: against scipy's test."""
+    losses = curves(far=SLOW, near=FAST, psgd=BEST)
+    moved = losses["autoencoder"] == "psgd-s2"
+    losses.loc[moved, "valid_loss"] += apart
+    of = study(tmp_path, autoencoders=autoencoders())
+    found = verdict(4, of, [run("solver-s0")], [], losses)
+    assert found.verdict == expected
+    pair = scipy.stats.ttest_1samp([-0.2, -0.2, -0.2 + apart], 0).confidence_interval()
+    text = f"[{pair.low:.3g}, {pair.high:.3g}]"
+    assert f"last less last {-0.2 + apart / 3:.3g} {text}" in found.evidence[1]
+
+
+def test_initialisations_are_compared_where_equal_rates_were_tried(tmp_path):
+    of = autoencoders()
+    of["far"]["train"] = of["far"]["train"] | {"learning_rate": 2e-3}
+    losses = curves(far=SLOW, near=FAST)
+    found = verdict(4, study(tmp_path, autoencoders=of), [run("solver-s0")], [], losses)
+    assert found.evidence == []
+    of = autoencoders()
+    for name, rate in (("far_2", 2e-3), ("near_2", 2e-3)):
+        base = of[name.partition("_")[0]]
+        of[name] = {**base, "train": base["train"] | {"learning_rate": rate}}
+    losses = curves(far=SLOW, near=FAST, far_2=FAST, near_2=SLOW)
+    found = verdict(4, study(tmp_path, autoencoders=of), [run("solver-s0")], [], losses)
+    assert len(found.evidence) == 2
+    assert "near (best of 2) against far_2 (best of 2)" in found.evidence[0]
 
 
 def rolled_out(
@@ -577,10 +632,10 @@ def test_validation_losses(tmp_path):
     path = tmp_path / "convection" / "c16-s0" / "history.jsonl"
     path.parent.mkdir(parents=True)
     lines = [{"step": 1, "loss": 3.0, "skipped": 0}, {"step": 4, "loss": 2.0, "skipped": 0}]
-    lines[1]["valid_loss"] = 2.5
+    lines[1] |= {"valid_loss": 2.5, "seconds": 0.5}
     path.write_text("\n".join(map(json.dumps, lines)))
     found = validation_losses(of, tmp_path)
-    assert found.values.tolist() == [["convection", "c16-s0", 4, 2.5]]
+    assert found.values.tolist() == [["convection", "c16-s0", 4, 0.5, 2.5]]
     path.write_text('{"step": 1, "lo')
     with pytest.raises(LilasError, match="line 1"):
         validation_losses(of, tmp_path)

@@ -21,6 +21,7 @@ from lilas.files import read_json
 from lilas.inspect.catalogue import ARTIFACTS, INSPECTED, Artifact
 from lilas.inspect.pages import artifacts_page, configuration_page, metrics_page
 from lilas.study import paths
+from lilas.study.ablation import Variant
 from lilas.study.autoencoders import AutoencoderSettings, TrainedAutoencoder
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.entries import Trained
@@ -54,6 +55,7 @@ BASES |= {
     GuidanceSettings,
     Trained,
     Task,
+    Variant,
     Expected,
 }
 WRITTEN = sorted(

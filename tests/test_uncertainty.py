@@ -13,6 +13,7 @@ from lilas.evaluation.uncertainty import (
     percentile_interval,
     resamples,
     sign_flip_test,
+    t_interval,
 )
 
 
@@ -51,6 +52,16 @@ def test_intervals_of_gaussian_values_hold_the_mean_as_often_as_they_say():
     assert np.mean((low < 5) & (high > 5)) == pytest.approx(0.94, abs=0.015)
     width = 2 * 1.96 * 2 / np.sqrt(60)
     assert np.mean(high - low) == pytest.approx(width, rel=0.03)
+
+
+@pytest.mark.parametrize("draws", [2, 3, 20])
+def test_intervals_of_few_draws_are_students(draws):
+    values = np.random.default_rng(5).normal(1, 2, draws)
+    found = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert t_interval(values) == pytest.approx((found.low, found.high))
+    assert t_interval(values[:1]) is None
+    with pytest.raises(LilasError, match="finite"):
+        t_interval(np.array([1.0, np.nan]))
 
 
 def test_cells_share_their_resamples():

@@ -11,9 +11,9 @@ from pathlib import Path
 from lilas import plan
 from lilas.plan.finished import finished
 from lilas.plan.on_disk import check_on_disk
-from lilas.study import paths
+from lilas.study import ablation, paths
 from lilas.systems.base import SPLITS
-from lilas.study.read import read_config, read_study, study_path
+from lilas.study.read import read_config, read_study, study_path, swept_autoencoders
 from lilas.errors import LilasError, told
 from lilas.files import check_owner, check_writable, take_ownership
 from lilas.locks import hold

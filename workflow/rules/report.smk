@@ -3,6 +3,17 @@ HISTORIES = every(
     f"{paths.AUTOENCODER}/{paths.HISTORY}", trained("autoencoder", TRAININGS)
 ) + sorted(set(every(f"{paths.EMULATOR}/{paths.HISTORY}", trained("emulator", ROLLOUTS))))
 FRAMES = every(paths.FRAMES, ROLLOUTS)
+# The autoencoders whose trainings are compared, by dataset, and their histories.
+ABLATION = ablation.variants(STUDY, swept_autoencoders(STUDY_FILE))
+ABLATED = every(
+    f"{paths.AUTOENCODER}/{paths.HISTORY}",
+    [
+        {"dataset": name, "autoencoder": paths.training_name(one.entry, seed)}
+        for name, its in ABLATION.items()
+        for one in its
+        for seed in one.seeds
+    ],
+)
 # With one dataset the report is a single page.
 PAGES = [{"dataset": name} for name in STUDY.datasets] if len(STUDY.datasets) > 1 else []
 HORIZONS = {name: entry.evaluation.horizons for name, entry in STUDY.datasets.items()}
@@ -12,7 +23,8 @@ rule tables:
     message:
         "tables"
     input:
-        METRICS,
+        metrics=METRICS,
+        histories=ABLATED,
     output:
         directory(f"{ROOT}/{paths.TABLES}"),
     log:
@@ -22,10 +34,15 @@ rule tables:
     conda:
         ENVIRONMENT
     params:
-        config=task(horizons=HORIZONS, **paths.origins(STUDY)),
+        config=task(
+            horizons=HORIZONS,
+            ablation={name: list(map(dict, its)) for name, its in ABLATION.items()} or None,
+            **paths.origins(STUDY),
+        ),
         version=VERSIONS["tables"],
     shell:
-        STAGE + "tables --config {params.config:q} --metrics {input:q} --output {output:q}" + LOG
+        STAGE + "tables --config {params.config:q} --metrics {input.metrics:q} "
+        "--histories {input.histories:q} --output {output:q}" + LOG
 
 
 rule claims:

@@ -9,6 +9,7 @@ trajectories alone.
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.special import stdtrit
 
 from lilas.errors import LilasError
 
@@ -43,6 +44,29 @@ def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | No
     parts = [percentile_interval(part.T @ weights.T) for part in _parts(values)]
     low, high = np.concatenate(parts, axis=1)
     return low, high
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Returns the 95 % interval of the mean of a few draws that are about normal, by Student's t.
+
+    It is wide where they are few, as training seeds are, of which a bootstrap's would be too
+    narrow.
+
+    Args:
+        values: (draw,).
+
+    Returns:
+        Low and high; None for a single draw.
+
+    Raises:
+        LilasError: a value is not finite, or there are none.
+    """
+    _check(values[:, None])
+    count = len(values)
+    if count == 1:
+        return None
+    half = stdtrit(count - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / np.sqrt(count)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def resamples(trajectories: int) -> np.ndarray:

@@ -472,11 +472,14 @@ ARTIFACTS = (
             f"{STUDY}/{paths.TABLES}/table11_sliced_emd_density.{{format}}",
             f"{STUDY}/{paths.TABLES}/table12_wasserstein_vertical_velocity.{{format}}",
             f"{STUDY}/{paths.TABLES}/table13_wasserstein_density.{{format}}",
+            f"{STUDY}/{paths.TABLES}/ablation.{{format}}",
+            f"{STUDY}/{paths.TABLES}/ablation_tried.{{format}}",
         ),
         "CSV, Markdown to be read and, but for differences, LaTeX",
         "Paired differences of emulators with a sign-flip test; the lead time up to which a "
-        "forecast is valid; and the paper's tables in its layout, each where the data have its "
-        "metric and field, with the paper's value where the data are the paper's.",
+        "forecast is valid; the paper's tables in its layout, each where the data have its metric "
+        "and field, with the paper's value where the data are the paper's; and, where autoencoders "
+        "differ in optimiser or initialisation alone or a sweep made them, how these converge.",
     ),
     Artifact(
         "Claims",
@@ -522,8 +525,8 @@ ARTIFACTS = (
         "`rollout_{dataset}_{trajectory}_{field}`: rollouts beside the truth; `video_{dataset}_"
         "{trajectory}`: the same through lead time; `metrics_{dataset}`: metrics against lead "
         "time; `compression_{dataset}`: error against compression; `spectra_{dataset}`: power "
-        "spectra; `ranks_{dataset}`: rank histograms; `training`: losses, of several datasets "
-        "`training_{dataset}`.",
+        "spectra; `ranks_{dataset}`: rank histograms; `ablation_{dataset}`: losses by optimiser "
+        "and initialisation; `training`: losses, of several datasets `training_{dataset}`.",
     ),
     Artifact(
         "Report",

@@ -1,9 +1,10 @@
 """The paper's six claims, each held against the numbers of this run.
 
 A claim is supported only where the 95 % interval of what was measured lies on its side of a
-threshold, or, for costs and losses, which are measured once, where the number itself does. A claim
-about which this run says nothing is not tested. Thresholds are those of `lilas.report.criteria`.
-Intervals are bootstrapped over test trajectories, the same resamples for whatever is compared.
+threshold, or, for costs, which are measured once, where the number itself does. A claim about which
+this run says nothing is not tested. Thresholds are those of `lilas.report.criteria`. Intervals are
+bootstrapped over test trajectories, the same resamples for whatever is compared; of losses they are
+Student's over training seeds.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from lilas.files import atomic, write_json
+from lilas.report.ablation import convergence
 from lilas.report.accuracy import context, diffusion_or_solver, pixel_space, robustness
-from lilas.report.efficiency import convergence, speed
+from lilas.report.efficiency import speed
 from lilas.report.paired import Results, Verdict
 
 

@@ -1,6 +1,7 @@
 """What a study's jobs took, and how its autoencoders converged: from the files they left."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lilas.study import paths
 from lilas.study.study import Study
 from lilas.systems.base import System
 
+LOSSES = ["dataset", "autoencoder", "step", "seconds", "valid_loss"]
 COSTS = ["kind", "dataset", "autoencoder", "emulator", "sampler", "quantity", "value"]
 
 
@@ -103,18 +105,32 @@ def validation_losses(study: Study, root: str | Path) -> pd.DataFrame:
     """Returns the validation losses of the study's autoencoders as they were trained.
 
     Returns:
-        Columns: dataset, autoencoder ("c32-s0"), step, valid_loss.
+        As `read_losses`.
 
     Raises:
         LilasError: a history is damaged.
     """
-    rows = []
-    for dataset in study.datasets:
-        for name, seed in study.trainings("autoencoders", dataset):
-            run = paths.training_name(name, seed)
-            path = Path(root, dataset, run, paths.HISTORY)
-            if path.is_file():
-                valid = read_history(path).dropna(subset=["valid_loss"])
-                pairs = zip(valid["step"], valid["valid_loss"], strict=True)
-                rows += [(dataset, run, *pair) for pair in pairs]
-    return pd.DataFrame(rows, columns=["dataset", "autoencoder", "step", "valid_loss"])
+    found = [
+        Path(root, dataset, paths.training_name(*run), paths.HISTORY)
+        for dataset in study.datasets
+        for run in study.trainings("autoencoders", dataset)
+    ]
+    return read_losses([path for path in found if path.is_file()])
+
+
+def read_losses(histories: Iterable[Path]) -> pd.DataFrame:
+    """Returns the validation losses in histories of autoencoders, which lie in their folders.
+
+    Returns:
+        Columns: dataset, autoencoder ("c32-s0"), step, seconds (NaN where they were not measured),
+        valid_loss.
+
+    Raises:
+        LilasError: a history is damaged.
+    """
+    parts = [pd.DataFrame(columns=LOSSES)]
+    for path in histories:
+        dataset, run = path.parts[-3:-1]
+        valid = read_history(path).dropna(subset=["valid_loss"])
+        parts.append(valid.assign(dataset=dataset, autoencoder=run)[LOSSES])
+    return pd.concat(parts[1:] or parts, ignore_index=True)

@@ -19,7 +19,7 @@ MATCH = 0.05
 NEAR_ONE = (0.8, 1.2)
 # A spread-skill ratio that falls "a little": by no more than that same fifth.
 FALL = 0.2
-# "Far faster" convergence: the other's last validation loss in half of its steps.
+# "Far faster" convergence: below the other's last validation loss within half of the steps.
 FAR_FASTER = 0.5
 JOBS = (
     "Seconds are of whole jobs, start-up included but for evaluation, and of a resumed job's last "
@@ -46,8 +46,9 @@ CRITERIA = {
     3: "Supported if the differences of VRMSE and of the spectral errors have intervals below 0, "
     f"and spread / skill one within {NEAR_ONE[0]:g} to {NEAR_ONE[1]:g} that falls by at most "
     f"{FALL:g}.",
-    4: "Supported if both trainings end with the lower validation loss, and reach the other's last "
-    f"one within {FAR_FASTER:.0%} of its steps.",
+    4: "Supported if, each alone, both end with the lower validation loss, and have been below the "
+    f"other's last one within {FAR_FASTER:.0%} of the steps: by intervals of the differences over "
+    "seeds, every optimiser with the best of the rates that it was tried with.",
     5: "Supported if a state takes fewer seconds, with and without its decoding.",
     6: f"Supported if the VRMSE's ratio has an interval within {MATCH:.0%} of 1, and a guided "
     "rollout stays near the truth.",

@@ -11,6 +11,9 @@ from lilas.records.histories import read_history
 from lilas.records.metrics import read_curves, read_metrics
 from lilas.records.stores import open_store
 from lilas.report import figures, panels, videos
+from lilas.report.ablation_figure import ablation_curves
+from lilas.report.ablation_tables import NAME
+from lilas.report.costs import read_losses
 from lilas.report.curves import mean_curves, mean_metrics
 from lilas.report.looks import Looks, Run, looks, run_of
 
@@ -43,6 +46,8 @@ def write_figures(
     trained: dict[str, list[Path]] = {}
     for path in histories:
         trained.setdefault(path.relative_to(output.parent).parts[0], []).append(path)
+    for dataset, figure in _ablations(histories, table.with_name(f"{NAME}.csv")):
+        figures.save(figure, output / f"{NAME}_{dataset}", settings.dpi)
     several = means["dataset"].nunique() > 1
     for dataset, its in trained.items():
         name = f"training_{dataset}" if several else "training"
@@ -82,6 +87,17 @@ def _numbers(
             yield f"spectra_{dataset}", figures.spectra(found, looks)
         if ((found["metric"] == "rank_histogram") & (found["members"] > 1)).any():
             yield f"ranks_{dataset}", figures.rank_histograms(found, looks)
+
+
+def _ablations(histories: Sequence[Path], table: Path) -> Iterator[tuple[str, figures.plt.Figure]]:
+    """Yields the figure of each dataset whose trainings are compared, if any are."""
+    if not table.is_file():
+        return
+    names = dict.fromkeys(("dataset", "settings", "autoencoder"), str)
+    rows = pd.read_csv(table, keep_default_na=False, dtype=names)
+    losses = read_losses(path for path in histories if path.parents[2] == table.parents[1])
+    for dataset, own in rows.drop_duplicates(["dataset", "autoencoder"]).groupby("dataset"):
+        yield dataset, ablation_curves(own, losses[losses["dataset"] == dataset])
 
 
 def _training(histories: Sequence[Path], root: Path) -> figures.plt.Figure:

@@ -21,6 +21,9 @@ CAPTIONS = {
     "reconstruction at several lead times; dotted lines part the bands of the spectral errors.",
     "ranks": "Rank histograms of the truth within the ensemble: flat where the ensemble is "
     "calibrated, a valley where it is too narrow, a hill where it is too wide.",
+    "ablation": "Validation loss of autoencoders by optimiser and initialisation, each at the best "
+    "of the rates that it was tried with, against steps and against wall time: mean over training "
+    "seeds; bands reach from the least to the largest.",
     "training": "Losses on the training and the validation split, by training step.",
     "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
     "from its first states, on the truth's colour scale.",

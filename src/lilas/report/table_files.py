@@ -8,11 +8,14 @@ import pandas as pd
 from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.files import atomic
 from lilas.records.metrics import read_metrics
+from lilas.report.ablation_tables import ablation_tables
+from lilas.report.costs import read_losses
 from lilas.report.published import paper_tables
 from lilas.report.summary import by_horizon, differences
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
 from lilas.report.trajectories import by_trajectory, valid_times
 from lilas.report.typeset import Table, csv, latex, markdown, terminal
+from lilas.study.ablation import Variant
 
 # The paper's Table 6, and what its ensembles are judged by, lead.
 FIRST = ("vrmse", "vrmse_scale_free", "spread_skill", "crps")
@@ -41,6 +44,8 @@ def write_tables(
     horizons: dict[str, list[tuple[int, int]]],
     sources: dict[str, str],
     published: dict[str, str],
+    ablation: dict[str, list[Variant]] | None = None,
+    histories: Sequence[Path] = (),
 ) -> str:
     """Writes the tables of a study and returns the first of them for a terminal.
 
@@ -50,6 +55,8 @@ def write_tables(
         horizons: First and last lead times averaged together, in solver steps, by dataset.
         sources: What data each dataset holds, in words.
         published: The paper's names of the datasets that are its own.
+        ablation: Autoencoders whose trainings are compared, by dataset.
+        histories: Histories of these.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = by_trajectory(map(read_metrics, metrics), horizons)
@@ -69,6 +76,9 @@ def write_tables(
     _all(folder / "valid_time", "Valid time (better: higher)", valid, "criterion")
     for name, (title, tables) in paper_tables(summary, sources, published).items():
         _all(folder / name, title, tables, "horizon")
+    compared = ablation_tables(ablation or {}, read_losses(histories), summary)
+    for name, (title, tables) in compared.items():
+        _all(folder / name, title, tables, "quantity")
     return terminal(sections[0])
 
 

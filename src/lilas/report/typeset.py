@@ -52,6 +52,7 @@ class Table:
         columns: What the cells of each row are, such as horizons.
         rows: The rows.
         note: What data and models it was, as a footnote; may be empty.
+        apart: Whether each column has a unit, and so digits, of its own.
     """
 
     dataset: str
@@ -59,13 +60,18 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Row]
     note: str = ""
+    apart: bool = False
 
     def grid(self, bold: str) -> list[list[str]]:
         """Returns the table as text, its heading first, the best cells as `bold`.format(cell)."""
-        number = _number([cell.value for row in self.rows for cell in row.cells if cell])
+        columns = [[row.cells[i] for row in self.rows] for i in range(len(self.columns))]
+        if self.apart:
+            numbers = [_digits([cell.value for cell in cells if cell]) for cells in columns]
+        else:
+            numbers = [_number([c.value for cells in columns for c in cells if c])] * len(columns)
         texts = [[self.dataset, *self.heads[1:], *self.columns]]
         for row in self.rows:
-            cells = [_text(cell, number) for cell in row.cells]
+            cells = [_text(*pair) for pair in zip(row.cells, numbers, strict=True)]
             best = [cell is not None and cell.best for cell in row.cells]
             marked = [bold.format(t) if b else t for t, b in zip(cells, best, strict=True)]
             texts.append([*row.heads, *marked])
@@ -80,6 +86,14 @@ def _number(values: Sequence[float]) -> Callable[[float], str]:
         return "{:.2e}".format
     decimals = max(0, 3 - size) if size >= 0 else max(3, 2 - size)
     return f"{{:.{decimals}f}}".format
+
+
+def _digits(values: Sequence[float]) -> Callable[[float], str]:
+    """Returns how numbers of one column are written: counts whole, else to three digits."""
+    if all(float(value).is_integer() for value in values):
+        return "{:.0f}".format
+    sizes = sorted(abs(value) for value in values if value)
+    return f"{{:.{max(0, 2 - math.floor(math.log10(sizes[len(sizes) // 2])))}f}}".format
 
 
 def _text(cell: Cell | None, number: Callable[[float], str]) -> str:

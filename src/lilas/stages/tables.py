@@ -1,5 +1,7 @@
 """Stage `tables`: means by horizon with intervals, paired differences, and the paper's tables."""
 
+from pathlib import Path
+
 from lilas.report.table_files import write_tables
 from lilas.stages import add_paths, execute, make_parser
 
@@ -7,10 +9,14 @@ from lilas.stages import add_paths, execute, make_parser
 def main() -> None:
     parser = make_parser(__doc__)
     add_paths(parser, metrics="files of metrics", output="folder of the tables")
+    text = "histories of the autoencoders whose trainings are compared"
+    parser.add_argument("--histories", type=Path, nargs="*", default=[], help=text)
     args = parser.parse_args()
     config = args.config
     first = write_tables(
-        args.output, args.metrics, config.horizons, config.sources, config.published
+        *(args.output, args.metrics, config.horizons, config.sources, config.published),
+        ablation=config.ablation,
+        histories=args.histories,
     )
     print(first)
 

@@ -13,7 +13,7 @@ from lilas.errors import LilasError
 from lilas.settings import Model, describe
 from lilas.settings.values import PathText, shown
 from lilas.study.study import Study
-from lilas.study.sweep import as_written
+from lilas.study.sweep import as_written, expanded
 from lilas.study.yaml import read_yaml
 
 # What version 0.1.0 called otherwise, by section.
@@ -120,6 +120,16 @@ def read_study(path: str | Path) -> Study:
         LilasError: the file is not YAML, a key is unknown, or a value is not allowed.
     """
     return make_study(path, read_yaml(path))
+
+
+def swept_autoencoders(path: str | Path) -> set[str]:
+    """Returns the names of the autoencoders that the sweeps of a study's file made.
+
+    Raises:
+        LilasError: the file is not YAML.
+        ValueError: a sweep is not one that `read_study` takes.
+    """
+    return {name for kind, name in expanded(read_yaml(path))[1] if kind == "autoencoders"}
 
 
 def make_study(path: str | Path, values: Any) -> Study:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from lilas.settings import Model
 from lilas.settings.values import Natural, Positive
+from lilas.study.ablation import Variant
 from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
 from lilas.study.leads import Direction, steps_from
@@ -32,6 +33,9 @@ class Task(Model):
     horizons: dict[str, list[tuple[int, int]]] | None = None
     sources: dict[str, str] = Field(default={}, description="What data each dataset holds.")
     published: dict[str, str] = Field(default={}, description="Datasets of the paper.")
+    ablation: dict[str, list[Variant]] = Field(
+        default={}, description="Autoencoders whose trainings are compared, by dataset."
+    )
     figures: Figures | None = None
     seed: int | None = None
     names: dict[str, str] = Field(default={}, description="The job's dataset, autoencoder, ...")
