@@ -402,8 +402,8 @@ def test_initialisations_are_compared_where_equal_rates_were_tried(tmp_path):
 def rolled_out(
     name: str, seconds: float, states: float, evaluation: float
 ) -> list[tuple[Any, ...]]:
-    emulator = "pixel_solver-s0" if name == "pixel-s0" else "diffusion-s0"
-    run_ = (name, emulator, "direct" if name == "pixel-s0" else "ab4")
+    emulator = "pixel_diffusion-s0" if name == "pixel-s0" else "diffusion-s0"
+    run_ = (name, emulator, "ab4")
     return [
         cost("rollout", "seconds", seconds, *run_),
         cost("rollout", "states", states, *run_),
@@ -438,7 +438,10 @@ SIMULATION = [cost("simulation", "seconds", 600), cost("simulation", "states", 1
     ],
 )
 def test_speed(tmp_path, jobs, expected):
-    found = verdict(5, study(tmp_path), [run("solver-s0")], jobs)
+    entry = yaml.safe_load(MINIATURE.read_text())["emulators"]["diffusion"]
+    entry = entry | {"autoencoders": ["pixel"]}
+    of = study(tmp_path, emulators={"pixel_diffusion": entry})
+    found = verdict(5, of, [run("solver-s0")], jobs)
     assert found.verdict == expected
     assert "start-up included" in found.reason
     if expected == SUPPORTED:

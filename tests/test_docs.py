@@ -220,7 +220,7 @@ def test_every_file_that_the_stages_wrote_is_registered(artifacts):  # noqa: F81
     assert {name for path in paths for name in matches(path)} == {
         *("Statistics", "Weights", "History", "Checkpoint", "Latents", "Manifest of latents"),
         *("Rollouts", "Manifest of rollouts", "Frames", "Manifest of frames", "Metrics"),
-        *("Tables", "Comparisons and paper tables"),
+        *("Timing", "Tables", "Comparisons and paper tables"),
     }
 
 
@@ -354,6 +354,15 @@ def test_metrics_are_as_registered(artifacts, path):  # noqa: F811
     metadata = pq.read_metadata(artifacts / path).metadata
     # The schema that Arrow keeps is the writer's own.
     assert {key.decode() for key in metadata} - {"ARROW:schema"} == set(artifact.attributes)
+
+
+def test_timings_are_as_registered(artifacts):  # noqa: F811
+    value, artifact = read_json(artifacts / FLOW / "timing.json"), registered("Timing")
+    assert set(value) == {"rows", *artifact.attributes}
+    kinds = {variable.name: KINDS[variable.dtype] for variable in artifact.variables}
+    found = {key: type(item) for row in value["rows"] for key, item in row.items()}
+    # Memory is CUDA's.
+    assert found == {name: kind for name, kind in kinds.items() if name != "memory"}
 
 
 def test_tables_are_as_registered(artifacts):  # noqa: F811

@@ -180,9 +180,22 @@ def make_artifacts() -> None:
         output=rollouts / "metrics.parquet",
         frames=rollouts / "frames.json",
     )
+    runs = {"c6-s0/solver-s0": {"direct": {"algorithm": "direct"}}}
+    stage(
+        "timing",
+        config={"states": STATES, "timing": {"turns": 6}, "names": {"dataset": "flow"}}
+        | {"runs": runs},
+        autoencoders=weights,
+        latents=latents / "test.json",
+        emulators=folder / "solver-s0" / "weights.safetensors",
+        test=DATA["test"],
+        output=FLOW / "timing.json",
+        device="cpu",
+    )
     metrics = [FLOW / "baselines.parquet", rollouts / "metrics.parquet"]
     config = {"horizons": {"flow": EVALUATION["horizons"]}, "sources": {"flow": "known"}}
-    stage("tables", config=config, metrics=metrics, output=ROOT / "tables")
+    made = {"metrics": metrics, "timings": FLOW / "timing.json", "output": ROOT / "tables"}
+    stage("tables", config=config, **made)
 
 
 @pytest.fixture(scope="session")
@@ -395,6 +408,15 @@ def test_metrics_show_means_by_horizon(inspected):
 
 
 # --- Origin -----------------------------------------------------------------------------------
+
+
+def test_a_timing_shows_what_a_state_costs(inspected):
+    text = inspected(FLOW / "timing.json")
+    assert "turns 6" in text
+    # Of 16 x 8 points: a linear layer of three numbers each, say, is among them.
+    assert line(text, "rollout c6-s0/solver-s0/direct 64 ")
+    assert line(text, "matmul 1 ").endswith(" 17.18")
+    assert line(text, "gradient c6-s0/solver-s0 2 ")
 
 
 def test_changed_weights_make_latents_stale(inspected):

@@ -21,8 +21,10 @@ from lilas.inspect.trace import trace
 from lilas.records import stores
 from lilas.records.metrics import read_metrics, write_metrics
 from lilas.records.provenance import provenance
+from lilas.records.timings import read_timings, write_timings
 from lilas.records.weights import write_weights
 from lilas.report.published import paper_tables
+from lilas.report.speed import speed_tables
 from lilas.report.summary import by_horizon
 from lilas.report.tables import valid_time_tables
 from lilas.report.trajectories import by_trajectory, valid_times
@@ -310,6 +312,18 @@ def test_every_cell_that_the_tables_have(results):
     written["valid_time"] = csv(valid_time_tables(valid_times(frames)), "criterion")
     for name, (_, tables) in paper_tables(summary, {"flow": "made up"}, PAPER).items():
         written[name] = csv(tables, "horizon")
+    turns = [0.1 * turn for turn in (3, 1, 2, 6, 5, 4)]
+    costs = {"batch": 1, "states": 4, "flops": 1e9, "memory": 10**6, "seconds": turns}
+    space = {"autoencoder": "c4-s0", "compression": 4.0}
+    ran = {"emulator": "diffusion-s0", "sampler": "ab", "method": "diffusion"}
+    rows = [space | costs | {"kind": kind} for kind in ("encode", "decode")]
+    rows += [space | ran | costs | {"kind": "rollout"}]
+    rows += [costs | {"kind": kind} for kind in ("simulation", "matmul")]
+    made = provenance("timing", {}, {"emulator": EMULATOR / "weights.safetensors"})
+    machine = {"device": "this", "threads": 1, "turns": 6}
+    write_timings(FLOW / "timing.json", "flow", rows, machine, made)
+    timed = speed_tables(read_timings([FLOW / "timing.json"]), PAPER)
+    written["table1_inference_time"] = csv(timed, "quantity")
     for name, table in written.items():
         table.to_csv(results / "tables" / f"{name}.csv", index=False, float_format="%.6g")
     cells = {cell for table in written.values() for cell in table["cell"]} - {""}
@@ -318,9 +332,14 @@ def test_every_cell_that_the_tables_have(results):
     assert f"{CELL}/ab/vrmse@autoencoder/1-2" in cells
     assert f"{CELL}/ab+ab2/wasserstein:velocity_y/3-4" in cells
     assert "flow/climatology/vrmse/1-2" in cells
+    assert {f"{CELL}/ab/timing_state", f"{CELL}/ab/timing_memory", "flow/timing_state"} < cells
     for cell in cells:
         found = trace(cell, results)
         assert found.problems == [], cell
+    # Twice the median of the turns: rolled out, and decoded as fast.
+    text = "\n".join(trace(f"{CELL}/ab/timing_state", results).lines)
+    assert "Value  0.7, as the table has it" in text
+    assert f"emulator: {EMULATOR / 'weights.safetensors'}" in text
 
 
 def test_command(results, monkeypatch, capsys):

@@ -1,9 +1,11 @@
 """The devices that stages compute on."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import sysconfig
+from typing import Any
 
 import torch
 from torch import nn
@@ -88,3 +90,14 @@ def compile_modules(device: torch.device, *modules: nn.Module) -> None:
     check_compiler(device.type)
     for module in modules:
         module.compile()
+
+
+def arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which networks compute with float32, tf32 or bfloat16 on a device.
+
+    Between float32 and tf32 it switches for good, until the next one is entered.
+    """
+    if precision == "bfloat16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    return contextlib.nullcontext()

@@ -105,6 +105,8 @@ def compiles(job):
     kind, wildcards = job.rule.name, job.wildcards
     if kind == "rollout":
         return STUDY.samplers[wildcards["sampler"]].compile
+    if kind == "timing":
+        return any(STUDY.samplers[run["sampler"]].compile for run in TIMED)
     if kind in ("autoencoder", "emulator"):
         entry = resolved(kind, wildcards)
         return entry.is_trained and entry.model.train.compile
@@ -117,6 +119,9 @@ TRAININGS = [
     for name in STUDY.datasets
     for run in STUDY.trainings("autoencoders", name)
 ]
+# The rollouts that are timed.
+TIMED = paths.timed(STUDY)
+TIMINGS = sorted({f"{ROOT}/{paths.TIMING}".format(**run) for run in TIMED})
 # What each stage makes of the whole study; each file of rules adds its own.
 TARGETS = {}
 # Jobs use the interpreter that Snakemake runs in, whether or not its environment is activated.

@@ -25,6 +25,7 @@ rule tables:
     input:
         metrics=METRICS,
         histories=ABLATED,
+        timings=TIMINGS,
     output:
         directory(f"{ROOT}/{paths.TABLES}"),
     log:
@@ -42,7 +43,7 @@ rule tables:
         version=VERSIONS["tables"],
     shell:
         STAGE + "tables --config {params.config:q} --metrics {input.metrics:q} "
-        "--histories {input.histories:q} --output {output:q}" + LOG
+        "--histories {input.histories:q} --timings {input.timings:q} --output {output:q}" + LOG
 
 
 rule claims:
@@ -51,6 +52,7 @@ rule claims:
     input:
         metrics=METRICS,
         histories=HISTORIES,
+        timings=TIMINGS,
     output:
         verdicts=f"{ROOT}/{paths.CLAIMS}",
         rows=f"{ROOT}/{paths.CLAIMS_ROWS}",
@@ -64,14 +66,14 @@ rule claims:
         config=task(horizons=HORIZONS),
         study=STUDY_FILE,
         # The file may change in what no claim depends on: comments, figures.
-        runs=STUDY.model_dump_json(exclude={"figures"}),
+        runs=STUDY.model_dump_json(exclude={"figures", "timing"}),
         version=VERSIONS["claims"],
         root=ROOT,
         data=CONFIG.data,
     shell:
         STAGE + "claims --config {params.config:q} --metrics {input.metrics:q} "
-        "--study {params.study:q} --root {params.root:q} --data {params.data:q} "
-        "--output {output.verdicts:q} --rows {output.rows:q}" + LOG
+        "--timings {input.timings:q} --study {params.study:q} --root {params.root:q} "
+        "--data {params.data:q} --output {output.verdicts:q} --rows {output.rows:q}" + LOG
 
 
 rule figures:

@@ -6,6 +6,7 @@ cells stay comparable and a table costs one matrix product. What is drawn depend
 trajectories alone.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -81,6 +82,28 @@ def resamples(trajectories: int) -> np.ndarray:
 def percentile_interval(drawn: np.ndarray) -> np.ndarray:
     """Returns the 2.5 % and 97.5 % quantiles over resamples (2, ...) of values (..., resample)."""
     return np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1)
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float]:
+    """Returns the narrowest interval of order statistics that holds the median with 95 %.
+
+    It is from the k-th smallest to the k-th largest value, whatever their distribution (David and
+    Nagaraja 2003, Section 7.1); of fewer than six values no two have the median between them so
+    often.
+
+    Args:
+        values: (turn,), at least six.
+
+    Raises:
+        LilasError: there are fewer.
+    """
+    count = len(values)
+    outside = [2 * sum(math.comb(count, i) for i in range(k + 1)) / 2**count for k in range(count)]
+    fitting = [k for k, share in enumerate(outside) if share <= 1 - LEVEL]
+    if not fitting:
+        raise LilasError(f"an interval of the median takes 6 values, found {count}")
+    ordered = np.sort(values)
+    return float(ordered[fitting[-1]]), float(ordered[-1 - fitting[-1]])
 
 
 def sign_flip_test(differences: np.ndarray) -> np.ndarray | None:

@@ -17,6 +17,7 @@ INSPECTED = {
     "rollouts": "rollouts.zarr or its manifest rollouts.json",
     "frames": "frames.zarr or its manifest frames.json",
     "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
+    "timing": "timing.json",
     "checkpoint": "checkpoint/checkpoint.pt",
     "claims": "claims.json, and study.json, whose results they are",
     "table": ".csv, .tsv, .md, .tex",
@@ -434,6 +435,37 @@ ARTIFACTS = (
         },
     ),
     Artifact(
+        "Timing",
+        (f"{STUDY}/{paths.TIMING}",),
+        "JSON",
+        "What a state costs, of every run of a dataset and of its simulator, measured in turns by "
+        "one job that had the machine for itself. `rows` lists what was measured: rollouts "
+        "(networks alone), encoding, decoding, gradients (a training's loss and its gradient), the "
+        "simulation, and a large product of matrices.",
+        (
+            Variable("kind", _ROW, "string", "", "rollout, encode, decode, gradient, ..."),
+            Variable("method", _ROW, "string", "", "Of rollouts and gradients: as in the metrics."),
+            Variable("autoencoder", _ROW, "string", "", "As in the metrics."),
+            Variable("emulator", _ROW, "string", "", "As in the metrics."),
+            Variable("sampler", _ROW, "string", "", "Of rollouts: as in the metrics."),
+            Variable("compression", _ROW, "number", "1", "As in the metrics."),
+            Variable("batch", _ROW, "integer", "1", "Windows, states or trajectories together."),
+            Variable("states", _ROW, "integer", "1", "States that a call makes."),
+            Variable("windows", _ROW, "integer", "1", "Of gradients: windows of the training."),
+            Variable("parameters", _ROW, "integer", "1", "Numbers that the model stores."),
+            Variable("flops", _ROW, "number", "1", "FLOPs per state, attention as products."),
+            Variable("memory", _ROW, "integer", "bytes", "On CUDA: weights, and a call beside."),
+            Variable("seconds", ("row", "turn"), "list", "s", "Per state; of gradients, window."),
+        ),
+        {
+            "dataset": "of the study",
+            "device": "its name",
+            "threads": "of the CPU",
+            "turns": "measurements of each",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
         "Tables",
         (f"{STUDY}/{paths.HORIZONS}.csv", f"{STUDY}/{paths.HORIZONS}.md"),
         "CSV, and Markdown to be read",
@@ -466,6 +498,7 @@ ARTIFACTS = (
         (
             f"{STUDY}/{paths.TABLES}/differences.{{format}}",
             f"{STUDY}/{paths.TABLES}/valid_time.{{format}}",
+            f"{STUDY}/{paths.TABLES}/table1_inference_time.{{format}}",
             f"{STUDY}/{paths.TABLES}/table6_vrmse.{{format}}",
             f"{STUDY}/{paths.TABLES}/table7_vrmse_by_context.{{format}}",
             f"{STUDY}/{paths.TABLES}/tables8_10_power_spectrum_rmse.{{format}}",
@@ -477,9 +510,10 @@ ARTIFACTS = (
         ),
         "CSV, Markdown to be read and, but for differences, LaTeX",
         "Paired differences of emulators with a sign-flip test; the lead time up to which a "
-        "forecast is valid; the paper's tables in its layout, each where the data have its metric "
-        "and field, with the paper's value where the data are the paper's; and, where autoencoders "
-        "differ in optimiser or initialisation alone or a sweep made them, how these converge.",
+        "forecast is valid; the paper's tables in its layout, Table 1 where states were timed, the "
+        "others where the data have their metric and field, with the paper's value where the data "
+        "are the paper's; and, where autoencoders differ in optimiser or initialisation alone or a "
+        "sweep made them, how these converge.",
     ),
     Artifact(
         "Claims",

@@ -52,6 +52,8 @@ def _json(path: Path) -> Inspection:
                 return stores.inspect_frames(path, dataset)
             return stores.inspect_latents(path, dataset)
         return data.inspect_pixel_latents(path, value)
+    if {"rows", "turns", "provenance"} <= set(value):
+        return scores.inspect_timings(path)
     if "claims" in value:
         return others.inspect_claims(path, value)
     if path.name == paths.OWNER:

@@ -20,7 +20,7 @@ def artifacts_page() -> str:
         "Every file that the pipeline writes. `{data}` and `{results}` are set in `config.yaml`; "
         "`{study}`, `{dataset}` and `{sampler}` are names from the study; `{autoencoder}` and "
         "`{emulator}` end in `-s` and a seed. Beside them lie the logs and benchmarks of each job. "
-        "`lilas inspect PATH` describes any of the first ten kinds.",
+        "`lilas inspect PATH` describes any of them.",
         "",
         "This page is generated from `src/lilas/inspect/catalogue.py` by "
         "`python -m lilas.inspect.pages`.",

@@ -1,4 +1,4 @@
-"""Files of metrics: means by horizon, and their intervals."""
+"""Files of metrics, and of timings: means by horizon, medians, and their intervals."""
 
 from functools import partial
 from pathlib import Path
@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from lilas.evaluation.metrics import EVERY_METRIC
+from lilas.files import read_json
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import Inspection
 from lilas.records.metrics import metrics_record, read_curves, read_metrics
 from lilas.records.provenance import check_record
+from lilas.records.timings import MACHINE, read_timings
+from lilas.report.speed import median
 from lilas.report.summary import by_horizon
 from lilas.report.trajectories import by_trajectory
 
@@ -47,6 +50,27 @@ def inspect_metrics(path: Path) -> Inspection:
         lines += ["and lead times, and their 95 % intervals over trajectories"]
         lines += text.table(["metric", "better", *dict.fromkeys(part["horizon"])], rows)
     return Inspection([*lines, *text.origin(record, path)], partial(pictures.curves, metrics))
+
+
+def inspect_timings(path: Path) -> Inspection:
+    """Inspects a file of timings."""
+    timings = read_timings([path])
+    value = read_json(path)
+    facts = {name: f"{value[name]}" for name in ("dataset", *MACHINE)}
+    rows = [
+        [
+            row["kind"],
+            "/".join(filter(None, (row["autoencoder"], row["emulator"], row["sampler"]))),
+            f"{row['batch']:.0f}",
+            str(median(row["seconds"])),
+            "" if np.isnan(row["flops"]) else f"{row['flops'] / 1e9:.4g}",
+            "" if np.isnan(row["memory"]) else f"{row['memory'] / 1e6:.4g}",
+        ]
+        for row in timings.to_dict("records")
+    ]
+    lines = [f"{path}: what a state costs", "", *text.facts(facts), ""]
+    lines += text.table(["what", "of", "batch", "seconds per state", "GFLOP", "MB"], rows)
+    return Inspection([*lines, *text.origin(value["provenance"], path)])
 
 
 def _interval(cell: dict[str, Any]) -> str:

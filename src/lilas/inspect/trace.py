@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError, broken
@@ -21,7 +22,9 @@ from lilas.records.provenance import (
     located,
 )
 from lilas.records.stores import open_store
+from lilas.records.timings import read_timings
 from lilas.records.weights import read_record
+from lilas.report.speed import QUANTITIES, runs
 from lilas.report.summary import BASELINES
 from lilas.report.trajectories import valid_times
 from lilas.study import paths
@@ -67,7 +70,8 @@ def trace(cell: str, results: Path) -> Trace:
     """Returns where a table's number comes from, down to weights, data and code.
 
     The value is computed again from the rows of the metrics files: the mean over trajectories,
-    fields and the horizon's lead times; where runs are pooled, the mean over them. Then the
+    fields and the horizon's lead times; where runs are pooled, the mean over them; of a timing, the
+    median over turns. Then the
     records of provenance are followed, and each file that they name is held against its recorded
     SHA-256 (data files: size and a sample).
 
@@ -87,9 +91,12 @@ def trace(cell: str, results: Path) -> Trace:
         if row["low"]:
             interval = f"95 % interval {row['low']} to {row['high']}"
         found.lines.append(f"Table  {path}: {row['value']}, {interval}")
-    files = _files(folder, name)
-    values = [_rows(found, path, name) for path in files]
-    value = sum(values) / len(values)
+    if name.metric in QUANTITIES:
+        files = [folder / paths.TIMING.format(dataset=name.dataset)]
+        value = _turns(found, files[0], name)
+    else:
+        files = _files(folder, name)
+        value = sum(_rows(found, path, name) for path in files) / len(files)
     stale = {
         path: row["value"]
         for path, row in rows.items()
@@ -97,15 +104,17 @@ def trace(cell: str, results: Path) -> Trace:
     }
     found.lines.append(f"Value  {value:.6g}, {'NOT as' if stale else 'as'} the table has it")
     found.problems += [
-        f"{path}: has {number}, the rows of metrics give {value:.6g}: the table is stale. Run "
+        f"{path}: has {number}, its rows give {value:.6g}: the table is stale. Run "
         "snakemake -R tables."
         for path, number in stale.items()
     ]
     found.lines += ["", "Made by (each stage, then its inputs)"]
     seen: dict[Path, str] = {}
     for path in files:
-        found.lines.append(f"  metrics: {path}  SHA-256 {sha256(path)}")
-        _record(found, metrics_record(path), path, 2, seen)
+        timed = path.suffix == ".json"
+        found.lines.append(f"  {'timing' if timed else 'metrics'}: {path}  SHA-256 {sha256(path)}")
+        record = read_json(path, ("provenance",))["provenance"] if timed else metrics_record(path)
+        _record(found, record, path, 2, seen)
     found.lines += ["", "Versions"]
     found.lines += [f"  {', '.join(stages)}: {text}" for text, stages in found.versions.items()]
     return found
@@ -215,6 +224,30 @@ def _rows(found: Trace, path: Path, name: Name) -> float:
         f"lead times {leads.nunique()}: {name.metric} {mean:.6g}",
     ]
     return float(mean)
+
+
+def _turns(found: Trace, path: Path, name: Name) -> float:
+    """Returns the median over turns of what a cell is of, and says what was measured."""
+    table = runs(read_timings([path]))
+    own = table["dataset"] == name.dataset
+    for key, value in zip(
+        ("autoencoder", "emulator", "sampler"), [*name.run, "", "", ""], strict=False
+    ):
+        own &= table[key] == value
+    if own.sum() != 1 or table.loc[own, name.metric].iloc[0] is None:
+        raise broken(
+            path, f"a timing of {'/'.join(name.run)}", "none", "The table is stale: run again."
+        )
+    row = table[own].iloc[0]
+    values = row[name.metric]
+    found.lines += [
+        f"Rows   {path}",
+        f"       {QUANTITIES[name.metric]} on {row['device']}, {row['threads']} CPU threads, batch "
+        f"{row['batch']:g}",
+        f"       {', '.join(f'{value:.4g}' for value in values)}, in the order of turns: median "
+        f"{np.median(values):.6g}",
+    ]
+    return float(np.median(values))
 
 
 def _provenance(path: Path) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ def study_files(config: Config, study: Study) -> dict[str, dict[str, list[str]]]
 
 
 def check_simulators(study: Study, files: dict[str, dict[str, list[str]]]) -> None:
-    """Refuses a study whose data are to be simulated by what is not installed.
+    """Refuses a study whose data are to be simulated, or whose simulator timed, without one.
 
     Args:
         study: The study.
@@ -65,7 +65,8 @@ def check_simulators(study: Study, files: dict[str, dict[str, list[str]]]) -> No
     """
     for name, dataset in study.datasets.items():
         there = [Path(file).exists() for names in files[name].values() for file in names]
-        if isinstance(dataset.source, System) and not all(there):
+        timed = study.timing is not None
+        if isinstance(dataset.source, System) and (timed or not all(there)):
             try:
                 dataset.source.check_installed()
             except LilasError as error:

@@ -27,6 +27,7 @@ VERSIONS = {
     "emulator": 4,
     "official": 1,
     "rollout": 4,
+    "timing": 1,
     "evaluate": 4,
     "claims": 2,
     "tables": 2,

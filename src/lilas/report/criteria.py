@@ -21,6 +21,8 @@ NEAR_ONE = (0.8, 1.2)
 FALL = 0.2
 # "Far faster" convergence: below the other's last validation loss within half of the steps.
 FAR_FASTER = 0.5
+# What seconds are of that were not timed by themselves.
+WHOLE = " (of whole jobs)"
 JOBS = (
     "Seconds are of whole jobs, start-up included but for evaluation, and of a resumed job's last "
     "part alone."
@@ -34,7 +36,7 @@ TEXTS = {
     "their spread-skill ratio is near 1 and falls a little with compression.",
     4: "Near-identity initialisation and a preconditioned optimiser train autoencoders far faster "
     "than Adam.",
-    5: "Latent diffusion generates states faster than pixel-space emulators and the simulator.",
+    5: "Latent diffusion generates states faster than diffusion in pixel space and the simulator.",
     6: "The number of context states hardly matters, and guidance with partial observations keeps "
     "a rollout near the truth.",
 }
@@ -49,7 +51,8 @@ CRITERIA = {
     4: "Supported if, each alone, both end with the lower validation loss, and have been below the "
     f"other's last one within {FAR_FASTER:.0%} of the steps: by intervals of the differences over "
     "seeds, every optimiser with the best of the rates that it was tried with.",
-    5: "Supported if a state takes fewer seconds, with and without its decoding.",
+    5: "Supported if a decoded state takes fewer seconds: where states were timed, if the ratio of "
+    "their seconds has an interval below 1.",
     6: f"Supported if the VRMSE's ratio has an interval within {MATCH:.0%} of 1, and a guided "
     "rollout stays near the truth.",
 }

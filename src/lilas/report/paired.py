@@ -9,6 +9,7 @@ import pandas as pd
 
 from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import percentile_interval, resamples
+from lilas.records.timings import read_timings
 from lilas.report.summary import EMULATORS, cell_names
 from lilas.report.trajectories import in_order
 from lilas.study.paths import split_training_name
@@ -29,12 +30,15 @@ class Results:
         costs: As `costs` returns it.
         losses: As `validation_losses` returns it.
         study: The study.
+        timings: As `lilas.records.timings.read_timings` returns them; of no file where nothing was
+            timed.
     """
 
     summary: pd.DataFrame
     costs: pd.DataFrame
     losses: pd.DataFrame
     study: Study
+    timings: pd.DataFrame = field(default_factory=lambda: read_timings([]))
 
 
 @dataclass(frozen=True)

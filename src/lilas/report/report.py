@@ -24,6 +24,7 @@ from lilas.files import read_json
 from lilas.records.metrics import metrics_record
 from lilas.records.provenance import LIBRARIES, VERSIONS, check_record
 from lilas.records.stores import open_store
+from lilas.records.timings import processor
 from lilas.report.answer import answer, estimate
 from lilas.report.evidence import evidence
 from lilas.report.images import dataset_of, embed_images, find_images
@@ -170,16 +171,10 @@ def data_sizes(root: Path) -> pd.DataFrame:
 
 def machine() -> str:
     """Returns the machine that this runs on: processor, cores, memory, GPU, system."""
-    info = Path("/proc/cpuinfo")
-    models = (
-        re.findall(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8"))
-        if info.is_file()
-        else []
-    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return ", ".join(
         [
-            models[0] if models else platform.processor() or platform.machine(),
+            processor(),
             f"{os.cpu_count()} cores",
             f"{memory:.0f} GiB of memory",
             ", ".join(_gpus()) or "no GPU",

@@ -8,6 +8,8 @@ import pandas as pd
 from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.files import atomic
 from lilas.records.metrics import read_metrics
+from lilas.records.timings import read_timings
+from lilas.report import speed
 from lilas.report.ablation_tables import ablation_tables
 from lilas.report.costs import read_losses
 from lilas.report.published import paper_tables
@@ -46,6 +48,7 @@ def write_tables(
     published: dict[str, str],
     ablation: dict[str, list[Variant]] | None = None,
     histories: Sequence[Path] = (),
+    timings: Sequence[Path] = (),
 ) -> str:
     """Writes the tables of a study and returns the first of them for a terminal.
 
@@ -57,6 +60,7 @@ def write_tables(
         published: The paper's names of the datasets that are its own.
         ablation: Autoencoders whose trainings are compared, by dataset.
         histories: Histories of these.
+        timings: Files of timings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = by_trajectory(map(read_metrics, metrics), horizons)
@@ -79,6 +83,9 @@ def write_tables(
     compared = ablation_tables(ablation or {}, read_losses(histories), summary)
     for name, (title, tables) in compared.items():
         _all(folder / name, title, tables, "quantity")
+    if timings:
+        tables = speed.speed_tables(read_timings(timings), published)
+        _all(folder / speed.NAME, speed.TITLE, tables, "quantity")
     return terminal(sections[0])
 
 

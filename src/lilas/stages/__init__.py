@@ -29,6 +29,10 @@ def add_paths(parser: argparse.ArgumentParser, **paths: str) -> None:
         parser.add_argument(f"--{name}", type=Path, nargs=many, required=True, help=text)
 
 
+def add_timings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--timings", type=Path, nargs="*", default=[], help="files of timings")
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto (default)")
 

@@ -1,11 +1,12 @@
 """Stage `claims`: what this run says of the paper's six claims, and the rows that it rests on."""
 
 from lilas.records.metrics import read_metrics
+from lilas.records.timings import read_timings
 from lilas.report.claims import check, write_claims
 from lilas.report.costs import costs, validation_losses
 from lilas.report.paired import Results
 from lilas.report.trajectories import by_trajectory
-from lilas.stages import add_paths, execute, make_parser
+from lilas.stages import add_paths, add_timings, execute, make_parser
 from lilas.study.read import read_study
 
 
@@ -20,6 +21,7 @@ def main() -> None:
         output="claims.json",
         rows="claims.csv",
     )
+    add_timings(parser)
     args = parser.parse_args()
     study = read_study(args.study)
     results = Results(
@@ -27,6 +29,7 @@ def main() -> None:
         costs=costs(study, args.root, args.data),
         losses=validation_losses(study, args.root),
         study=study,
+        timings=read_timings(args.timings),
     )
     verdicts = check(results)
     write_claims(args.output, args.rows, verdicts)

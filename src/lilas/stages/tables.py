@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lilas.report.table_files import write_tables
-from lilas.stages import add_paths, execute, make_parser
+from lilas.stages import add_paths, add_timings, execute, make_parser
 
 
 def main() -> None:
@@ -11,12 +11,14 @@ def main() -> None:
     add_paths(parser, metrics="files of metrics", output="folder of the tables")
     text = "histories of the autoencoders whose trainings are compared"
     parser.add_argument("--histories", type=Path, nargs="*", default=[], help=text)
+    add_timings(parser)
     args = parser.parse_args()
     config = args.config
     first = write_tables(
         *(args.output, args.metrics, config.horizons, config.sources, config.published),
         ablation=config.ablation,
         histories=args.histories,
+        timings=args.timings,
     )
     print(first)
 

@@ -35,6 +35,7 @@ FRAMES = f"{ROLLOUT}/frames.json"
 METRICS = f"{ROLLOUT}/metrics.parquet"
 RECONSTRUCTION = f"{AUTOENCODER}/reconstruction.parquet"
 BASELINES = "{dataset}/baselines.parquet"
+TIMING = "{dataset}/timing.json"
 TABLES = "tables"
 HORIZONS = f"{TABLES}/horizons"
 CLAIMS = "claims.json"
@@ -104,6 +105,21 @@ def rollouts(study: Study) -> list[dict[str, str]]:
         for autoencoder, a in study.trainings("autoencoders", dataset)
         if autoencoder in study.resolve("emulators", emulator, dataset).autoencoders
         for sampler in study.resolve("emulators", emulator, dataset).samplers
+    ]
+
+
+def timed(study: Study) -> list[dict[str, str]]:
+    """Returns the rollouts that are timed: of each entry the first seed; others take as long."""
+    firsts = {
+        (dataset, training_name(name, study.resolve(kind, name, dataset).seeds[0]))
+        for dataset in study.datasets
+        for kind in ("autoencoders", "emulators")
+        for name, _ in study.trainings(kind, dataset)
+    }
+    return [
+        run
+        for run in (rollouts(study) if study.timing else [])
+        if {(run["dataset"], run[kind]) for kind in ("autoencoder", "emulator")} <= firsts
     ]
 
 

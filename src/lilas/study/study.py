@@ -3,7 +3,7 @@
 This package imports neither torch nor Snakemake, so that reading a study takes milliseconds.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -41,6 +41,14 @@ class Figures(Model):
     dpi: int = Field(default=120, ge=10, le=1200, description="Resolution of bitmaps.")
 
 
+class Timing(Model):
+    """What is measured anew, and alone: what a state costs; a job that needs the whole machine."""
+
+    turns: Annotated[int, Field(ge=6, le=1000)] = Field(
+        default=9, description="Measurements of each; their median counts."
+    )
+
+
 class Study(Model):
     """A study: datasets x autoencoders x emulators x samplers."""
 
@@ -58,6 +66,11 @@ class Study(Model):
         "emulators of the swept one are of all.",
     )
     figures: Figures = Field(default=Figures(), description="Figures.")
+    timing: Timing | None = Field(
+        default=None,
+        description="Seconds, FLOPs and memory of a state, as in the paper's Table 1; null times "
+        "nothing but whole jobs.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -80,6 +93,8 @@ class Study(Model):
                             f"{', '.join(entry.datasets)}"
                         )
                     self.resolve(kind, name, dataset)
+        if self.timing is not None and not self.emulators:
+            raise ValueError("timing: the study has no emulator, whose states cost anything")
         for name, dataset in self.datasets.items():
             self._check_emulators(name)
             self._check_horizons(name)

@@ -10,7 +10,7 @@ from lilas.study.ablation import Variant
 from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
 from lilas.study.leads import Direction, steps_from
-from lilas.study.study import Figures
+from lilas.study.study import Figures, Timing
 
 
 class Task(Model):
@@ -37,6 +37,10 @@ class Task(Model):
         default={}, description="Autoencoders whose trainings are compared, by dataset."
     )
     figures: Figures | None = None
+    timing: Timing | None = None
+    runs: dict[str, dict[str, SamplerEntry]] = Field(
+        default={}, description="Samplers by name, by what they roll out: AUTOENCODER/EMULATOR."
+    )
     seed: int | None = None
     names: dict[str, str] = Field(default={}, description="The job's dataset, autoencoder, ...")
 
@@ -50,8 +54,9 @@ class Task(Model):
     def implementations(self) -> list[str]:
         """Returns what the job computes with beyond its stage's own imports, each once."""
         parts = [self.source, self.autoencoder, self.emulator]
-        if self.sampler is not None:
-            parts += [self.sampler.algorithm, self.sampler.guidance]
+        samplers = [one for its in self.runs.values() for one in its.values()]
+        for sampler in [*samplers, *([self.sampler] if self.sampler else [])]:
+            parts += [sampler.algorithm, sampler.guidance]
         named = (getattr(part, "implementation", None) for part in parts)
         return sorted({name for name in named if name is not None})
 

@@ -44,6 +44,7 @@ class Euler(System):
     parameters: ClassVar = ("gamma",)
     requires: ClassVar = {"astronomix": "make install EXTRAS=simulate"}
     implementation: ClassVar = "lilas.systems.euler_files:simulate_part"
+    stepper: ClassVar = "lilas.systems.euler_files:stepper"
 
     @model_validator(mode="after")
     def _square(self) -> "Euler":

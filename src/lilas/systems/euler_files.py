@@ -11,7 +11,7 @@ import numpy as np
 from lilas.systems.base import Trajectories
 from lilas.systems.euler import Euler
 from lilas.systems.ideal_gas import IdealGas
-from lilas.systems.runs import Real, UnsoundError, imbalance, simulate_runs
+from lilas.systems.runs import Real, UnsoundError, carried_on, imbalance, simulate_runs
 
 # Least and most of each block's density, components of velocity and pressure.
 DENSITY, SPEED, PRESSURE = (0.2, 1.8), 0.6, (0.2, 2.0)
@@ -45,6 +45,16 @@ def simulate_part(settings: Euler, part: str) -> dict[str, Trajectories]:
             attributes={"time_units": "dimensionless", "redrawn": redrawn},
         )
     return found
+
+
+def stepper(settings: Euler) -> tuple[Callable[[], Real], int]:
+    """Returns what carries a trajectory of the first part on to its next state, and 1."""
+    boundary, gamma = settings.pairs[0]
+    gas = IdealGas(settings.size, boundary)
+    first = initial(settings.size, settings.blocks, boundary, settings.seed)
+    return carried_on(
+        first, lambda state: gas.advance(state, settings.interval, gamma), settings.steps
+    )
 
 
 def initial(size: tuple[int, int], blocks: tuple[int, int], boundary: str, seed: int) -> Real:

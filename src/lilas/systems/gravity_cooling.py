@@ -47,6 +47,7 @@ class GravityCooling(System):
     parameters: ClassVar = ("rho0", "Z", "T0")
     requires: ClassVar = {"astronomix": "make install EXTRAS=simulate"}
     implementation: ClassVar = "lilas.systems.gravity_cooling_files:simulate_part"
+    stepper: ClassVar = "lilas.systems.gravity_cooling_files:stepper"
 
     @model_validator(mode="after")
     def _cubic(self) -> "GravityCooling":

@@ -13,7 +13,7 @@ from lilas.errors import LilasError
 from lilas.systems.base import Trajectories
 from lilas.systems.cloud import GAMMA, Cloud
 from lilas.systems.gravity_cooling import GravityCooling
-from lilas.systems.runs import Real, UnsoundError, imbalance, simulate_runs
+from lilas.systems.runs import Real, UnsoundError, carried_on, imbalance, simulate_runs
 
 # Of the cloud, in edges of the box; how much denser it is than what surrounds it.
 RADIUS, CONTRAST = 0.38, 30.0
@@ -60,6 +60,19 @@ def simulate_part(settings: GravityCooling, part: str) -> dict[str, Trajectories
             attributes={"time_units": "dimensionless", "redrawn": redrawn},
         )
     return found
+
+
+def stepper(settings: GravityCooling) -> tuple[Callable[[], Real], int]:
+    """Returns what carries a trajectory of the first part on to its next state, and 1."""
+    density, temperature, metallicity = settings.triples[0]
+    cloud, interval = Cloud(settings.size), settings.interval * FREE_FALL
+    floor = FLOOR * temperature / density
+
+    def advance(state: Real) -> Real:
+        return cloud.advance(state, interval, metallicity, floor, 1.0)[0]
+
+    first = initial(cloud, settings.size, temperature / density, settings.seed)
+    return carried_on(first, advance, settings.steps)
 
 
 def initial(cloud: Cloud, size: tuple[int, int, int], temperature: float, seed: int) -> Real:

@@ -38,6 +38,7 @@ class RayleighBenard(System):
     boundaries: ClassVar = {"x": "periodic", "y": "wall"}
     parameters: ClassVar = ("Rayleigh", "Prandtl")
     implementation: ClassVar = "lilas.systems.rayleigh_benard_files:simulate_part"
+    stepper: ClassVar = "lilas.systems.rayleigh_benard_files:stepper"
 
     @model_validator(mode="after")
     def _named_apart(self) -> "RayleighBenard":

@@ -1,12 +1,17 @@
 """Rayleigh-Bénard convection as files hold it: the trajectories of one Rayleigh number."""
 
+import copy
+from collections.abc import Callable
+
 import numpy as np
 
 from lilas.progress import progress
 from lilas.seeds import derive
 from lilas.systems.base import SPLITS, Trajectories
+from lilas.systems.chebyshev import Real
 from lilas.systems.rayleigh_benard import RayleighBenard
-from lilas.systems.rayleigh_benard_solver import coordinates, simulate
+from lilas.systems.rayleigh_benard_solver import BLOCK, coordinates, initial, simulate
+from lilas.systems.rayleigh_benard_solver import RayleighBenard as Flow
 
 
 def simulate_part(settings: RayleighBenard, part: str) -> dict[str, Trajectories]:
@@ -52,3 +57,32 @@ def simulate_part(settings: RayleighBenard, part: str) -> dict[str, Trajectories
             attributes={"time_units": "free-fall time"},
         )
     return found
+
+
+def stepper(settings: RayleighBenard) -> tuple[Callable[[], tuple[Real, Real, Real]], int]:
+    """Returns what carries trajectories on, as many as are advanced together, and their number.
+
+    Each call returns buoyancy, velocity and pressure of their next state. They are of the first
+    Rayleigh and Prandtl number, and begin anew where those of the study end.
+    """
+    count = min(settings.trajectories.total, BLOCK)
+    begun = Flow(
+        initial(settings.size, count, settings.seed),
+        rayleigh=settings.rayleigh[0],
+        prandtl=settings.prandtl[0],
+        time_step=settings.time_step,
+    )
+    stride = round(settings.interval / settings.time_step)
+    last = round(settings.start / settings.time_step) + stride * (settings.steps - 1)
+    flow = copy.deepcopy(begun)
+
+    def call() -> tuple[Real, Real, Real]:
+        nonlocal flow
+        if flow.steps >= last:
+            flow = copy.deepcopy(begun)
+        for _ in range(stride):
+            flow.step()
+        flow.check()
+        return *flow.fields(), flow.pressure()
+
+    return call, count

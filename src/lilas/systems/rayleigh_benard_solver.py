@@ -303,9 +303,8 @@ def simulate(
 ) -> Solution:
     """Returns trajectories that start from fluid at rest and disturbed conduction.
 
-    The initial buoyancy is 1 - y + 0.3 y (1 - y) ε, with ε standard normal at each grid point, of
-    the stream `SeedSequence([seed, trajectory])`: no trajectory depends on the number of them,
-    but for rounding.
+    The initial buoyancy is that of `initial`: no trajectory depends on the number of them, but for
+    rounding.
 
     Arguments:
         rayleigh: Rayleigh number Ra.
@@ -330,17 +329,10 @@ def simulate(
         )
     spin_up = _multiple("start", start, time_step, least=0)
     stride = _multiple("interval", interval, time_step, least=1)
-    _, y = coordinates(size)
-    noise = np.stack(
-        [
-            np.random.default_rng(np.random.SeedSequence([seed, trajectory])).standard_normal(size)
-            for trajectory in range(trajectories)
-        ]
-    )
-    initial = 1 - y + NOISE * y * (1 - y) * noise
+    begun = initial(size, trajectories, seed)
     blocks = [slice(first, first + BLOCK) for first in range(0, trajectories, BLOCK)]
     solvers = [
-        RayleighBenard(initial[block], rayleigh=rayleigh, prandtl=prandtl, time_step=time_step)
+        RayleighBenard(begun[block], rayleigh=rayleigh, prandtl=prandtl, time_step=time_step)
         for block in blocks
     ]
     buoyancy = np.empty((trajectories, steps, *size))
@@ -358,6 +350,21 @@ def simulate(
         if progress is not None:
             progress(1)
     return Solution(buoyancy, pressure, velocity, start + interval * np.arange(steps))
+
+
+def initial(size: tuple[int, int], trajectories: int, seed: int) -> Real:
+    """Returns the initial buoyancy (trajectory, x, y): 1 - y + 0.3 y (1 - y) ε.
+
+    ε is standard normal at each grid point, of the stream `SeedSequence([seed, trajectory])`.
+    """
+    _, y = coordinates(size)
+    noise = np.stack(
+        [
+            np.random.default_rng(np.random.SeedSequence([seed, trajectory])).standard_normal(size)
+            for trajectory in range(trajectories)
+        ]
+    )
+    return 1 - y + NOISE * y * (1 - y) * noise
 
 
 def _multiple(name: str, duration: float, time_step: float, least: int) -> int:

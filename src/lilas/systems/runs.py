@@ -70,6 +70,27 @@ def simulate_runs(
     return found
 
 
+def carried_on(
+    first: Run, advance: Callable[[Run], Run], states: int
+) -> tuple[Callable[[], Run], int]:
+    """Returns what carries a run on to its next state with each call, and that it is one.
+
+    Args:
+        first: The initial state; there the run begins anew when it has all its states.
+        advance: Returns the next state.
+        states: Of a trajectory.
+    """
+    run: list[Run] = [first]
+
+    def call() -> Run:
+        if len(run) == states:
+            run[1:] = []
+        run.append(advance(run[-1]))
+        return run[-1]
+
+    return call, 1
+
+
 def imbalance(
     amount: Real,
     flux: Real,

@@ -6,7 +6,6 @@ whole). So the step is the whole random state: a run that is killed and started 
 arithmetic of one that never stopped, on CPU with the same threads to the last bit.
 """
 
-import contextlib
 import json
 import math
 import time
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lilas.data.windows import Windows
+from lilas.devices import arithmetic
 from lilas.draws import Draws
 from lilas.errors import LilasError
 from lilas.files import writing
@@ -257,7 +257,7 @@ def _train_step(
         group["lr"] = rate
     training.model.train()
     windows, label = train.batch(training.step)
-    with _precision(settings["precision"], windows.device):
+    with arithmetic(settings["precision"], windows.device):
         value = loss(windows, label, Draws(random, range(len(windows))))
     value.backward()
     parameters = [p for p in training.model.parameters() if p.grad is not None]
@@ -303,7 +303,7 @@ def _validate(training: _Training, loss: Loss, valid: Windows, seed: int) -> flo
     for batch in range(training.settings["validation_batches"]):
         windows, label = valid.batch(batch)
         draws = Draws(derive(seed, batch, _VALID), range(len(windows)))
-        with _precision(training.settings["precision"], windows.device):
+        with arithmetic(training.settings["precision"], windows.device):
             values.append(loss(windows, label, draws).item())
     training.model.load_state_dict(current)
     mean = sum(values) / len(values)
@@ -334,10 +334,3 @@ def learning_rate_factor(step: int, settings: dict[str, Any]) -> float:
         "exponential": 1e-2**s,
         "constant": 1.0,
     }[settings["schedule"]]
-
-
-def _precision(name: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    if name == "bfloat16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
-    return contextlib.nullcontext()
