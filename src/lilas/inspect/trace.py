@@ -71,9 +71,8 @@ def trace(cell: str, results: Path) -> Trace:
 
     The value is computed again from the rows of the metrics files: the mean over trajectories,
     fields and the horizon's lead times; where runs are pooled, the mean over them; of a timing, the
-    median over turns. Then the
-    records of provenance are followed, and each file that they name is held against its recorded
-    SHA-256 (data files: size and a sample).
+    median over turns. Then the records of provenance are followed, and each file that they name is
+    held against its recorded SHA-256 (data files: size and a sample).
 
     Args:
         cell: The id in the column `cell` of a table, alone or after the path of the results folder.
@@ -91,7 +90,8 @@ def trace(cell: str, results: Path) -> Trace:
         if row["low"]:
             interval = f"95 % interval {row['low']} to {row['high']}"
         found.lines.append(f"Table  {path}: {row['value']}, {interval}")
-    if name.metric in QUANTITIES:
+    kind = "timing" if name.metric in QUANTITIES else "metrics"
+    if kind == "timing":
         files = [folder / paths.TIMING.format(dataset=name.dataset)]
         value = _turns(found, files[0], name)
     else:
@@ -104,16 +104,15 @@ def trace(cell: str, results: Path) -> Trace:
     }
     found.lines.append(f"Value  {value:.6g}, {'NOT as' if stale else 'as'} the table has it")
     found.problems += [
-        f"{path}: has {number}, its rows give {value:.6g}: the table is stale. Run "
+        f"{path}: has {number}, the rows of {kind} give {value:.6g}: the table is stale. Run "
         "snakemake -R tables."
         for path, number in stale.items()
     ]
     found.lines += ["", "Made by (each stage, then its inputs)"]
     seen: dict[Path, str] = {}
     for path in files:
-        timed = path.suffix == ".json"
-        found.lines.append(f"  {'timing' if timed else 'metrics'}: {path}  SHA-256 {sha256(path)}")
-        record = read_json(path, ("provenance",))["provenance"] if timed else metrics_record(path)
+        found.lines.append(f"  {kind}: {path}  SHA-256 {sha256(path)}")
+        record = _provenance(path) if kind == "timing" else metrics_record(path)
         _record(found, record, path, 2, seen)
     found.lines += ["", "Versions"]
     found.lines += [f"  {', '.join(stages)}: {text}" for text, stages in found.versions.items()]
