@@ -478,6 +478,50 @@ def test_samplers_that_differ_in_more_are_no_contexts(tmp_path):
     assert "No two samplers" in verdict(6, of, runs).evidence[0]
 
 
+def with_guidance(tmp_path: Path) -> Study:
+    """The miniature with a sampler that observes the truth."""
+    values = yaml.safe_load(MINIATURE.read_text())["samplers"]["ab4"]
+    operator = {"kind": "subsample", "factor": 4}
+    guidance = {"kind": "mmps", "operator": operator, "noise": 0.1}
+    return study(tmp_path, samplers={"guided": values | {"guidance": guidance}})
+
+
+@pytest.mark.parametrize(
+    ("longer", "error", "expected"),
+    [
+        (1.0, 0.4, SUPPORTED),
+        (1.0, 0.6, NOT_SUPPORTED),
+        (1.2, 0.4, NOT_SUPPORTED),
+        # The last horizon alone counts.
+        (1.0, (0.6, 0.4), SUPPORTED),
+        (1.0, (0.4, 0.6), NOT_SUPPORTED),
+    ],
+)
+def test_guidance(tmp_path, longer, error, expected):
+    guided = run("diffusion-s0", sampler="guided")
+    errors = dict(zip(HORIZONS, np.broadcast_to(error, 2), strict=True))
+    guided["value"] *= guided["horizon"].map(errors)
+    runs = [run("diffusion-s0"), run("diffusion-s0", sampler="ab4_c2", value=longer), guided]
+    found = verdict(6, with_guidance(tmp_path), runs)
+    assert found.verdict == expected
+    last = errors[HORIZONS[1]]
+    assert f"ratio {last} [{last}, {last}]" in found.evidence[-1]
+    # Without longer contexts, or without rollouts that are not guided, the half is not tested.
+    assert verdict(6, with_guidance(tmp_path), [runs[0], guided]).verdict == NOT_TESTED
+    alone = verdict(6, with_guidance(tmp_path), [guided])
+    assert alone.reason.startswith("Context: not tested. Guidance: not tested.")
+
+
+def test_what_is_guided_by_the_truth_counts_in_no_other_claim(tmp_path):
+    runs = compressed(1.05, 2.0)
+    runs += [run("solver-s0", name, value=0.6) for name in ("c16-s0", "c64-s0")]
+    runs += [run("pixel_solver-s0", "pixel-s0", value=0.7)]
+    of = with_guidance(tmp_path)
+    guided = [run("diffusion-s0", name, "guided", value=1e-3) for name in ("c16-s0", "c64-s0")]
+    for number in (1, 2, 3, 4, 5):
+        assert verdict(number, of, runs + guided) == verdict(number, of, runs)
+
+
 def test_other_trajectories_are_refused(tmp_path):
     runs = compressed(1.0, 2.0)
     runs[1] = runs[1][runs[1]["trajectory"] != 3]

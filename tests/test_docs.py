@@ -25,11 +25,13 @@ from lilas.study.ablation import Variant
 from lilas.study.autoencoders import AutoencoderSettings, TrainedAutoencoder
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.entries import Trained
+from lilas.study.operators import BlockSettings
 from lilas.study.samplers import (
     AlgorithmSettings,
     AzulaSettings,
     GuidanceSettings,
     MultistepSettings,
+    ObservingSettings,
     SamplingSettings,
 )
 from lilas.study.study import Study
@@ -53,6 +55,8 @@ BASES |= {
     MultistepSettings,
     SamplingSettings,
     GuidanceSettings,
+    ObservingSettings,
+    BlockSettings,
     Trained,
     Task,
     Variant,

@@ -38,7 +38,12 @@ try:
     plan.check_simulators(STUDY, FILES)
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
+    plan.check_masks(STUDY, ON_DISK)
+    GUIDED = STUDY.guided()
+    # What is guided by the truth is no forecast, and is shown apart.
     ROLLOUTS = paths.rollouts(STUDY)
+    FORECASTS = paths.forecasts(STUDY)
+    OBSERVING = [run for run in ROLLOUTS if run["sampler"] in GUIDED]
     check_writable(ROOT)
     check_owner(ROOT, STUDY_FILE)
     JOB_BYTES = plan.job_bytes(ROOT)
@@ -256,6 +261,17 @@ def needed(name):
 
 def split_files(split, wildcards):
     return FILES[wildcards.dataset][split]
+
+
+def guided(wildcards):
+    """The sampler of a rollout that observes the truth; None of a forecast."""
+    return STUDY.samplers[wildcards.sampler] if wildcards.get("sampler") in GUIDED else None
+
+
+def mask(wildcards):
+    """The file of the mask that a rollout is guided through, where it has one."""
+    operator = guided(wildcards).guidance.operator if guided(wildcards) else None
+    return getattr(operator, "path", [])
 
 
 def dataset(wildcards):

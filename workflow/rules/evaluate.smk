@@ -5,9 +5,10 @@ METRICS_CODE = metrics_fingerprint()
 METRICS = (
     every(paths.BASELINES, [{"dataset": name} for name in STUDY.datasets])
     + every(paths.RECONSTRUCTION, TRAININGS)
-    + every(paths.METRICS, ROLLOUTS)
+    + every(paths.METRICS, FORECASTS)
 )
-TARGETS["evaluate"] = METRICS
+OBSERVED_METRICS = every(paths.METRICS, OBSERVING)
+TARGETS["evaluate"] = METRICS + OBSERVED_METRICS
 
 
 def evaluation_task(wildcards, figures=None, begins=None):
@@ -21,6 +22,7 @@ def evaluation_task(wildcards, figures=None, begins=None):
         names=names,
         figures=figures,
         begins=begins,
+        sampler=guided(wildcards),
     )
 
 
@@ -82,6 +84,7 @@ rule evaluate:
         rollouts=f"{ROOT}/{paths.ROLLOUTS}",
         statistics=statistics,
         test=partial(split_files, "test"),
+        mask=mask,
     output:
         # Kept as long as it is current: other frames are no reason to evaluate again.
         metrics=update(f"{ROOT}/{paths.METRICS}"),

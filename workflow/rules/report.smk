@@ -2,7 +2,8 @@
 HISTORIES = every(
     f"{paths.AUTOENCODER}/{paths.HISTORY}", trained("autoencoder", TRAININGS)
 ) + sorted(set(every(f"{paths.EMULATOR}/{paths.HISTORY}", trained("emulator", ROLLOUTS))))
-FRAMES = every(paths.FRAMES, ROLLOUTS)
+FRAMES = every(paths.FRAMES, FORECASTS)
+OBSERVED_FRAMES = every(paths.FRAMES, OBSERVING)
 # The autoencoders whose trainings are compared, by dataset, and their histories.
 ABLATION = ablation.variants(STUDY, swept_autoencoders(STUDY_FILE))
 ABLATED = every(
@@ -26,6 +27,7 @@ rule tables:
         metrics=METRICS,
         histories=ABLATED,
         timings=TIMINGS,
+        guided=OBSERVED_METRICS,
     output:
         directory(f"{ROOT}/{paths.TABLES}"),
     log:
@@ -38,19 +40,21 @@ rule tables:
         config=task(
             horizons=HORIZONS,
             ablation={name: list(map(dict, its)) for name, its in ABLATION.items()} or None,
+            twins=GUIDED or None,
             **paths.origins(STUDY),
         ),
         version=VERSIONS["tables"],
     shell:
         STAGE + "tables --config {params.config:q} --metrics {input.metrics:q} "
-        "--histories {input.histories:q} --timings {input.timings:q} --output {output:q}" + LOG
+        "--histories {input.histories:q} --timings {input.timings:q} "
+        "--guided {input.guided:q} --output {output:q}" + LOG
 
 
 rule claims:
     message:
         "the paper's claims"
     input:
-        metrics=METRICS,
+        metrics=METRICS + OBSERVED_METRICS,
         histories=HISTORIES,
         timings=TIMINGS,
     output:
@@ -84,6 +88,7 @@ rule figures:
         tables=rules.tables.output,
         histories=HISTORIES,
         frames=FRAMES,
+        guided=OBSERVED_FRAMES,
     output:
         directory(f"{ROOT}/{paths.FIGURES}"),
     log:
@@ -93,13 +98,13 @@ rule figures:
     conda:
         ENVIRONMENT
     params:
-        config=task(figures=STUDY.figures),
+        config=task(figures=STUDY.figures, twins=GUIDED or None),
         version=VERSIONS["figures"],
         table=f"{ROOT}/{paths.HORIZONS}.csv",
     shell:
         STAGE + "figures --config {params.config:q} --metrics {input.metrics:q} "
         "--table {params.table:q} --histories {input.histories:q} "
-        "--frames {input.frames:q} --output {output:q}" + LOG
+        "--frames {input.frames:q} --guided {input.guided:q} --output {output:q}" + LOG
 
 
 rule report:

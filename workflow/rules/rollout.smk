@@ -2,13 +2,37 @@
 TARGETS["rollout"] = every(paths.ROLLOUTS, ROLLOUTS)
 
 
+def rollout_task(wildcards):
+    return task(
+        states=dataset(wildcards).states if guided(wildcards) else None,
+        stride=dataset(wildcards).stride,
+        evaluation=rolled_out(wildcards),
+        sampler=STUDY.samplers[wildcards.sampler],
+    )
+
+
+def observed(wildcards):
+    """What guidance observes: the truth, as the autoencoder sees it."""
+    if not guided(wildcards):
+        return {}
+    return {"statistics": statistics(wildcards), "test": split_files("test", wildcards)}
+
+
+def observed_arguments(wildcards, input):
+    if not guided(wildcards):
+        return ""
+    return f"--statistics {shlex.quote(input.statistics)} --test {shlex.join(input.test)}"
+
+
 rule rollout:
     message:
         "roll out {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
     input:
+        unpack(observed),
         autoencoder=partial(chosen, "autoencoder"),
         emulator=partial(chosen, "emulator"),
         latents=manifest("test"),
+        mask=mask,
     output:
         f"{ROOT}/{paths.ROLLOUTS}",
     log:
@@ -18,16 +42,13 @@ rule rollout:
     conda:
         ENVIRONMENT
     params:
-        config=lambda wildcards: task(
-            stride=dataset(wildcards).stride,
-            evaluation=rolled_out(wildcards),
-            sampler=STUDY.samplers[wildcards.sampler],
-        ),
+        config=rollout_task,
         version=VERSIONS["rollout"],
         store=f"{ROOT}/{paths.store(paths.ROLLOUTS)}",
+        observed=observed_arguments,
     resources:
         gpu=1,
     shell:
         STAGE + "rollout --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--emulator {input.emulator:q} --latents {input.latents:q} --store {params.store:q} "
-        "--manifest {output:q} --device {CONFIG.device:q}" + LOG
+        "--manifest {output:q} {params.observed} --device {CONFIG.device:q}" + LOG

@@ -13,6 +13,7 @@ from lilas.display import plane, spaced
 from lilas.evaluation.score import paired_row
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import autoencode, decode
+from lilas.models.observations import Observations
 from lilas.records import stores
 from lilas.records.provenance import as_json
 
@@ -53,6 +54,7 @@ def make_frames(
     autoencoder: Autoencoder,
     trajectories: int,
     device: torch.device,
+    observations: Observations | None = None,
 ) -> xr.Dataset:
     """Returns the states of some rollouts, spread over the test split, in physical units.
 
@@ -64,11 +66,13 @@ def make_frames(
         autoencoder: The one that the latents are of.
         trajectories: How many, at most.
         device: Where to decode.
+        observations: What guided the rollouts, where they were guided by observations.
 
     Returns:
         truth, autoencoder (the auto-encoded truth), mean and spread (as the metrics have it, over
         members), each (trajectory, time, channel, x, y), and member (trajectory, member, time,
-        channel, x, y), at lead times from 0 to the last.
+        channel, x, y), at lead times from 0 to the last. Of guided rollouts, observation too, as
+        truth; NaN where nothing was observed, and at lead time 0.
 
     Raises:
         LilasError: as `paired_row`, or the rollouts are damaged.
@@ -95,6 +99,8 @@ def make_frames(
                 "spread": _spread(members),
                 "member": members[:MEMBERS],
             }
+            if observations is not None:
+                states["observation"] = _observation(observations, row, step, truth, leads[place])
             for name, state in states.items():
                 kept.setdefault(name, []).append(plane(state, spatial).cpu().numpy())
         # Before the channel and what is kept of the space axes.
@@ -105,7 +111,7 @@ def make_frames(
     for name in file.axes[:2]:
         own = [pixels.points(row, name)[None] for row in rows]
         points |= axes.variables(name, own, axes.SPACE_TOLERANCE, {})
-    dims = {name: plain for name in ("truth", "autoencoder", "mean", "spread")}
+    dims = dict.fromkeys(parts[0], plain)
     dims["member"] = ("trajectory", "member", *plain[1:])
     return xr.Dataset(
         {name: (over, np.stack([part[name] for part in parts])) for name, over in dims.items()},
@@ -116,6 +122,17 @@ def make_frames(
             **points,
         },
     )
+
+
+def _observation(
+    observations: Observations, row: int, step: int, like: torch.Tensor, lead: int
+) -> torch.Tensor:
+    """Returns what is observed of a state on its grid (channel, *space), in physical units."""
+    if lead == 0:
+        return torch.full_like(like[0], float("nan"))
+    painted = observations.operator.paint(observations.of(row, range(step, step + 1)))
+    states = observations.pixels.preprocessing.inverse_(painted.to(like.dtype), channel_axis=1)
+    return states[0].to(like.device)
 
 
 def _spread(members: torch.Tensor) -> torch.Tensor:

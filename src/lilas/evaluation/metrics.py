@@ -271,18 +271,44 @@ OF_TRUTH: dict[str, Metric] = {
         ),
     )
 }
+# How far rollouts that are guided by observations y = A(u) + noise are from these.
+OF_OBSERVATION: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "misfit",
+            later("lilas.evaluation.observed:misfit"),
+            r"\sqrt{\frac{1}{K} \sum_k \langle (A(v_k) - y)^2 \rangle} / \sigma",
+            "1",
+            "one",
+            "of guided rollouts: over all observed numbers of standardised states",
+        ),
+        Metric(
+            "misfit_floor",
+            later("lilas.evaluation.observed:misfit"),
+            r"\sqrt{\langle (A(D(E(u))) - y)^2 \rangle} / \sigma",
+            "1",
+            "none",
+            "of the auto-encoded truth: what decoded latents can reach",
+        ),
+    )
+}
 # Residuals are of one state alone, so that the data themselves have a value to compare with.
 RESIDUALS = ("divergence", "energy_residual", "negative")
 
 
-for _name, _metric in plugins.found("lilas.metrics", (*METRICS, *OF_TRUTH)).items():
+for _name, _metric in plugins.found(
+    "lilas.metrics", (*METRICS, *OF_TRUTH, *OF_OBSERVATION)
+).items():
     if isinstance(_metric, Metric) and _metric.name == _name:
         METRICS[_name] = _metric
     else:
         plugins.problem("lilas.metrics", _name, f"it is no Metric of the name {_name!r}")
 
 # Every score of a metrics file by name.
-EVERY_METRIC = METRICS | {law.name: law for laws in LAWS.values() for law in laws} | OF_TRUTH
+EVERY_METRIC = (
+    METRICS | {law.name: law for laws in LAWS.values() for law in laws} | OF_TRUTH | OF_OBSERVATION
+)
 for _name in plugins.found_names("lilas.metrics") & {
     law.name for one in LAWS.values() for law in one
 }:

@@ -18,9 +18,11 @@ from lilas.evaluation.curves import curves
 from lilas.evaluation.ensembles import Ensemble
 from lilas.evaluation.field_scores import evaluate
 from lilas.evaluation.metrics import LAWS, METRICS, OF_TRUTH, RESIDUALS
+from lilas.evaluation.observed import score_observed
 from lilas.evaluation.physics import Flow
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import autoencode, decode
+from lilas.models.observations import Observations
 from lilas.models.rollout import check_long_enough, read_steps
 from lilas.progress import progress
 from lilas.records.stores import read
@@ -224,6 +226,7 @@ def score_rollouts(
     autoencoder: Autoencoder,
     physics: str | None,
     device: torch.device,
+    observations: Observations | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yields the scores of rollouts, against the truth and against the auto-encoded truth.
 
@@ -233,6 +236,7 @@ def score_rollouts(
         autoencoder: The one that the latents are of.
         physics: Which of `LAWS` hold.
         device: Where to decode and score.
+        observations: What guided them, where they were guided by observations.
 
     Raises:
         LilasError: as `paired_row`, before any score; the rollouts are damaged, or a metric is not
@@ -255,6 +259,10 @@ def score_rollouts(
             # Shared by both comparisons, as is all that depends on the ensemble alone.
             ensemble = Ensemble(states, truth.ndim - 2)
             rebuilt = autoencode(truth, autoencoder, pixels.preprocessing)
+            own = {"trajectory": row, "members": members, **_begin(after, context)}
+            if observations is not None:
+                seen = score_observed(observations, row, block, leads, states, rebuilt)
+                yield seen.assign(**own)
             for name, reference in (("truth", truth), ("autoencoder", rebuilt)):
                 table = score(
                     reference,
@@ -265,7 +273,6 @@ def score_rollouts(
                     relative_to=name,
                     curved=curve_leads(every) if name == "truth" else (),
                 )
-                own = {"trajectory": row, "members": members, **_begin(after, context)}
                 yield table.assign(**own)
 
 

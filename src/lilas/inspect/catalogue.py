@@ -347,6 +347,13 @@ ARTIFACTS = (
                 "the data's",
                 "The first members, two at most.",
             ),
+            Variable(
+                "observation",
+                _FRAME,
+                _FLOAT,
+                "the data's",
+                "Of guided rollouts: what guided them, NaN elsewhere.",
+            ),
             Variable("trajectory", ("trajectory",), "int64", "", "Number in the test split."),
             Variable("lead_time", ("time",), "int64", "solver steps", "As in the rollouts."),
             Variable("channel", _CHANNEL, "string", "", "Channel, such as velocity_x."),
@@ -499,6 +506,7 @@ ARTIFACTS = (
             f"{STUDY}/{paths.TABLES}/differences.{{format}}",
             f"{STUDY}/{paths.TABLES}/valid_time.{{format}}",
             f"{STUDY}/{paths.TABLES}/table1_inference_time.{{format}}",
+            f"{STUDY}/{paths.TABLES}/guidance.{{format}}",
             f"{STUDY}/{paths.TABLES}/table6_vrmse.{{format}}",
             f"{STUDY}/{paths.TABLES}/table7_vrmse_by_context.{{format}}",
             f"{STUDY}/{paths.TABLES}/tables8_10_power_spectrum_rmse.{{format}}",
@@ -513,7 +521,8 @@ ARTIFACTS = (
         "forecast is valid; the paper's tables in its layout, Table 1 where states were timed, the "
         "others where the data have their metric and field, with the paper's value where the data "
         "are the paper's; and, where autoencoders differ in optimiser or initialisation alone or a "
-        "sweep made them, how these converge.",
+        "sweep made them, how these converge. Of guided rollouts, errors with and without guidance "
+        "and how well they fit what guided them.",
     ),
     Artifact(
         "Claims",
@@ -557,10 +566,12 @@ ARTIFACTS = (
         ),
         "PNG, PDF and GIF",
         "`rollout_{dataset}_{trajectory}_{field}`: rollouts beside the truth; `video_{dataset}_"
-        "{trajectory}`: the same through lead time; `metrics_{dataset}`: metrics against lead "
-        "time; `compression_{dataset}`: error against compression; `spectra_{dataset}`: power "
-        "spectra; `ranks_{dataset}`: rank histograms; `ablation_{dataset}`: losses by optimiser "
-        "and initialisation; `training`: losses, of several datasets `training_{dataset}`.",
+        "{trajectory}`: the same through lead time; `guided_{dataset}_{trajectory}_{sampler}`: "
+        "guided rollouts beside the truth, what is seen of it, and the same without; "
+        "`metrics_{dataset}`: metrics against lead time; `compression_{dataset}`: error against "
+        "compression; `spectra_{dataset}`: power spectra; `ranks_{dataset}`: rank histograms; "
+        "`ablation_{dataset}`: losses by optimiser and initialisation; `training`: losses, of "
+        "several datasets `training_{dataset}`.",
     ),
     Artifact(
         "Report",

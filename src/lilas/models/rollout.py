@@ -12,6 +12,20 @@ from lilas.errors import LilasError
 
 
 @dataclass(frozen=True)
+class Observed:
+    """What is observed of the new states of windows.
+
+    Attributes:
+        values: The numbers, (batch, number).
+        operator: What would be observed of windows (batch, channel, time, *space), but for the
+            observation's error: as `values`. It is differentiable.
+    """
+
+    values: Tensor
+    operator: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Window:
     """A window that is to be generated.
 
@@ -19,11 +33,13 @@ class Window:
         known: Its known states, zero where unknown, (batch, channel, time, *space).
         mask: Which states are known (batch, time).
         first: Place in the rollout of that state of it which comes first there.
+        observed: What guidance by observations is to fit; None where there is none.
     """
 
     known: Tensor
     mask: Tensor
     first: int
+    observed: Observed | None = None
 
 
 # Returns the whole window (batch, channel, time, *space).

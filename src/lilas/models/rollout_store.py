@@ -11,6 +11,7 @@ from torch import nn
 from lilas.data import axes
 from lilas.devices import compile_modules
 from lilas.draws import Draws
+from lilas.models.observations import Guide, guided
 from lilas.models.rollout import backward, check_long_enough, read_steps, rollout
 from lilas.progress import progress
 from lilas.records import stores
@@ -31,6 +32,7 @@ def write_rollouts(
     sampler: Any,
     record: dict[str, Any],
     device: torch.device,
+    guide: Guide | None = None,
 ) -> None:
     """Rolls ensembles out from trajectories into a partial store; what is there already is kept.
 
@@ -45,11 +47,14 @@ def write_rollouts(
         sampler: A `lilas.study.entries.SamplerEntry`.
         record: Provenance.
         device: Where to sample.
+        guide: What guides the sampler, where it is guided by observations.
 
     Raises:
-        LilasError: a trajectory has fewer steps.
+        LilasError: a trajectory has fewer steps, or what guides them is of other trajectories.
     """
     check_long_enough(source, rows, steps)
+    if guide is not None:
+        guide.check(source, rows)
     if not stores.is_begun(store, VARIABLE, record):
         _create(store, source, rows, steps, sampler, stride, record)
     array = stores.open_to_fill(store, VARIABLE)
@@ -73,6 +78,8 @@ def write_rollouts(
             names = [(row, member) for row in rows[block] for member in range(sampler.members)]
             draws = Draws(derive(sampler.seed), names)
             step = emulator.stepper(label, sampler, draws)
+            if guide is not None:
+                step = guided(step, guide, rows[block], steps, sampler)
             generated = rollout(
                 backward(step) if sampler.direction == "backward" else step,
                 context,

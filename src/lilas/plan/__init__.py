@@ -2,10 +2,12 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lilas import plugins
+from lilas.data.masks import read_mask
 from lilas.data.registry import data_in, in_place_of_data, well_urls
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
@@ -14,7 +16,9 @@ from lilas.settings.values import shown
 from lilas.study import paths
 from lilas.study.datasets import Dataset, Folder, Well
 from lilas.study.entries import AutoencoderEntry, EmulatorEntry
+from lilas.study.extent import Extent
 from lilas.study.methods import METHODS
+from lilas.study.operators import CustomSettings
 from lilas.study.read import Config
 from lilas.study.study import Study
 from lilas.study.tasks import expected
@@ -224,6 +228,28 @@ def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:
         for name in entry.source.names if isinstance(entry.source, Well) else ():
             found.setdefault(name, []).append(expected(entry).model_dump())
     return found
+
+
+def check_masks(study: Study, found: Mapping[str, Extent]) -> None:
+    """Refuses masks of observations that do not fit the grids of their datasets.
+
+    Args:
+        study: The study.
+        found: What the files of datasets that are there tell.
+
+    Raises:
+        LilasError: as `read_mask`, with the sampler.
+    """
+    for name, dataset in study.datasets.items():
+        extent = found.get(name) or dataset.extent()
+        for key in study.samplers_of(name):
+            operator = getattr(study.samplers[key].guidance, "operator", None)
+            if extent is not None and isinstance(operator, CustomSettings):
+                try:
+                    read_mask(operator.path, extent.size)
+                except LilasError as error:
+                    where = f"samplers.{key}.guidance.operator, on {name}"
+                    raise LilasError(f"{where}: {error}") from None
 
 
 def check_device(name: str, compiles: bool) -> None:

@@ -45,6 +45,7 @@ METRICS = (
     "lilas.evaluation.field_scores",
     "lilas.evaluation.metric",
     "lilas.evaluation.metrics",
+    "lilas.evaluation.observed",
     "lilas.evaluation.physics",
     "lilas.evaluation.spectra",
 )

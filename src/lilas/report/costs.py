@@ -25,7 +25,8 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
 
     A simulated state is one `interval` of simulated time, the spin-up included; a generated one is
     one state of one member. Parameters are the numbers that a weights file stores. A job that did
-    not run here, such as the training of an official model, has no row.
+    not run here, such as the training of an official model, has no row, and guided rollouts have
+    none.
 
     Args:
         study: The study.
@@ -56,10 +57,12 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
             run = (dataset, paths.training_name(name, seed))
             add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
             add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
-    emulators = set()
+    emulators, forecasts = set(), paths.forecasts(study)
     for rollout in paths.rollouts(study):
         run = tuple(rollout.values())
         emulators.add(run[:3])
+        if rollout not in forecasts:
+            continue
         add("rollout", run, "seconds", _benchmark(root, *run, "rollout"))
         add("rollout", run, "states", _generated(root.joinpath(*run)))
         add("evaluation", run, "seconds", metrics_seconds(root / paths.METRICS.format(**rollout)))

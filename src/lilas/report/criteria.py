@@ -23,6 +23,9 @@ FALL = 0.2
 FAR_FASTER = 0.5
 # What seconds are of that were not timed by themselves.
 WHOLE = " (of whole jobs)"
+# A guided rollout that stays near the truth: over the last horizon, where forecasts have gone
+# furthest from it, at most half of their error.
+KEPT = 0.5
 JOBS = (
     "Seconds are of whole jobs, start-up included but for evaluation, and of a resumed job's last "
     "part alone."
@@ -53,8 +56,9 @@ CRITERIA = {
     "seeds, every optimiser with the best of the rates that it was tried with.",
     5: "Supported if a decoded state takes fewer seconds: where states were timed, if the ratio of "
     "their seconds has an interval below 1.",
-    6: f"Supported if the VRMSE's ratio has an interval within {MATCH:.0%} of 1, and a guided "
-    "rollout stays near the truth.",
+    6: f"Supported if the VRMSE's ratio, longer to shortest context, has an interval within "
+    f"{MATCH:.0%} of 1, and that of guided rollouts, to unguided ones over the last horizon, one "
+    f"below {KEPT:g}.",
 }
 
 

@@ -1,6 +1,6 @@
 """The figures and videos of a study as files: numbers, trainings, and rollouts beside the truth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ def write_figures(
     histories: Sequence[Path],
     frames: Sequence[Path],
     settings: Any,
+    guided: Sequence[Path] = (),
+    twins: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the figures and videos of a study.
 
@@ -37,6 +39,8 @@ def write_figures(
         histories: Histories of trainings.
         frames: Manifests of frames.
         settings: A `lilas.study.study.Figures`.
+        guided: Manifests of frames of guided rollouts, which have figures of their own.
+        twins: By sampler of those, the one that differs in guidance alone.
     """
     output.mkdir(parents=True, exist_ok=True)
 
@@ -68,6 +72,16 @@ def write_figures(
                 picture = _panels(runs, shown, index, field, settings.lead_times)
                 figures.save(picture, output / f"rollout_{name}_{field}", settings.dpi)
             videos.save(_video(runs, shown, index), output / f"video_{name}.gif")
+    plain = {(store.attrs["dataset"], run_of(store)): store for store in stores}
+    # Of each guided sampler the study's first run.
+    drawn = {}
+    for store in (open_store(path, "truth", "observation", "member") for path in guided):
+        drawn.setdefault((store.attrs["dataset"], store.attrs["sampler"]), store)
+    for (dataset, sampler), store in drawn.items():
+        twin = plain.get((dataset, (*run_of(store)[:2], (twins or {}).get(sampler, ""))))
+        picture = _guided(store, twin, settings.lead_times)
+        name = f"guided_{dataset}_{store['trajectory'].values[0]}_{sampler}"
+        figures.save(picture, output / name, settings.dpi)
 
 
 def _numbers(
@@ -111,17 +125,39 @@ def _panels(
     runs: Runs, looks: Looks, index: int, field: str, wanted: list[int] | None
 ) -> figures.plt.Figure:
     """Draws the truth, the reconstructions, and each emulator with the first of its samplers."""
-    after = [lead for lead in panels.common_lead_times(runs.values()) if lead > 0]
-    wanted = wanted or [round(after[-1] * part) for part in (0.02, 0.1, 0.25, 0.5, 1.0)]
-    leads = sorted({min(after, key=lambda lead: abs(lead - to)) for to in wanted})
     chosen = {run[:2]: run for run in reversed(runs)}.values()
     first, *_ = runs.values()
-    axes, points = panels.axes(first), panels.points(first, index)
-    if flat := len(axes) == 1:
-        # A state of one axis is a line: time is the other axis of a picture of all of them.
-        leads = [0, *after]
+    leads = _lead_times(runs.values(), wanted)
     rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=True)
-    if flat:
+    return _drawn(rows, leads, field, first, index)
+
+
+def _guided(
+    store: xr.Dataset, twin: xr.Dataset | None, wanted: list[int] | None
+) -> figures.plt.Figure:
+    """Draws the truth, what is observed of it, and rollouts with and without (paper, Figure 6)."""
+    field = str(store["channel"].values[0])
+    leads = _lead_times([store] if twin is None else [store, twin], wanted)
+    rows = panels.guided_states(store, twin, 0, field, leads)
+    return _drawn(rows, leads, field, store, 0)
+
+
+def _lead_times(stores: Iterable[xr.Dataset], wanted: list[int] | None) -> list[int]:
+    """Returns the lead times of panels; of states of one axis all that there are."""
+    stores = list(stores)
+    after = [lead for lead in panels.common_lead_times(stores) if lead > 0]
+    if len(panels.axes(stores[0])) == 1:
+        # A state of one axis is a line: time is the other axis of a picture of all of them.
+        return [0, *after]
+    wanted = wanted or [round(after[-1] * part) for part in (0.02, 0.1, 0.25, 0.5, 1.0)]
+    return sorted({min(after, key=lambda lead: abs(lead - to)) for to in wanted})
+
+
+def _drawn(
+    rows: dict[str, Any], leads: list[int], field: str, store: xr.Dataset, index: int
+) -> figures.plt.Figure:
+    axes, points = panels.axes(store), panels.points(store, index)
+    if len(axes) == 1:
         return panels.space_time(rows, leads, field, *points, *axes)
     titles = [f"lead time {lead}" for lead in leads]
     return panels.rollout_panels(rows, titles, field, *points, ", ".join(axes))

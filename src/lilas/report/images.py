@@ -24,6 +24,9 @@ CAPTIONS = {
     "ablation": "Validation loss of autoencoders by optimiser and initialisation, each at the best "
     "of the rates that it was tried with, against steps and against wall time: mean over training "
     "seeds; bands reach from the least to the largest.",
+    "guided": "Rollouts guided by noisy observations of part of each state, which the second row "
+    "shows, beside the same without, of one test trajectory on the truth's colour scale. What is "
+    "not observed is grey.",
     "training": "Losses on the training and the validation split, by training step.",
     "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
     "from its first states, on the truth's colour scale.",
@@ -33,7 +36,7 @@ CAPTIONS = {
 # Figures of single trajectories, which the viewer shows too: there are many.
 FOLDED = {"rollout": "Rollouts, picture by picture", "video": "Videos"}
 # What follows the dataset in their names.
-_TRAJECTORY = {"rollout": r"_\d+_.+", "video": r"_\d+"}
+_TRAJECTORY = {"rollout": r"_\d+_.+", "guided": r"_\d+_.+", "video": r"_\d+"}
 
 
 def find_images(figures: Path) -> list[Path]:

@@ -94,13 +94,14 @@ def together(parts: list[Part]) -> str:
     return next(v for v in (NOT_SUPPORTED, NOT_TESTED, SUPPORTED) if v in verdicts)
 
 
-def metric_rows(results: Results, metric: str) -> pd.DataFrame:
+def metric_rows(results: Results, metric: str, *, guided: bool = False) -> pd.DataFrame:
     """Returns a metric's rows relative to the truth, with the emulator's entry in the study.
 
-    The claims are of emulation forward in time.
+    The claims are of emulation forward in time; what is guided by the truth is no forecast.
     """
     rows = results.summary
     rows = rows[(rows["metric"] == metric) & (rows["relative_to"] == "truth")]
+    rows = rows[rows["sampler"].isin(list(results.study.guided())) == guided]
     rows = rows[rows["direction"] == "forward"].copy()
     for column in rows.select_dtypes("category"):
         rows[column] = rows[column].astype(str)

@@ -65,9 +65,7 @@ def rollout_states(
     """
 
     def states(store: xr.Dataset, variable: str) -> np.ndarray:
-        places = [store["lead_time"].values.tolist().index(lead) for lead in lead_times]
-        channel = store["channel"].values.tolist().index(field)
-        return read(store, variable, trajectory=index, time=places, channel=channel)
+        return _states(store, variable, index, field, lead_times)
 
     ordered = {run: runs[run] for run in study if run in set(chosen)}
     truth = states(next(iter(ordered.values())), "truth")
@@ -94,10 +92,49 @@ def rollout_states(
     return rows
 
 
+def guided_states(
+    store: xr.Dataset,
+    twin: xr.Dataset | None,
+    index: int,
+    field: str,
+    lead_times: Sequence[int],
+) -> dict[str, np.ndarray]:
+    """Returns what to draw of guided rollouts, by name: (lead time, x[, y]) each.
+
+    Args:
+        store: Their frames.
+        twin: Those of the same rollouts without guidance, if there are such.
+        index: Of the trajectory in the frames.
+        field: Name of a channel.
+        lead_times: Which both have.
+
+    Raises:
+        LilasError: a state is damaged.
+    """
+    rows = {
+        name: _states(store, variable, index, field, lead_times)
+        for name, variable in (("truth", "truth"), ("observation", "observation"))
+    }
+    for name, frames in (("guided", store), ("unguided", twin)):
+        if frames is not None:
+            members = _states(frames, "member", index, field, lead_times)
+            rows |= {f"{name}, member {n}": member for n, member in enumerate(members, 1)}
+    return rows
+
+
+def _states(
+    store: xr.Dataset, variable: str, index: int, field: str, lead_times: Sequence[int]
+) -> np.ndarray:
+    places = [store["lead_time"].values.tolist().index(lead) for lead in lead_times]
+    channel = store["channel"].values.tolist().index(field)
+    return read(store, variable, trajectory=index, time=places, channel=channel)
+
+
 def colour_scale(truth: np.ndarray) -> tuple[colors.Colormap, colors.Normalize]:
     """Returns the colour map of a field and its scale, as `field_scale` has it."""
     kind, low, high = field_scale(truth)
-    cmap = plt.get_cmap("RdBu_r" if kind == "diverging" else "viridis")
+    # What is not there is grey.
+    cmap = plt.get_cmap("RdBu_r" if kind == "diverging" else "viridis").with_extremes(bad="0.8")
     if kind == "log":
         return cmap, colors.LogNorm(low, high, clip=True)
     return cmap, colors.Normalize(low, high)

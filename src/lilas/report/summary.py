@@ -140,7 +140,7 @@ def _plain(cells: pd.DataFrame) -> list[str]:
     return [name for name in cells if isinstance(cells[name].dtype, pd.CategoricalDtype)]
 
 
-def _by_run(matrix: Matrix) -> Matrix:
+def by_run(matrix: Matrix) -> Matrix:
     """Returns a matrix with the fields pooled, but those of metrics in the field's unit.
 
     What is said of the truth is said of each field, too.
@@ -169,7 +169,7 @@ def by_horizon(summary: pd.DataFrame) -> pd.DataFrame:
         LilasError: as `matrices`.
     """
     parts = []
-    for matrix in map(_by_run, matrices(summary)):
+    for matrix in map(by_run, matrices(summary)):
         parts.append(pd.concat([matrix.cells, matrix.means()], axis=1).assign(cell=matrix.names()))
     return pd.concat(parts, ignore_index=True)
 
@@ -198,7 +198,7 @@ def differences(summary: pd.DataFrame) -> pd.DataFrame:
     what = ["relative_to", "metric", "field", "horizon"]
     columns = ["dataset", "context", "first", "second", *what]
     parts = []
-    for matrix in map(_by_run, matrices(summary)):
+    for matrix in map(by_run, matrices(summary)):
         methods = (*EMULATORS, *BASELINES)
         chosen = matrix.cells["method"].isin(methods) & matrix.cells["metric"].isin(COMPARED)
         matrix = matrix.select(chosen)

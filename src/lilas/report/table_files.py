@@ -1,6 +1,6 @@
 """The tables of a study as files: CSV for programs, Markdown and LaTeX for people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +12,11 @@ from lilas.records.timings import read_timings
 from lilas.report import speed
 from lilas.report.ablation_tables import ablation_tables
 from lilas.report.costs import read_losses
+from lilas.report.guidance import guidance_tables
 from lilas.report.published import paper_tables
 from lilas.report.summary import by_horizon, differences
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
-from lilas.report.trajectories import by_trajectory, valid_times
+from lilas.report.trajectories import by_trajectory, concatenate, valid_times
 from lilas.report.typeset import Table, csv, latex, markdown, terminal
 from lilas.study.ablation import Variant
 
@@ -49,6 +50,8 @@ def write_tables(
     ablation: dict[str, list[Variant]] | None = None,
     histories: Sequence[Path] = (),
     timings: Sequence[Path] = (),
+    guided: Sequence[Path] = (),
+    twins: Mapping[str, str] | None = None,
 ) -> str:
     """Writes the tables of a study and returns the first of them for a terminal.
 
@@ -61,6 +64,9 @@ def write_tables(
         ablation: Autoencoders whose trainings are compared, by dataset.
         histories: Histories of these.
         timings: Files of timings.
+        guided: Files of metrics of rollouts that are guided by the truth: these are no forecasts,
+            and are in a table of their own.
+        twins: By sampler of those, the one that differs in guidance alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = by_trajectory(map(read_metrics, metrics), horizons)
@@ -86,6 +92,10 @@ def write_tables(
     if timings:
         tables = speed.speed_tables(read_timings(timings), published)
         _all(folder / speed.NAME, speed.TITLE, tables, "quantity")
+    if guided:
+        both = concatenate([summary, by_trajectory(map(read_metrics, guided), horizons)])
+        tables = guidance_tables(both, twins or {})
+        _all(folder / "guidance", "Rollouts guided by observations", tables, "horizon")
     return terminal(sections[0])
 
 

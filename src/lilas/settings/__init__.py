@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -98,8 +97,8 @@ def choice(
         return default
 
     parts = [Annotated[model, Tag(name)] for name, model in tags.items()]
-    if len(parts) < 2:
-        return parts[0] if parts else Annotated[None, BeforeValidator(_nothing)]
+    if len(parts) == 1:
+        return parts[0]
     return Annotated[Union[tuple(parts)], Discriminator(find), Choice(keys, tags)]  # noqa: UP007
 
 
@@ -112,13 +111,6 @@ def several(one: Any) -> Any:
 
     tagged = tuple(Annotated[part, Tag(name)] for name, part in parts.items())
     return Annotated[Union[tagged], Discriminator(find), Choice((), parts)]  # noqa: UP007
-
-
-def _nothing(value: Any) -> Any:
-    if value is not None:
-        raise ValueError(
-            "LILAS has none of its own, and no plug-in that adds one is installed; allowed: null"
-        )
 
 
 def extended(

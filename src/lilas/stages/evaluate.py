@@ -13,6 +13,7 @@ from lilas.evaluation.frames import write_frames
 from lilas.evaluation.score import score_baselines, score_reconstruction, score_rollouts
 from lilas.models.build import load_autoencoder
 from lilas.models.latents import open_rollouts
+from lilas.models.observations import Observations
 from lilas.models.rollout import evaluated_trajectories
 from lilas.records.metrics import keep_metrics, write_metrics
 from lilas.records.provenance import provenance
@@ -35,21 +36,23 @@ def main() -> None:
     trajectories = evaluated_trajectories(config.evaluation.model_dump(), pixels.rows)
     inputs = {"statistics": args.statistics, "test": args.test}
     names = {"autoencoder": "", "compression": 1.0, "sampler": ""} | config.names
-    physics, implementations = config.evaluation.physics, []
+    how, implementations, observations = (config.evaluation.physics, device), [], None
     if args.what != "baselines":
         inputs["autoencoder"] = args.autoencoder
         implementations = read_record(args.autoencoder)["implementations"]
         autoencoder = load_autoencoder(args.autoencoder, pixels.files[0], device)
         names["compression"] = autoencoder.compression
     if args.what == "baselines":
-        scores = score_baselines(pixels, trajectories, config.steps, physics, device)
+        scores = score_baselines(pixels, trajectories, config.steps, *how)
     elif args.what == "reconstruction":
-        steps = config.steps[""]
-        scores = score_reconstruction(pixels, trajectories, steps, autoencoder, physics, device)
+        scores = score_reconstruction(pixels, trajectories, config.steps[""], autoencoder, *how)
     else:
         inputs["rollouts"] = args.rollouts
         dataset = open_rollouts(args.rollouts, args.autoencoder)
-        scores = score_rollouts(dataset, pixels, autoencoder, physics, device)
+        if config.sampler is not None:
+            observations = Observations(config.sampler, pixels)
+            inputs |= config.masks()
+        scores = score_rollouts(dataset, pixels, autoencoder, *how, observations)
     record = provenance("evaluate", config.without("figures").record(), inputs, implementations)
     if not keep_metrics(args.output, record):
         write_metrics(args.output, scores, names, record)
@@ -57,12 +60,9 @@ def main() -> None:
         record["config"] = config.without("stride", "evaluation").record()
         write_frames(
             *(args.frames.with_suffix(".zarr"), args.frames, dataset),
-            names=config.names,
-            record=record,
-            pixels=pixels,
-            autoencoder=autoencoder,
-            trajectories=config.figures.trajectories,
-            device=device,
+            **{"names": config.names, "record": record},
+            **{"pixels": pixels, "autoencoder": autoencoder, "observations": observations},
+            **{"trajectories": config.figures.trajectories, "device": device},
         )
 
 

@@ -18,9 +18,12 @@ def main() -> None:
         "--histories", type=Path, nargs="*", default=[], help="histories of trainings"
     )
     parser.add_argument("--frames", type=Path, nargs="*", default=[], help="manifests of frames")
+    text = "manifests of frames of guided rollouts"
+    parser.add_argument("--guided", type=Path, nargs="*", default=[], help=text)
     args = parser.parse_args()
     settings = args.config.figures
-    write_figures(args.output, args.metrics, args.table, args.histories, args.frames, settings)
+    files = args.output, args.metrics, args.table, args.histories, args.frames
+    write_figures(*files, settings, args.guided, args.config.twins)
 
 
 if __name__ == "__main__":

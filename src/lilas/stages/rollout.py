@@ -1,8 +1,11 @@
 """Stage `rollout`: ensembles of rollouts of the test split, stored as latents."""
 
+from pathlib import Path
+
 from lilas.devices import select_device
 from lilas.models.build import load_emulator
 from lilas.models.latents import open_latents
+from lilas.models.observations import open_guide
 from lilas.models.rollout import evaluated_trajectories
 from lilas.models.rollout_store import write_rollouts
 from lilas.records import stores
@@ -10,6 +13,7 @@ from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, execute, make_parser
 from lilas.study.leads import rollout_steps
+from lilas.study.samplers import observes
 
 
 def main() -> None:
@@ -22,6 +26,8 @@ def main() -> None:
         store="Zarr store of the rollouts",
         manifest="its manifest",
     )
+    parser.add_argument("--statistics", type=Path, help="statistics.json, to observe the truth")
+    parser.add_argument("--test", type=Path, nargs="+", help="files of the test split, likewise")
     add_device(parser)
     args = parser.parse_args()
     config, device = args.config, select_device(args.device)
@@ -29,12 +35,15 @@ def main() -> None:
     source = open_latents(args.latents, args.autoencoder)
     features = source.labels.shape[1]
     emulator, settings = load_emulator(args.emulator, source.shape, features, device)
-    record = provenance(
-        "rollout",
-        config.record(),
-        {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents},
-        [*config.implementations(), *read_record(args.emulator)["implementations"]],
-    )
+    inputs = {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents}
+    implementations = [*config.implementations(), *read_record(args.emulator)["implementations"]]
+    guide = None
+    if observes(sampler):
+        truth = args.test, config.states.fields, args.statistics
+        guide = open_guide(sampler, *truth, args.autoencoder, device)
+        inputs |= {"statistics": args.statistics, "test": args.test} | config.masks()
+        implementations += read_record(args.autoencoder)["implementations"]
+    record = provenance("rollout", config.record(), inputs, implementations)
     # Killed after the store had its name and before the manifest: nothing is left to sample.
     if not stores.is_named(args.store, record):
         write_rollouts(
@@ -51,6 +60,7 @@ def main() -> None:
             sampler=sampler,
             record=record,
             device=device,
+            guide=guide,
         )
     stores.finish(args.store, args.manifest, record)
 

@@ -12,6 +12,8 @@ def main() -> None:
     text = "histories of the autoencoders whose trainings are compared"
     parser.add_argument("--histories", type=Path, nargs="*", default=[], help=text)
     add_timings(parser)
+    text = "files of metrics of guided rollouts"
+    parser.add_argument("--guided", type=Path, nargs="*", default=[], help=text)
     args = parser.parse_args()
     config = args.config
     first = write_tables(
@@ -19,6 +21,8 @@ def main() -> None:
         ablation=config.ablation,
         histories=args.histories,
         timings=args.timings,
+        guided=args.guided,
+        twins=config.twins,
     )
     print(first)
 

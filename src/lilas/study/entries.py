@@ -30,7 +30,8 @@ ALGORITHMS = extended("lilas.algorithms", AlgorithmSettings, samplers.OURS, "alg
 Autoencoder = choice([OfficialAutoencoder, *AUTOENCODERS], "official", "architecture")
 Emulator = choice([OfficialEmulator, *EMULATORS], "official", "method")
 Algorithm = choice(ALGORITHMS, "algorithm")
-Guidance = choice(extended("lilas.guidance", GuidanceSettings, (), "kind"), "kind")
+GUIDANCE = extended("lilas.guidance", GuidanceSettings, samplers.GUIDANCE, "kind")
+Guidance = choice(GUIDANCE, "kind")
 
 
 def autoencoder_settings(values: dict[str, Any]) -> AutoencoderSettings:

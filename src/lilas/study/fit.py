@@ -11,6 +11,7 @@ from lilas.study.extent import Extent
 from lilas.study.laws import LAWS
 from lilas.study.leads import rollout_steps
 from lilas.study.networks import TransformerSettings, UNetSettings
+from lilas.study.samplers import observes
 from lilas.study.well import component_names
 
 
@@ -133,10 +134,7 @@ def check_time(study: Any, name: str, extent: Extent) -> None:
             f"of horizons is step {last}; a test trajectory has {steps} steps, so at most "
             f"{steps - 1}"
         )
-    asked = dict.fromkeys(
-        key for its in study.entries("emulators", name).values() for key in its.samplers
-    )
-    for key in asked:
+    for key in study.samplers_of(name):
         sampler = study.samplers[key]
         span = sampler.context, entry.stride, evaluation.last, sampler.direction
         if (last := max(rollout_steps(evaluation.start, *span))) >= steps:
@@ -228,6 +226,18 @@ def check_grid(study: Any, name: str, extent: Extent) -> None:
             _check_transformer(study, name, emulator, entry, extent, latents)
         elif isinstance(network, UNetSettings):
             _check_unet(study, name, emulator, entry, extent, latents)
+
+
+def check_guidance(study: Any, name: str, extent: Extent) -> None:
+    """Refuses observations that do not fit the grid.
+
+    Raises:
+        ValueError: which, and what is allowed.
+    """
+    for key in study.samplers_of(name):
+        if observes(study.samplers[key]):
+            operator = study.samplers[key].guidance.operator
+            operator.check(f"samplers.{key}.guidance.operator", extent.size, extent.axes)
 
 
 def _check_transformer(

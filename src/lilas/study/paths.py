@@ -108,8 +108,14 @@ def rollouts(study: Study) -> list[dict[str, str]]:
     ]
 
 
+def forecasts(study: Study) -> list[dict[str, str]]:
+    """Returns the rollouts that are not guided by what they are to forecast."""
+    guided = study.guided()
+    return [run for run in rollouts(study) if run["sampler"] not in guided]
+
+
 def timed(study: Study) -> list[dict[str, str]]:
-    """Returns the rollouts that are timed: of each entry the first seed; others take as long."""
+    """Returns the forecasts that are timed: of each entry the first seed; others take as long."""
     firsts = {
         (dataset, training_name(name, study.resolve(kind, name, dataset).seeds[0]))
         for dataset in study.datasets
@@ -118,7 +124,7 @@ def timed(study: Study) -> list[dict[str, str]]:
     }
     return [
         run
-        for run in (rollouts(study) if study.timing else [])
+        for run in (forecasts(study) if study.timing else [])
         if {(run["dataset"], run[kind]) for kind in ("autoencoder", "emulator")} <= firsts
     ]
 

@@ -1,11 +1,12 @@
 """How a rollout is sampled: settings of each algorithm, and of a denoiser's wrapper."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from lilas.settings import Model
-from lilas.settings.values import Positive
+from lilas.settings.values import Positive, PositiveNumber
+from lilas.study.operators import Operator
 
 
 class AlgorithmSettings(Model):
@@ -105,7 +106,36 @@ class GuidanceSettings(Model):
     implementation: ClassVar[str]
 
 
-# The algorithms of LILAS; plug-ins add theirs.
+class ObservingSettings(GuidanceSettings):
+    """Guidance by observations of the truth: the window holds those of its new states.
+
+    An observation is y = A(x) + noise N(0, 1) of a state x as models see it, standardised; it is
+    the same for all members. What is guided by it is no forecast, and is shown apart.
+    """
+
+    operator: Operator = Field(description="A: what is observed of a state.")
+    noise: PositiveNumber = Field(
+        description="Standard deviation of an observation's error, in standardised units."
+    )
+
+
+class MMPSSettings(ObservingSettings):
+    """Moment matching posterior sampling, the paper's."""
+
+    kind: Literal["mmps"] = Field(description="By the covariance that the denoiser implies.")
+    iterations: Positive = Field(default=1, description="Iterations of the linear solver.")
+    solver: Literal["gmres", "cg"] = Field(default="gmres", description="Linear solver.")
+
+    implementation: ClassVar = "lilas.models.guidance:mmps"
+
+
+def observes(sampler: Any) -> bool:
+    """Whether a sampler is guided by observations of what it is to forecast."""
+    return isinstance(sampler.guidance, ObservingSettings)
+
+
+# The algorithms and the guidance of LILAS; plug-ins add theirs.
+GUIDANCE = (MMPSSettings,)
 OURS = (
     ABSettings,
     EABSettings,

@@ -15,6 +15,7 @@ from lilas.study.extent import Extent
 from lilas.study.fit import (
     check_augmentation,
     check_grid,
+    check_guidance,
     check_laws,
     check_names,
     check_padding,
@@ -23,6 +24,7 @@ from lilas.study.fit import (
 )
 from lilas.study.leads import Direction, rollout_steps
 from lilas.study.methods import METHODS
+from lilas.study.samplers import observes
 from lilas.study.sweep import expanded
 
 # Folders of results that nothing may be named after, in a study's and in an emulator's.
@@ -139,6 +141,26 @@ class Study(Model):
         names = dict.fromkeys(name for name, _ in self.trainings(kind, dataset))
         return {name: self.resolve(kind, name, dataset) for name in names}
 
+    def samplers_of(self, dataset: str) -> list[str]:
+        """Returns the names of the samplers that a dataset's emulators are rolled out with."""
+        emulators = self.entries("emulators", dataset).values()
+        return list(dict.fromkeys(key for its in emulators for key in its.samplers))
+
+    def guided(self) -> dict[str, str]:
+        """Returns the samplers that observe the truth, each with its twin that does not.
+
+        The twin differs in guidance alone; empty where there is none.
+        """
+        plain: dict[str, str] = {}
+        for name, sampler in self.samplers.items():
+            if sampler.guidance is None:
+                plain.setdefault(sampler.model_dump_json(), name)
+        return {
+            name: plain.get(sampler.model_copy(update={"guidance": None}).model_dump_json(), "")
+            for name, sampler in self.samplers.items()
+            if observes(sampler)
+        }
+
     def begins(self, dataset: str) -> dict[str, tuple[int, Direction]]:
         """Returns the steps that a dataset's rollouts begin at and which way they go, by a name.
 
@@ -148,11 +170,10 @@ class Study(Model):
         entry = self.datasets[dataset]
         start, last = entry.evaluation.start, entry.evaluation.last
         found = set()
-        for emulator in self.entries("emulators", dataset).values():
-            for sampler in map(self.samplers.__getitem__, emulator.samplers):
-                asked = sampler.context, entry.stride, last, sampler.direction
-                begin = rollout_steps(start, *asked)[sampler.context - 1]
-                found.add((begin, sampler.direction))
+        for sampler in map(self.samplers.__getitem__, self.samplers_of(dataset)):
+            asked = sampler.context, entry.stride, last, sampler.direction
+            begin = rollout_steps(start, *asked)[sampler.context - 1]
+            found.add((begin, sampler.direction))
         if len(found) < 2:
             return {"": next(iter(found), (start, "forward"))}
         way = {"forward": "from", "backward": "backward_from"}
@@ -237,7 +258,7 @@ class Study(Model):
             ValueError: the key, and what is allowed.
         """
         for check in (
-            *(check_names, check_laws, check_time),
+            *(check_names, check_laws, check_time, check_guidance),
             *(check_trajectories, check_augmentation, check_grid, check_padding),
         ):
             check(self, dataset, extent)

@@ -36,6 +36,7 @@ class Task(Model):
     ablation: dict[str, list[Variant]] = Field(
         default={}, description="Autoencoders whose trainings are compared, by dataset."
     )
+    twins: dict[str, str] = Field(default={}, description="Guided samplers, and those without.")
     figures: Figures | None = None
     timing: Timing | None = None
     runs: dict[str, dict[str, SamplerEntry]] = Field(
@@ -59,6 +60,11 @@ class Task(Model):
             parts += [sampler.algorithm, sampler.guidance]
         named = (getattr(part, "implementation", None) for part in parts)
         return sorted({name for name in named if name is not None})
+
+    def masks(self) -> dict[str, str]:
+        """Returns the file of the mask that guidance observes through, if it has one."""
+        path = getattr(getattr(self.sampler.guidance, "operator", None), "path", None)
+        return {} if path is None else {"mask": path}
 
     def of_split(self, split: str) -> "Task":
         """Returns the slice for the latents of one split.
