@@ -9,7 +9,7 @@ CORES ?= all
 EXTRAS ?=
 comma := ,
 
-.PHONY: demo test test-datasets test-simulate test-paper test-mutations mutations install lint clean
+.PHONY: demo test test-cuda test-datasets test-simulate test-paper test-mutations mutations install lint clean
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
@@ -18,6 +18,12 @@ demo: install
 # Tests start in the order that tests/conftest.py puts them in.
 test: install
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder
+
+# What every other test run leaves out: the first CUDA device, or the one that the variable names.
+test-cuda: export CUDA_VISIBLE_DEVICES ?= 0
+test-cuda: install
+	$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available() and "no CUDA device is here")'
+	$(BIN)/python -m pytest -n 4 tests/test_cuda.py
 
 # Every dataset of The Well by a tiny twin, into the table of docs/data.md: half an hour.
 test-datasets: install

@@ -44,42 +44,43 @@ Made = tuple[nn.Module, Callable[[], Tensor], Callable[[], None]]
 FEATURES = {EULER: 1 + 12, COOLING: 3 + 18}
 
 
-def autoencoder(study: Study, entry: str, dataset: str, _: str) -> Made:
-    """Returns an autoencoder, its loss of one state, and five states encoded and decoded."""
+def autoencoder(study: Study, entry: str, dataset: str, _: str, batch: int = 1) -> Made:
+    """Returns an autoencoder, its loss of a batch, and five states encoded and decoded."""
     extent = study.datasets[dataset].extent()
     settings = study.resolve("autoencoders", entry, dataset).model
     model = make_autoencoder(settings, len(extent.channels), extent.axes)
-    states = torch.randn(5, len(extent.channels), *extent.size)
+    states = torch.randn(max(5, batch), len(extent.channels), *extent.size)
 
     def loss() -> Tensor:
-        return model.loss(states[:1], settings.loss, settings.similarity_weight, Draws(0, [0]))
+        draws = Draws(0, range(batch))
+        return model.loss(states[:batch], settings.loss, settings.similarity_weight, draws)
 
     def window() -> None:
-        for state in states:
+        for state in states[:5]:
             model.decode(model.encode(state[None]))
 
     return model, loss, window
 
 
-def emulator(study: Study, entry: str, dataset: str, latent: str) -> Made:
-    """Returns an emulator, its loss of one window, and one window generated."""
+def emulator(study: Study, entry: str, dataset: str, latent: str, batch: int = 1) -> Made:
+    """Returns an emulator, its loss of a batch, and one window generated."""
     extent = study.datasets[dataset].extent()
     coder = study.resolve("autoencoders", latent, dataset).model
     channels = getattr(coder, "latent_channels", len(extent.channels))
     size = [points // coder.factor for points in extent.size]
     found = study.resolve("emulators", entry, dataset)
     model = make_emulator(found.model, channels, FEATURES[dataset], len(size))
-    label, draws = torch.randn(1, FEATURES[dataset]), Draws(0, [0])
-    states = torch.randn(1, channels, found.model.window, *size)
-    mask = torch.arange(states.shape[2])[None] < 1
-    known = states * mask.view(1, 1, -1, *[1] * len(size))
+    label = torch.randn(batch, FEATURES[dataset])
+    states = torch.randn(batch, channels, found.model.window, *size)
+    mask = (torch.arange(states.shape[2]) < 1).expand(batch, -1)
+    known = (states * mask.view(batch, 1, -1, *[1] * len(size)))[:1]
     sampler = study.samplers[found.samplers[0]]
 
     def loss() -> Tensor:
-        return model.loss(states, label, mask, draws)
+        return model.loss(states, label, mask, Draws(0, range(batch)))
 
     def window() -> None:
-        model.stepper(label, sampler, draws)(Window(known, mask, 0))
+        model.stepper(label[:1], sampler, Draws(0, [0]))(Window(known, mask[:1], 0))
 
     return model, loss, window
 

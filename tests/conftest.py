@@ -16,6 +16,8 @@ import forked
 
 # Tests run on every core, so each computes on one; torch reads this when it is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+# They compute on the CPU, whatever the machine has, unless a device is named: make test-cuda.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")

@@ -66,12 +66,14 @@ def settings(**changes):
     return Train(**(values | changes)).model_dump()
 
 
-def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6):
+CPU = torch.device("cpu")
+
+
+def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6, device=CPU):
     """Trains the toy; `broken` maps a step's loss to something else, by call."""
     torch.manual_seed(0)
-    model = Model()
+    model = Model().to(device)
     model.dropout.p = dropout
-    device = torch.device("cpu")
     make = {"length": 2, "batch_size": 8, "device": device}
     train, valid = Windows(Waves(rows), seed=1, **make), Windows(Waves(seed=1), seed=2, **make)
     calls = iter(range(10**9))

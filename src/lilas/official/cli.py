@@ -50,6 +50,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     actions = official.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="compare with the official code", description=CHECK)
     check.add_argument("folder", type=Path, metavar="FOLDER", help="of runs, or a run's, or a zip")
+    check.add_argument("--device", default="cpu", help="where LILAS computes (default cpu)")
     save = actions.add_parser("save", help="weights as an official run", description=SAVE)
     save.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights.safetensors")
     save.add_argument("folder", type=Path, metavar="FOLDER", help="the new run folder")
@@ -75,9 +76,10 @@ def run_command(args: argparse.Namespace) -> None:
     """Does what the parser of `lilas official` ask for."""
     # Torch takes seconds to import; help and errors of the command line need not wait for it.
     if args.action == "check":
+        from lilas.devices import select_device
         from lilas.official.parity import check, table
 
-        rows = list(check(args.folder))
+        rows = list(check(args.folder, select_device(args.device)))
         print(table(rows))
         if not all(row.passed for row in rows):
             sys.exit(1)

@@ -35,6 +35,7 @@ from lilas.official.models import load_run_autoencoder, load_run_emulator, offic
 # Relative errors that rounding explains: of one evaluation, and of many in a row.
 SINGLE, MANY = 1e-5, 1e-4
 MASKS = 0.005
+CPU = torch.device("cpu")
 EXPECTED = "expected.npz"
 
 Arrays = dict[str, Tensor]
@@ -61,8 +62,12 @@ class Row:
         return self.error <= self.allowed
 
 
-def check(folder: Path) -> Iterator[Row]:
+def check(folder: Path, device: torch.device = CPU) -> Iterator[Row]:
     """Yields every comparison that a folder, or one run's folder or zip, allows.
+
+    Args:
+        folder: The folder or zip.
+        device: Where LILAS computes.
 
     Raises:
         LilasError: there is nothing to compare, or a run cannot be loaded.
@@ -70,18 +75,18 @@ def check(folder: Path) -> Iterator[Row]:
     found = False
     for path in sorted(_runs(folder)):
         found = True
-        yield from check_run(path)
+        yield from check_run(path, device)
     for pattern, compare in _FILES.items():
         for path in sorted(folder.glob(pattern)) if folder.is_dir() else []:
             found = True
-            yield from compare(path)
+            yield from compare(path, device)
     if not found:
         action = "Name a run's folder or zip, or a folder of them."
         raise broken(folder, "official runs or reference outputs", "none", action)
 
 
-def check_run(path: Path) -> Iterator[Row]:
-    """Yields the comparisons of one run.
+def check_run(path: Path, device: torch.device = CPU) -> Iterator[Row]:
+    """Yields the comparisons of one run; arguments as `check`.
 
     Raises:
         LilasError: it cannot be loaded.
@@ -96,7 +101,8 @@ def check_run(path: Path) -> Iterator[Row]:
     )
     yield Row(run.name, "state, there and back", 0.0 if same else 1.0, 0.0)
     if path.is_dir() and (path / EXPECTED).is_file():
-        expected = _arrays(path / EXPECTED)
+        expected = _arrays(path / EXPECTED, device)
+        model = model.to(device)
         for quantity, ours, allowed in _QUANTITIES[run.kind](run, model, expected):
             theirs = expected[quantity]
             yield Row(run.name, quantity, relative_error(ours, theirs), allowed)
@@ -128,7 +134,7 @@ def _diffusion(run: OfficialRun, model: torch.nn.Module, e: Arrays) -> Quantitie
     denoiser, x = model.denoiser, e["x"]
     first = _known(x, 1)
     for tag in [name.removeprefix("alpha_") for name in e if name.startswith("alpha_")]:
-        t = torch.full((len(x),), float(tag))
+        t = torch.full((len(x),), float(tag), device=x.device)
         alpha, sigma = denoiser.schedule(t)
         yield f"alpha_{tag}", alpha, SINGLE
         yield f"sigma_{tag}", sigma, SINGLE
@@ -177,19 +183,19 @@ _QUANTITIES: dict[str, Callable[[OfficialRun, torch.nn.Module, Arrays], Quantiti
 }
 
 
-def _preprocessing(path: Path) -> Iterator[Row]:
+def _preprocessing(path: Path, device: torch.device) -> Iterator[Row]:
     described = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
     run = OfficialRun(path, "autoencoder", {"dataset": described}, {})
     preprocessing = Preprocessing.from_statistics(preprocessing_statistics(run), path)
-    e = _arrays(path)
+    e = _arrays(path, device)
     forward = preprocessing.forward(e["x"], channel_axis=-1)
     inverse = preprocessing.inverse(e["preprocessed"], channel_axis=-1)
     for quantity, ours in (("preprocessed", forward), ("postprocessed", inverse)):
         yield Row(_subject(path), quantity, relative_error(ours, e[quantity]), SINGLE)
 
 
-def _metrics(path: Path) -> Iterator[Row]:
-    e = _arrays(path)
+def _metrics(path: Path, device: torch.device) -> Iterator[Row]:
+    e = _arrays(path, device)
     u, v = e["u"], e["v"]
     comparison, scores = Comparison(u, v, u.ndim), evaluate(u, v, spatial=u.ndim)
     k, power = power_spectrum(u, u.ndim)
@@ -220,8 +226,8 @@ def _metrics(path: Path) -> Iterator[Row]:
         yield Row(_subject(path), quantity, relative_error(ours, e[quantity]), allowed)
 
 
-def _masks(path: Path) -> Iterator[Row]:
-    e = _arrays(path)
+def _masks(path: Path, _: torch.device) -> Iterator[Row]:
+    e = _arrays(path, CPU)
     masks = draw_masks(
         Draws(0, range(200_000)),
         int(e["length"]),
@@ -234,7 +240,7 @@ def _masks(path: Path) -> Iterator[Row]:
     yield Row(_subject(path), "probabilities", error, MASKS)
 
 
-_FILES: dict[str, Callable[[Path], Iterator[Row]]] = {
+_FILES: dict[str, Callable[[Path, torch.device], Iterator[Row]]] = {
     "preprocess/*.npz": _preprocessing,
     "metrics/*.npz": _metrics,
     "context_mask*.npz": _masks,
@@ -265,7 +271,7 @@ def _runs(folder: Path) -> Iterator[Path]:
 
 def _known(x: Tensor, count: int) -> Tensor:
     """Returns a mask that is 1 on the first states of windows x, shaped to expand to it."""
-    return (torch.arange(x.shape[2]) < count).view(1, 1, -1, *[1] * (x.ndim - 3))
+    return (torch.arange(x.shape[2], device=x.device) < count).view(1, 1, -1, *[1] * (x.ndim - 3))
 
 
 def _numbers(words: list[str]) -> Iterator[tuple[str, str]]:
@@ -273,9 +279,10 @@ def _numbers(words: list[str]) -> Iterator[tuple[str, str]]:
         yield word.rstrip("0123456789"), word.lstrip("abcdefghijklmnopqrstuvwxyz")
 
 
-def _arrays(path: Path) -> Arrays:
+def _arrays(path: Path, device: torch.device) -> Arrays:
     with np.load(path) as arrays:
-        return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
+        found = {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays.files}
+    return {name: values.to(device) for name, values in found.items()}
 
 
 def _subject(path: Path) -> str:

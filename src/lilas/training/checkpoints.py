@@ -32,8 +32,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, file)
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Returns the state in a checkpoint of ours, its tensors on a device.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Returns the state in a checkpoint of ours, its tensors on the CPU.
 
     Raises:
         LilasError: it is damaged, or of another program or version.
@@ -44,7 +44,7 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             if name := archive.testzip():
                 raise broken(path, "a checkpoint", f"damage in {name}", action)
-        state = torch.load(path, map_location=device, weights_only=False)
+        state = torch.load(path, map_location="cpu", weights_only=False)
     except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise broken(path, "a checkpoint", f"a damaged file ({error})", action) from None
     # Before 0.2.0 a making was a hash, of which nothing can be told.

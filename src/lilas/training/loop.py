@@ -148,7 +148,7 @@ class _Training:
     def resume(self) -> None:
         if not self.path.is_file():
             return
-        state = load_checkpoint(self.path, next(self.model.parameters()).device)
+        state, device = load_checkpoint(self.path), next(self.model.parameters()).device
         if state["making"] != self.making:
             set_aside(self.path, state["making"], self.making)
             return
@@ -157,7 +157,9 @@ class _Training:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for index, saved in state["optimizer"]["state"].items():
             _restore_precision(self.optimizer.state[parameters[index]], saved)
-        self.average, self.best = state["average"], state["best"]
+        self.best = state["best"]
+        if state["average"] is not None:
+            self.average = {key: value.to(device) for key, value in state["average"].items()}
         self.step, self.skipped, self.in_a_row = (
             state["step"],
             state["skipped"],
@@ -193,7 +195,7 @@ def _restore_precision(loaded: Any, saved: Any) -> None:
         if isinstance(saved[key], dict | list):
             _restore_precision(loaded[key], saved[key])
         elif isinstance(saved[key], Tensor) and saved[key].dtype != loaded[key].dtype:
-            loaded[key] = saved[key]
+            loaded[key] = saved[key].to(loaded[key].device)
 
 
 def _loop(
