@@ -49,6 +49,8 @@ def stripe(axis: str, width: int, spacing: int) -> dict[str, Any]:
     return {"kind": "stripe", "axis": axis, "width": width, "spacing": spacing}
 
 
+ASKED = {"parameters": ["Rayleigh"]}
+WHAT_IF = {"parameter": "Rayleigh", "values": [1e4, 1e5]}
 # A key and what is wrong with its value, and words of the message.
 MISTAKES = [
     (SOURCE, {"kind": "well", "name": "rayleigh_bernard"}, ["source", "mean 'rayleigh_benard'?"]),
@@ -312,6 +314,68 @@ MISTAKES = [
     ("samplers.checkpoint", "samplers.ab4", ["samplers.checkpoint", "taken"]),
     ("samplers.ab4.crop", 1, ["samplers.ab4", "crop 1 keeps no new state", "at least 2"]),
     ("samplers.ab4.crop", 6, ["samplers.ab4.crop 6", "at most 5"]),
+    ("latent_analysis.flow", ASKED, ["latent_analysis: unknown 'flow'", "convection"]),
+    ("latent_analysis.convection", {}, ["latent_analysis.convection: nothing to analyse"]),
+    (
+        "latent_analysis.convection",
+        {"parameters": ["Reynolds"]},
+        ["parameters: unknown 'Reynolds'", "allowed: Rayleigh, Prandtl"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"parameters": ["Prandtl"]},
+        ["parameters: Prandtl is 1 in every trajectory", "allowed: Rayleigh"],
+    ),
+    (
+        "latent_analysis.convection",
+        ASKED | {"autoencoders": ["c17"]},
+        ["autoencoders: 'c17' is no autoencoder", "allowed: c16"],
+    ),
+    (
+        "latent_analysis.convection",
+        ASKED | {"autoencoders": ["pixel"]},
+        ["autoencoders: 'pixel' is no autoencoder", "allowed: c16"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"counterfactual": WHAT_IF | {"parameter": "gamma"}},
+        ["counterfactual.parameter: unknown 'gamma'", "allowed: Rayleigh, Prandtl"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"counterfactual": WHAT_IF | {"values": [1e4]}},
+        ["counterfactual.values", "at least 2 items"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"counterfactual": WHAT_IF | {"values": [1e4, 1e4]}},
+        ["counterfactual.values: 10000.0 is there twice"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"counterfactual": WHAT_IF | {"values": [0, 1e4]}},
+        ["counterfactual.values: 0 has no logarithm", "more than 0"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"counterfactual": WHAT_IF | {"emulators": ["pixel_solver"]}},
+        ["counterfactual.emulators: unknown 'pixel_solver'", "allowed: diffusion, solver"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"counterfactual": WHAT_IF | {"emulators": ["solver"], "samplers": ["ab4"]}},
+        ["counterfactual.samplers: 'ab4' is no sampler", "allowed: direct"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"counterfactual": WHAT_IF | {"lead_times": [4, 9]}},
+        ["counterfactual.lead_times: 9 is beyond", "at most 8"],
+    ),
+    (
+        "latent_analysis.convection",
+        {"counterfactual": WHAT_IF | {"trajectories": 5}},
+        ["counterfactual.trajectories 5", "at most 4"],
+    ),
     ("samplers.direct.members", 2, ["samplers.direct.members", "method 'solver' is deterministic"]),
     (GUIDANCE, guided({"kind": "half"}), ["guidance.operator.kind: unknown 'half'", "subsample"]),
     (GUIDANCE, guided({"kind": "subsample"}), ["guidance.operator.factor is missing"]),
@@ -431,6 +495,35 @@ def test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_pat
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
     message = refusal(tmp_path / "study.yaml")
     assert "emulators.diffusion.autoencoders: none of c16 is used on convection" in message
+
+
+def test_what_an_analysis_of_latents_needs_is_told(tmp_path):
+    """Latents; emulators; lead times by the stride; as many trajectories as are evaluated."""
+    found = []
+    for asked, edit in [
+        (ASKED, lambda study: study["autoencoders"].update(c16={"architecture": "identity"})),
+        (
+            {"counterfactual": WHAT_IF | {"lead_times": [1, 2]}},
+            lambda study: study["datasets"]["convection"].update(stride=2),
+        ),
+        (
+            {"counterfactual": WHAT_IF | {"trajectories": 3}},
+            lambda study: study["datasets"]["convection"]["evaluation"].update(trajectories=2),
+        ),
+        (
+            {"counterfactual": WHAT_IF},
+            lambda study: [study["emulators"].pop(key) for key in ("diffusion", "solver")],
+        ),
+    ]:
+        values = json.loads(json.dumps(yaml.safe_load(MINIATURE.read_text())))
+        edit(values)
+        values["latent_analysis"] = {"convection": asked}
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+        found.append(refusal(tmp_path / "study.yaml").partition("latent_analysis.convection")[2])
+    assert "no autoencoder of convection has latents" in found[0]
+    assert "lead_times: 1 is no multiple of the stride" in found[1]
+    assert "trajectories 3: 2 of convection are evaluated" in found[2]
+    assert "no emulator of convection is on c16" in found[3]
 
 
 def test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path):
@@ -593,6 +686,7 @@ def test_every_refusal_has_its_mistake(tmp_path):
         test_what_a_law_or_a_network_needs_of_files_is_told(tmp_path)
         test_an_unknown_device_is_told_with_those_allowed("gpu")
         test_braces_in_a_folder_are_refused()
+        test_what_an_analysis_of_latents_needs_is_told(tmp_path)
         test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path)
         test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_path)
         for sweep, words in test_sweep.MISTAKES:

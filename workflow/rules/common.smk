@@ -12,6 +12,7 @@ from lilas import plan
 from lilas.plan.finished import finished
 from lilas.plan.on_disk import check_on_disk
 from lilas.study import ablation, paths
+from lilas.study.latent_analysis import table_lead_times
 from lilas.systems.base import SPLITS
 from lilas.study.read import read_config, read_study, study_path, swept_autoencoders
 from lilas.errors import LilasError, told
@@ -251,7 +252,9 @@ def splits(name):
         for kind in ("autoencoders", "emulators")
         for run in STUDY.trainings(kind, name)
     ]
-    return SPLITS if any(entry.is_trained for entry in entries) else ("test",)
+    asked = STUDY.latent_analysis.get(name)
+    learns = any(entry.is_trained for entry in entries) or (asked and asked.parameters)
+    return SPLITS if learns else ("test",)
 
 
 def needed(name):

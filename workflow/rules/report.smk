@@ -17,6 +17,7 @@ ABLATED = every(
 )
 # With one dataset the report is a single page.
 PAGES = [{"dataset": name} for name in STUDY.datasets] if len(STUDY.datasets) > 1 else []
+LEAD_TIMES = {run["dataset"]: table_lead_times(STUDY, run["dataset"]) for run in COUNTERFACTUALS}
 HORIZONS = {name: entry.evaluation.horizons for name, entry in STUDY.datasets.items()}
 
 
@@ -28,6 +29,7 @@ rule tables:
         histories=ABLATED,
         timings=TIMINGS,
         guided=OBSERVED_METRICS,
+        analyses=ANALYSES,
     output:
         directory(f"{ROOT}/{paths.TABLES}"),
     log:
@@ -41,13 +43,14 @@ rule tables:
             horizons=HORIZONS,
             ablation={name: list(map(dict, its)) for name, its in ABLATION.items()} or None,
             twins=GUIDED or None,
+            lead_times=LEAD_TIMES or None,
             **paths.origins(STUDY),
         ),
         version=VERSIONS["tables"],
     shell:
         STAGE + "tables --config {params.config:q} --metrics {input.metrics:q} "
         "--histories {input.histories:q} --timings {input.timings:q} "
-        "--guided {input.guided:q} --output {output:q}" + LOG
+        "--guided {input.guided:q} --analyses {input.analyses:q} --output {output:q}" + LOG
 
 
 rule claims:
@@ -70,7 +73,7 @@ rule claims:
         config=task(horizons=HORIZONS),
         study=STUDY_FILE,
         # The file may change in what no claim depends on: comments, figures.
-        runs=STUDY.model_dump_json(exclude={"figures", "timing"}),
+        runs=STUDY.model_dump_json(exclude={"figures", "timing", "latent_analysis"}),
         version=VERSIONS["claims"],
         root=ROOT,
         data=CONFIG.data,
@@ -89,6 +92,7 @@ rule figures:
         histories=HISTORIES,
         frames=FRAMES,
         guided=OBSERVED_FRAMES,
+        analyses=ANALYSES,
     output:
         directory(f"{ROOT}/{paths.FIGURES}"),
     log:
@@ -104,7 +108,8 @@ rule figures:
     shell:
         STAGE + "figures --config {params.config:q} --metrics {input.metrics:q} "
         "--table {params.table:q} --histories {input.histories:q} "
-        "--frames {input.frames:q} --guided {input.guided:q} --output {output:q}" + LOG
+        "--frames {input.frames:q} --guided {input.guided:q} --analyses {input.analyses:q} "
+        "--output {output:q}" + LOG
 
 
 rule report:

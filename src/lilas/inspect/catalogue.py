@@ -18,6 +18,7 @@ INSPECTED = {
     "frames": "frames.zarr or its manifest frames.json",
     "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
     "timing": "timing.json",
+    "latent analysis": "latent_parameters.json, counterfactual.json",
     "checkpoint": "checkpoint/checkpoint.pt",
     "claims": "claims.json, and study.json, whose results they are",
     "table": ".csv, .tsv, .md, .tex",
@@ -473,6 +474,99 @@ ARTIFACTS = (
         },
     ),
     Artifact(
+        "Latent parameters",
+        (f"{STUDY}/{paths.LATENT_PARAMETERS}",),
+        "JSON",
+        "What latents tell of parameters, where a study asks (`latent_analysis`): lists of rows, "
+        "each with its `parameter`, of central tokens, a latent's numbers at the middle of its "
+        "grid. In a parameter's `scale`, log10 or none, errors are.",
+        (
+            Variable("scales.scale", ("parameter",), "string", "", "log10 or none."),
+            *(
+                Variable(f"predictions.{name}", ("parameter", "trajectory"), kind, unit, what)
+                for name, kind, unit, what in (
+                    ("trajectory", "integer", "", "Number in the test split."),
+                    ("value", "number", "the parameter's", "The true one."),
+                    ("squared_error", "number", "scale, squared", "Mean over tokens."),
+                    ("squared_error_of_mean", "number", "scale, squared", "Of the training mean."),
+                )
+            ),
+            *(
+                Variable(f"distances.{name}", ("parameter", "pair"), "number", unit, what)
+                for name, unit, what in (
+                    ("a", "the parameter's", "The lower value."),
+                    ("b", "the parameter's", "The higher value."),
+                    ("distance", "1", "Bures-Wasserstein, of training tokens as Gaussians."),
+                    ("low", "1", "95 % bootstrap interval over trajectories;"),
+                    ("high", "1", "absent where a value has one trajectory."),
+                )
+            ),
+            *(
+                Variable(f"halves.{name}", ("parameter", "value"), kind, unit, what)
+                for name, kind, unit, what in (
+                    ("value", "number", "the parameter's", "A value."),
+                    ("distance", "number", "1", "Between halves of its trajectories: chance."),
+                    ("trajectories", "integer", "1", "How many it has."),
+                )
+            ),
+            *(
+                Variable(f"correlations.{name}", ("parameter",), kind, "1", what)
+                for name, kind, what in (
+                    ("correlation", "number", "Spearman's, of distances of values and of tokens."),
+                    ("low", "number", "95 % bootstrap interval over trajectories;"),
+                    ("high", "number", "absent as that of distances."),
+                    ("pairs", "integer", "How many pairs of values there are."),
+                )
+            ),
+            *(
+                Variable(f"embedding.{name}", ("token",), kind, "", what)
+                for name, kind, what in (
+                    ("x", "number", "Place by t-SNE of a test token, as the last layer of the"),
+                    ("y", "number", "predictor sees it."),
+                    ("trajectory", "integer", "Number in the test split."),
+                    ("step", "integer", "Step in it."),
+                    ("parameters", "mapping", "Its parameters by name."),
+                )
+            ),
+        ),
+        {
+            "facts": "dataset, autoencoder, compression",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
+        "Counterfactual",
+        (f"{STUDY}/{paths.COUNTERFACTUAL}",),
+        "JSON",
+        "Distances between rollouts from one state under several values of a parameter, with the "
+        "same noise, where a study asks (`latent_analysis`): lists of rows.",
+        (
+            *(
+                Variable(f"distances.{name}", ("row",), kind, unit, what)
+                for name, kind, unit, what in (
+                    ("trajectory", "integer", "", "Number in the test split."),
+                    ("lead_time", "integer", "solver steps", "Since the last context state."),
+                    ("a", "number", "the parameter's", "The lower value."),
+                    ("b", "number", "the parameter's", "The higher value."),
+                    ("distance", "number", "1", "Euclidean, of latents; mean over members."),
+                )
+            ),
+            *(
+                Variable(f"members.{name}", ("row",), kind, unit, what)
+                for name, kind, unit, what in (
+                    ("trajectory", "integer", "", "Number in the test split."),
+                    ("lead_time", "integer", "solver steps", "Since the last context state."),
+                    ("distance", "number", "1", "Between members at one value; mean over pairs."),
+                )
+            ),
+        ),
+        {
+            "facts": "dataset, autoencoder, emulator, sampler, compression, members; parameter, "
+            "its scale in the label, and known, the least and largest value in the test split",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
         "Tables",
         (f"{STUDY}/{paths.HORIZONS}.csv", f"{STUDY}/{paths.HORIZONS}.md"),
         "CSV, and Markdown to be read",
@@ -515,6 +609,9 @@ ARTIFACTS = (
             f"{STUDY}/{paths.TABLES}/table13_wasserstein_density.{{format}}",
             f"{STUDY}/{paths.TABLES}/ablation.{{format}}",
             f"{STUDY}/{paths.TABLES}/ablation_tried.{{format}}",
+            f"{STUDY}/{paths.TABLES}/table15_latent_distance.{{format}}",
+            f"{STUDY}/{paths.TABLES}/tables16_17_bures_wasserstein.{{format}}",
+            f"{STUDY}/{paths.TABLES}/latent_parameters.{{format}}",
         ),
         "CSV, Markdown to be read and, but for differences, LaTeX",
         "Paired differences of emulators with a sign-flip test; the lead time up to which a "
@@ -570,8 +667,9 @@ ARTIFACTS = (
         "guided rollouts beside the truth, what is seen of it, and the same without; "
         "`metrics_{dataset}`: metrics against lead time; `compression_{dataset}`: error against "
         "compression; `spectra_{dataset}`: power spectra; `ranks_{dataset}`: rank histograms; "
-        "`ablation_{dataset}`: losses by optimiser and initialisation; `training`: losses, of "
-        "several datasets `training_{dataset}`.",
+        "`ablation_{dataset}`: losses by optimiser and initialisation; `latents_{dataset}`, "
+        "`counterfactual_{dataset}`: latent analyses; `training`: losses, of several datasets "
+        "`training_{dataset}`.",
     ),
     Artifact(
         "Report",

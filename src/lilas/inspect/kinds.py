@@ -10,8 +10,9 @@ from pathlib import Path
 from lilas.data.registry import SUFFIXES
 from lilas.errors import broken
 from lilas.files import read_json
-from lilas.inspect import data, others, scores, stores, trainings
+from lilas.inspect import analyses, data, others, scores, stores, trainings
 from lilas.inspect.inspection import Inspection
+from lilas.records.analyses import is_analysis
 from lilas.records.stores import open_store
 from lilas.study import paths
 
@@ -54,6 +55,8 @@ def _json(path: Path) -> Inspection:
         return data.inspect_pixel_latents(path, value)
     if {"rows", "turns", "provenance"} <= set(value):
         return scores.inspect_timings(path)
+    if is_analysis(value):
+        return analyses.inspect_analysis(path)
     if "claims" in value:
         return others.inspect_claims(path, value)
     if path.name == paths.OWNER:

@@ -58,6 +58,7 @@ class Latents:
         self.steps = np.tile(dataset["steps"].values, self.copies)
         self.shape = dataset[VARIABLE].shape[3:]
         self.labels = dataset["label"].values.reshape(self.rows, -1)
+        self.features = dataset["feature"].values.tolist()
         if not np.isfinite(self.labels).all():
             raise broken(
                 dataset.encoding["source"],
@@ -108,6 +109,7 @@ class PixelLatents(Pixels):
     def __init__(self, files: list[WellFile], preprocessing: Preprocessing, transforms: Any):
         super().__init__(files, preprocessing, transforms)
         self.copies, self.trajectories = 1, self.rows
+        self.features = label_names(files[0])
         self.time_units = files[0].time_units
 
     def augmentation(self, settings: dict[str, Any]) -> Augment:

@@ -88,6 +88,10 @@ def _extent(headers: dict[str, list[Header]], fields: list[str]) -> Extent:
         },
         parameters=tuple(first.parameters),
         grid=first.grid,
+        values={
+            name: {value for header in train for value in header.parameters[name]}
+            for name in first.parameters
+        },
     )
 
 

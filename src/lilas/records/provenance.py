@@ -28,6 +28,8 @@ VERSIONS = {
     "official": 1,
     "rollout": 4,
     "timing": 1,
+    "latent_parameters": 1,
+    "counterfactual": 1,
     "evaluate": 4,
     "claims": 2,
     "tables": 2,

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from lilas.records.analyses import read_analysis
 from lilas.records.histories import read_history
 from lilas.records.metrics import read_curves, read_metrics
 from lilas.records.stores import open_store
@@ -15,6 +16,7 @@ from lilas.report.ablation_figure import ablation_curves
 from lilas.report.ablation_tables import NAME
 from lilas.report.costs import read_losses
 from lilas.report.curves import mean_curves, mean_metrics
+from lilas.report.latent_figures import latent_figures
 from lilas.report.looks import Looks, Run, looks, run_of
 
 Runs = dict[Run, xr.Dataset]
@@ -29,6 +31,7 @@ def write_figures(
     settings: Any,
     guided: Sequence[Path] = (),
     twins: Mapping[str, str] | None = None,
+    analyses: Sequence[Path] = (),
 ) -> None:
     """Writes the figures and videos of a study.
 
@@ -41,6 +44,7 @@ def write_figures(
         settings: A `lilas.study.study.Figures`.
         guided: Manifests of frames of guided rollouts, which have figures of their own.
         twins: By sampler of those, the one that differs in guidance alone.
+        analyses: Files of latent analyses.
     """
     output.mkdir(parents=True, exist_ok=True)
 
@@ -57,6 +61,8 @@ def write_figures(
         name = f"training_{dataset}" if several else "training"
         figures.save(_training(its, output.parent), output / name, settings.dpi)
     for name, figure in drawn:
+        figures.save(figure, output / name, settings.dpi)
+    for name, figure in latent_figures([read_analysis(path) for path in analyses]):
         figures.save(figure, output / name, settings.dpi)
     stores = [open_store(path, "truth", "autoencoder", "member") for path in frames]
     for dataset in dict.fromkeys(store.attrs["dataset"] for store in stores):

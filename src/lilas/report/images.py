@@ -27,6 +27,11 @@ CAPTIONS = {
     "guided": "Rollouts guided by noisy observations of part of each state, which the second row "
     "shows, beside the same without, of one test trajectory on the truth's colour scale. What is "
     "not observed is grey.",
+    "latents": "Central tokens of test trajectories, as a perceptron that predicts the parameters "
+    "sees them, in two dimensions by t-SNE; coloured by parameter.",
+    "counterfactual": "Distance of the latents of rollouts from one state under two values of a "
+    "parameter, with the same noise, against lead time; dashed, of rollouts that differ in noise "
+    "alone.",
     "training": "Losses on the training and the validation split, by training step.",
     "rollout": "Rollouts of one test trajectory: the truth, and what each emulator makes of it "
     "from its first states, on the truth's colour scale.",

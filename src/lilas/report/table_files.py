@@ -7,12 +7,14 @@ import pandas as pd
 
 from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.files import atomic
+from lilas.records.analyses import read_analysis
 from lilas.records.metrics import read_metrics
 from lilas.records.timings import read_timings
 from lilas.report import speed
 from lilas.report.ablation_tables import ablation_tables
 from lilas.report.costs import read_losses
 from lilas.report.guidance import guidance_tables
+from lilas.report.latent_tables import TITLES, latent_tables
 from lilas.report.published import paper_tables
 from lilas.report.summary import by_horizon, differences
 from lilas.report.tables import difference_tables, metric_tables, valid_time_tables
@@ -52,6 +54,8 @@ def write_tables(
     timings: Sequence[Path] = (),
     guided: Sequence[Path] = (),
     twins: Mapping[str, str] | None = None,
+    analyses: Sequence[Path] = (),
+    lead_times: Mapping[str, Sequence[int]] | None = None,
 ) -> str:
     """Writes the tables of a study and returns the first of them for a terminal.
 
@@ -67,6 +71,8 @@ def write_tables(
         guided: Files of metrics of rollouts that are guided by the truth: these are no forecasts,
             and are in a table of their own.
         twins: By sampler of those, the one that differs in guidance alone.
+        analyses: Files of latent analyses.
+        lead_times: Those of counterfactuals' tables, by dataset.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = by_trajectory(map(read_metrics, metrics), horizons)
@@ -96,6 +102,10 @@ def write_tables(
         both = concatenate([summary, by_trajectory(map(read_metrics, guided), horizons)])
         tables = guidance_tables(both, twins or {})
         _all(folder / "guidance", "Rollouts guided by observations", tables, "horizon")
+    for name, tables in latent_tables(
+        map(read_analysis, analyses), lead_times or {}, published
+    ).items():
+        _all(folder / name, TITLES[name][0], tables, TITLES[name][1])
     return terminal(sections[0])
 
 

@@ -20,10 +20,12 @@ def main() -> None:
     parser.add_argument("--frames", type=Path, nargs="*", default=[], help="manifests of frames")
     text = "manifests of frames of guided rollouts"
     parser.add_argument("--guided", type=Path, nargs="*", default=[], help=text)
+    text = "files of latent analyses"
+    parser.add_argument("--analyses", type=Path, nargs="*", default=[], help=text)
     args = parser.parse_args()
     settings = args.config.figures
     files = args.output, args.metrics, args.table, args.histories, args.frames
-    write_figures(*files, settings, args.guided, args.config.twins)
+    write_figures(*files, settings, args.guided, args.config.twins, args.analyses)
 
 
 if __name__ == "__main__":

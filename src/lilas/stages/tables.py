@@ -14,6 +14,8 @@ def main() -> None:
     add_timings(parser)
     text = "files of metrics of guided rollouts"
     parser.add_argument("--guided", type=Path, nargs="*", default=[], help=text)
+    text = "files of latent analyses"
+    parser.add_argument("--analyses", type=Path, nargs="*", default=[], help=text)
     args = parser.parse_args()
     config = args.config
     first = write_tables(
@@ -23,6 +25,8 @@ def main() -> None:
         timings=args.timings,
         guided=args.guided,
         twins=config.twins,
+        analyses=args.analyses,
+        lead_times=config.lead_times,
     )
     print(first)
 

@@ -259,6 +259,7 @@ class Dataset(Model):
                 axes=axes,
                 boundaries=source.boundary_kinds,
                 parameters=source.parameters,
+                values=source.parameter_values,
             )
         if isinstance(source, Well):
             facts = source.facts

@@ -18,6 +18,8 @@ class Extent:
             training files; empty where unknown.
         parameters: Names of the constants of a trajectory; None where unknown.
         grid: The kind of grid.
+        values: By parameter, values that trajectories have, the lowest and the highest among them;
+            None where unknown.
     """
 
     size: Sequence[int]
@@ -28,3 +30,4 @@ class Extent:
     boundaries: Mapping[str, Collection[str]] | None = None
     parameters: Collection[str] | None = None
     grid: str = "cartesian"
+    values: Mapping[str, Collection[float]] | None = None

@@ -5,6 +5,7 @@ pattern, whose words in braces the workflow's rules and `str.format` fill.
 """
 
 from lilas.study.datasets import Well
+from lilas.study.latent_analysis import analysed_autoencoders, rolls_out
 from lilas.study.study import Study
 from lilas.systems.base import System
 
@@ -34,6 +35,8 @@ ROLLOUTS = f"{ROLLOUT}/rollouts.json"
 FRAMES = f"{ROLLOUT}/frames.json"
 METRICS = f"{ROLLOUT}/metrics.parquet"
 RECONSTRUCTION = f"{AUTOENCODER}/reconstruction.parquet"
+LATENT_PARAMETERS = f"{AUTOENCODER}/latent_parameters.json"
+COUNTERFACTUAL = f"{ROLLOUT}/counterfactual.json"
 BASELINES = "{dataset}/baselines.parquet"
 TIMING = "{dataset}/timing.json"
 TABLES = "tables"
@@ -126,6 +129,29 @@ def timed(study: Study) -> list[dict[str, str]]:
         run
         for run in (forecasts(study) if study.timing else [])
         if {(run["dataset"], run[kind]) for kind in ("autoencoder", "emulator")} <= firsts
+    ]
+
+
+def analysed(study: Study) -> list[dict[str, str]]:
+    """Returns the (dataset, autoencoder) of latents in which parameters are looked for."""
+    return [
+        {"dataset": dataset, "autoencoder": training_name(name, seed)}
+        for dataset, analysis in study.latent_analysis.items()
+        for name, seed in study.trainings("autoencoders", dataset)
+        if analysis.parameters and name in analysed_autoencoders(study, dataset)
+    ]
+
+
+def counterfactuals(study: Study) -> list[dict[str, str]]:
+    """Returns the rollouts, as `rollouts`, that are made under other values of a parameter too."""
+    return [
+        run
+        for run in rollouts(study)
+        if rolls_out(
+            *(study, run["dataset"]),
+            *(split_training_name(run[key])[0] for key in ("autoencoder", "emulator")),
+            run["sampler"],
+        )
     ]
 
 

@@ -22,6 +22,7 @@ from lilas.study.fit import (
     check_time,
     check_trajectories,
 )
+from lilas.study.latent_analysis import LatentAnalysis, check_analysis, check_references
 from lilas.study.leads import Direction, rollout_steps
 from lilas.study.methods import METHODS
 from lilas.study.samplers import observes
@@ -67,6 +68,9 @@ class Study(Model):
         "by a name; mappings set their keys together. Each entry is called by what is set, and "
         "emulators of the swept one are of all.",
     )
+    latent_analysis: dict[Name, LatentAnalysis] = Field(
+        default={}, description="What is asked of latents, by dataset."
+    )
     figures: Figures = Field(default=Figures(), description="Figures.")
     timing: Timing | None = Field(
         default=None,
@@ -97,10 +101,14 @@ class Study(Model):
                     self.resolve(kind, name, dataset)
         if self.timing is not None and not self.emulators:
             raise ValueError("timing: the study has no emulator, whose states cost anything")
+        for name in self.latent_analysis:
+            refuse_unknown("latent_analysis", [name], self.datasets)
         for name, dataset in self.datasets.items():
             self._check_emulators(name)
             self._check_horizons(name)
             self._check_figures(name)
+            if name in self.latent_analysis:
+                check_references(self, name)
             try:
                 extent = dataset.extent()
             except ValueError as error:
@@ -260,6 +268,7 @@ class Study(Model):
         for check in (
             *(check_names, check_laws, check_time, check_guidance),
             *(check_trajectories, check_augmentation, check_grid, check_padding),
+            check_analysis,
         ):
             check(self, dataset, extent)
 

@@ -9,6 +9,7 @@ from lilas.settings.values import Natural, Positive
 from lilas.study.ablation import Variant
 from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
+from lilas.study.latent_analysis import LatentAnalysis
 from lilas.study.leads import Direction, steps_from
 from lilas.study.study import Figures, Timing
 
@@ -30,7 +31,11 @@ class Task(Model):
     autoencoder: Autoencoder | None = None
     emulator: Emulator | None = None
     sampler: SamplerEntry | None = None
+    latent_analysis: LatentAnalysis | None = None
     horizons: dict[str, list[tuple[int, int]]] | None = None
+    lead_times: dict[str, list[int]] = Field(
+        default={}, description="Those of the tables of counterfactuals, by dataset."
+    )
     sources: dict[str, str] = Field(default={}, description="What data each dataset holds.")
     published: dict[str, str] = Field(default={}, description="Datasets of the paper.")
     ablation: dict[str, list[Variant]] = Field(

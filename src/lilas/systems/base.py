@@ -78,6 +78,11 @@ class System(Model):
         """Kinds of the boundaries by axis, in any of the files; empty where unknown."""
         return {axis: {kind} for axis, kind in self.boundaries.items()}
 
+    @property
+    def parameter_values(self) -> dict[str, list[float]]:
+        """Values of the parameters that some trajectory has; empty where unknown."""
+        return {}
+
     def states(self, split: str) -> int:
         """Returns how many states a file of a split holds."""
         return getattr(self.trajectories, split) * self.steps

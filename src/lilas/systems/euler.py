@@ -79,6 +79,11 @@ class Euler(System):
         return {axis: set(self.boundary) for axis in self.axes}
 
     @property
+    def parameter_values(self) -> dict[str, list[float]]:
+        """Values of the parameters."""
+        return {"gamma": self.gamma}
+
+    @property
     def pairs(self) -> list[tuple[Boundary, float]]:
         """Boundary and heat capacity ratio of each part."""
         return [(kind, gamma) for kind in self.boundary for gamma in self.gamma]

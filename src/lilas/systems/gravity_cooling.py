@@ -69,6 +69,11 @@ class GravityCooling(System):
         return self
 
     @property
+    def parameter_values(self) -> dict[str, list[float]]:
+        """Values of the parameters."""
+        return {"rho0": self.density, "Z": self.metallicity, "T0": self.temperature}
+
+    @property
     def triples(self) -> list[tuple[float, float, float]]:
         """Density, temperature and metallicity of each part."""
         return list(itertools.product(self.density, self.temperature, self.metallicity))

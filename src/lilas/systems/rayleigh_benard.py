@@ -75,6 +75,11 @@ class RayleighBenard(System):
         """A part per Rayleigh number."""
         return [f"Rayleigh_{exponent(rayleigh)}" for rayleigh in self.rayleigh]
 
+    @property
+    def parameter_values(self) -> dict[str, list[float]]:
+        """Values of the parameters."""
+        return {"Rayleigh": self.rayleigh, "Prandtl": self.prandtl}
+
     def states(self, split: str) -> int:
         """Returns how many states a file of a split holds: of every Prandtl number."""
         return len(self.prandtl) * super().states(split)

@@ -1,0 +1,82 @@
+# What latents tell of parameters, and rollouts under other values of one, where a study asks.
+ANALYSED = paths.analysed(STUDY)
+COUNTERFACTUALS = paths.counterfactuals(STUDY)
+ANALYSES = every(paths.LATENT_PARAMETERS, ANALYSED) + every(paths.COUNTERFACTUAL, COUNTERFACTUALS)
+TARGETS["latent_analysis"] = ANALYSES
+
+
+def analysis(wildcards, part):
+    """A part of what a dataset's latents are asked."""
+    asked = STUDY.latent_analysis[wildcards.dataset].model_dump(exclude_defaults=True)
+    return {key: asked[key] for key in (part, "seed") if key in asked}
+
+
+rule latent_parameters:
+    message:
+        "look for parameters in the latents of {wildcards.dataset}/{wildcards.autoencoder}"
+    input:
+        autoencoder=partial(chosen, "autoencoder"),
+        train=manifest("train"),
+        valid=manifest("valid"),
+        test=manifest("test"),
+    output:
+        f"{ROOT}/{paths.LATENT_PARAMETERS}",
+    log:
+        log_file(paths.AUTOENCODER, "latent_parameters"),
+    benchmark:
+        benchmark_file(paths.AUTOENCODER, "latent_parameters")
+    conda:
+        ENVIRONMENT
+    params:
+        config=lambda wildcards: task(
+            label=dataset(wildcards).label,
+            latent_analysis=analysis(wildcards, "parameters"),
+            names=dict(wildcards.items()),
+        ),
+        version=VERSIONS["latent_parameters"],
+    shell:
+        STAGE + "latent_parameters --config {params.config:q} "
+        "--autoencoder {input.autoencoder:q} --train {input.train:q} --valid {input.valid:q} "
+        "--test {input.test:q} --output {output:q}" + LOG
+
+
+def counterfactual_task(wildcards):
+    asked = analysis(wildcards, "counterfactual")
+    # Which runs there are, and what a table shows of them, is not theirs.
+    for key in ("emulators", "samplers", "lead_times"):
+        asked["counterfactual"].pop(key, None)
+    return task(
+        stride=dataset(wildcards).stride,
+        label=dataset(wildcards).label,
+        evaluation=rolled_out(wildcards),
+        sampler=STUDY.samplers[wildcards.sampler],
+        latent_analysis=asked,
+        names=dict(wildcards.items()),
+    )
+
+
+rule counterfactual:
+    message:
+        "roll out {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset} under other "
+        "parameters"
+    input:
+        autoencoder=partial(chosen, "autoencoder"),
+        emulator=partial(chosen, "emulator"),
+        latents=manifest("test"),
+    output:
+        f"{ROOT}/{paths.COUNTERFACTUAL}",
+    log:
+        log_file(paths.ROLLOUT, "counterfactual"),
+    benchmark:
+        benchmark_file(paths.ROLLOUT, "counterfactual")
+    conda:
+        ENVIRONMENT
+    params:
+        config=counterfactual_task,
+        version=VERSIONS["counterfactual"],
+    resources:
+        gpu=1,
+    shell:
+        STAGE + "counterfactual --config {params.config:q} --autoencoder {input.autoencoder:q} "
+        "--emulator {input.emulator:q} --latents {input.latents:q} --output {output:q} "
+        "--device {CONFIG.device:q}" + LOG
