@@ -9,7 +9,7 @@ from lilas.settings.values import Distinct, Name, Positive, Seed, Text, shown
 from lilas.study.extent import Extent
 
 # Labels are float32.
-Value = Annotated[float, Field(ge=-1e30, le=1e30)]
+Value = Annotated[float, Field(ge=-1e20, le=1e20)]
 
 
 class Counterfactual(Model):
@@ -130,7 +130,8 @@ def _check_counterfactual(study: Any, name: str, asked: Counterfactual, where: s
     }
     if not emulators:
         raise ValueError(
-            f"{where}: no emulator of {name} is on {listed(latent)}; allowed: leave it out"
+            f"{where}: no emulator of {name} is on {listed(latent)}; allowed: emulators of these, "
+            "or leave it out"
         )
     refuse_unknown(f"{where}.emulators", asked.emulators or [], emulators)
     used = [emulators[key] for key in asked.emulators or emulators]
