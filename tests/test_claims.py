@@ -360,12 +360,12 @@ def test_convergence_tells_its_numbers(tmp_path):
     assert found.evidence == [
         "convection, initialisation: near against far: validation loss 0.723 and 0.923 at step 10; "
         "0.523 and 0.823 at step 20; 0.423 and 0.723 at step 30; 0.323 and 0.623 at step 40; last "
-        "less last -0.3 [-0.3, -0.3]; least within 50% of the steps less last -0.1 [-0.1, -0.1] "
-        "(3 seeds)",
+        "less last -0.3 [-0.3, -0.3]; least within 50% of the steps less last -0.1 [-0.1, -0.1]; "
+        "by seed -0.3, -0.3, -0.3 and -0.1, -0.1, -0.1",
         "convection, optimiser: psgd (best of 2) against near: validation loss 0.423 and 0.723 at "
         "step 10; 0.223 and 0.523 at step 20; 0.223 and 0.423 at step 30; 0.123 and 0.323 at step "
         "40; last less last -0.2 [-0.2, -0.2]; least within 50% of the steps less last -0.1 "
-        "[-0.1, -0.1] (3 seeds)",
+        "[-0.1, -0.1]; by seed -0.2, -0.2, -0.2 and -0.1, -0.1, -0.1",
     ]
 
 

@@ -186,7 +186,8 @@ def _faster(what: str, first: Arm, second: Arm) -> Part:
         return Part(name, NOT_TESTED, [f"{head}; one seed in common, an interval takes 2"])
     evidence = (
         f"{head}; last less last {last}; least within {FAR_FASTER:.0%} of the steps less last "
-        f"{soon} ({len(seeds)} seeds)"
+        f"{soon}; by seed {_listed(one.iloc[-1] - two.iloc[-1])} and "
+        f"{_listed(early.min() - two.iloc[-1])}"
     )
     return Part(name, judge(last.high < 0 and soon.high < 0), [evidence])
 
@@ -194,6 +195,10 @@ def _faster(what: str, first: Arm, second: Arm) -> Part:
 def _of(arm: Arm) -> str:
     """Returns of how many settings an arm's are the best, in words; empty for a single one."""
     return f" (best of {len(arm.tried)})" if len(arm.tried) > 1 else ""
+
+
+def _listed(values: pd.Series) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)
 
 
 def _mean(values: pd.Series) -> Estimate | None:
