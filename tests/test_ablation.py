@@ -21,6 +21,8 @@ from lilas.report.ablation import arms, reached, reference
 from lilas.report.ablation_figure import ablation_curves
 from lilas.report.ablation_tables import NAME, TRIED, ablation_tables
 from lilas.report.costs import LOSSES
+from lilas.report.figure_files import _without_the_others
+from lilas.report.looks import Look
 from lilas.report.typeset import csv
 from lilas.study.ablation import Variant, variants
 from lilas.study.read import make_study, read_study, swept_autoencoders
@@ -280,6 +282,32 @@ def test_the_figure_draws_means_and_ranges_against_steps_and_seconds():
     assert {tuple(point) for point in band} >= {(40, 6), (40, 7), (10, 9)}
     assert len(left.lines) == len(right.lines) == 3
     assert len({line.get_color() for line in left.lines}) == 2
+    figures.plt.close(figure)
+
+
+def test_other_figures_show_the_best_by_their_first_seeds(tmp_path):
+    for name, (_, tables) in ablation_tables({"flow": ITS}, CURVES, SUMMARY).items():
+        csv(tables, "quantity").to_csv(tmp_path / f"{name}.csv", index=False)
+    runs = [f"{one.entry}-s{seed}" for one in ITS for seed in (0, 1)] + ["more-s0", "more-s1", ""]
+    rows = pd.DataFrame({"dataset": "flow", "autoencoder": runs, "method": "reconstruction"})
+    rows = pd.concat([rows, rows[:4].assign(method="diffusion"), rows.assign(dataset="other")])
+    found = _without_the_others(rows, tmp_path)
+    kept = found[(found["dataset"] == "flow") & (found["method"] == "reconstruction")]
+    assert [*kept["autoencoder"]] == ["slow-s0", "near-s0", "soap-s0", *runs[8:]]
+    assert len(found) == len(kept) + 4 + len(runs)
+    (tmp_path / "ablation_tried.csv").unlink()
+    assert len(_without_the_others(rows, tmp_path)) == len(rows)
+
+
+def test_long_names_leave_a_legend_within_its_figure():
+    names = [f"reconstruction ({'long_' * 9}{i})" for i in range(6)]
+    figure, _ = figures.plt.subplots(figsize=(9.6, 6), layout="constrained")
+    figures._legend(figure, [Look(name, "#000000", "-", "o", "full") for name in names])
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    inside, whole = legend.get_window_extent(), figure.bbox
+    assert inside.x0 >= whole.x0
+    assert inside.x1 <= whole.x1
     figures.plt.close(figure)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -13,11 +14,12 @@ from lilas.records.metrics import read_curves, read_metrics
 from lilas.records.stores import open_store
 from lilas.report import figures, panels, videos
 from lilas.report.ablation_figure import ablation_curves
-from lilas.report.ablation_tables import NAME
+from lilas.report.ablation_tables import NAME, TRIED
 from lilas.report.costs import read_losses
 from lilas.report.curves import mean_curves, mean_metrics
 from lilas.report.latent_figures import latent_figures
 from lilas.report.looks import Looks, Run, looks, run_of
+from lilas.study.paths import split_training_name, training_name
 
 Runs = dict[Run, xr.Dataset]
 
@@ -54,7 +56,7 @@ def write_figures(
     trained: dict[str, list[Path]] = {}
     for path in histories:
         trained.setdefault(path.relative_to(output.parent).parts[0], []).append(path)
-    for dataset, figure in _ablations(histories, table.with_name(f"{NAME}.csv")):
+    for dataset, figure in _ablations(histories, table.parent):
         figures.save(figure, output / f"{NAME}_{dataset}", settings.dpi)
     several = means["dataset"].nunique() > 1
     for dataset, its in trained.items():
@@ -93,8 +95,12 @@ def write_figures(
 def _numbers(
     means: pd.DataFrame, metrics: Sequence[Path], table: Path, looks: Looks
 ) -> Iterator[tuple[str, figures.plt.Figure]]:
-    """Yields the figures of numbers by name; a dataset lacks those it has no numbers for."""
+    """Yields the figures of numbers by name; a dataset lacks those it has no numbers for.
+
+    Of autoencoders of which several were tried, the best are drawn, their first seeds.
+    """
     curves = mean_curves(read_curves(path) for path in metrics)
+    means, curves = (_without_the_others(rows, table.parent) for rows in (means, curves))
     horizons = pd.read_csv(table, keep_default_na=False, na_values={"low": "", "high": ""})
     horizons = horizons[horizons["cell"].str.split("/").str[-2] == "vrmse"]
     for dataset, rows in means.groupby("dataset"):
@@ -109,15 +115,46 @@ def _numbers(
             yield f"ranks_{dataset}", figures.rank_histograms(found, looks)
 
 
-def _ablations(histories: Sequence[Path], table: Path) -> Iterator[tuple[str, figures.plt.Figure]]:
+def _ablations(histories: Sequence[Path], tables: Path) -> Iterator[tuple[str, figures.plt.Figure]]:
     """Yields the figure of each dataset whose trainings are compared, if any are."""
-    if not table.is_file():
-        return
-    names = dict.fromkeys(("dataset", "settings", "autoencoder"), str)
-    rows = pd.read_csv(table, keep_default_na=False, dtype=names)
-    losses = read_losses(path for path in histories if path.parents[2] == table.parents[1])
-    for dataset, own in rows.drop_duplicates(["dataset", "autoencoder"]).groupby("dataset"):
+    losses = read_losses(path for path in histories if path.parents[2] == tables.parent)
+    for dataset, own in _compared(tables, NAME).groupby("dataset"):
         yield dataset, ablation_curves(own, losses[losses["dataset"] == dataset])
+
+
+def _compared(tables: Path, name: str) -> pd.DataFrame:
+    """Returns a table of an ablation, a row per autoencoder; without rows where there is none."""
+    names = dict.fromkeys(("dataset", "settings", "autoencoder"), str)
+    path = tables / f"{name}.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=list(names))
+    table = pd.read_csv(path, keep_default_na=False, dtype=names)
+    return table.drop_duplicates(["dataset", "autoencoder"])
+
+
+def _without_the_others(rows: pd.DataFrame, tables: Path) -> pd.DataFrame:
+    """Returns scores without reconstructions that were tried, and stand for no arm or are more."""
+    tried, best = (
+        set(_compared(tables, name)[["dataset", "autoencoder"]].itertuples(index=False, name=None))
+        for name in (TRIED, NAME)
+    )
+    if not tried:
+        return rows
+    runs = rows[["dataset", "autoencoder"]].drop_duplicates()
+    runs = runs[runs["autoencoder"] != ""].itertuples(index=False, name=None)
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for dataset, run in runs:
+        entry, seed = split_training_name(run)
+        seeds.setdefault((dataset, entry), []).append(seed)
+    dropped = {
+        (dataset, training_name(entry, seed))
+        for (dataset, entry), own in seeds.items()
+        for seed in own
+        if (dataset, entry) in tried and ((dataset, entry) not in best or seed != min(own))
+    }
+    keys = zip(rows["dataset"], rows["autoencoder"], strict=True)
+    left_out = np.array([key in dropped for key in keys], bool)
+    return rows[~(left_out & (rows["method"] == "reconstruction"))]
 
 
 def _training(histories: Sequence[Path], root: Path) -> figures.plt.Figure:

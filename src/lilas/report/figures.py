@@ -247,7 +247,10 @@ def _legend(figure: plt.Figure, shown: Sequence[Look], markers: bool = True) -> 
         )
         for look in shown
     ]
-    columns = min(len(handles), max(2, int(figure.get_figwidth() / 2)))
+    # A letter takes 0.065 inches at most on average, the line and what is around it 0.7.
+    longest = 0.7 + 0.065 * max((len(look.label) for look in shown), default=0)
+    width = figure.get_figwidth()
+    columns = min(len(handles), max(2, int(width / 2)), max(1, int(width / longest)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3.2)
 
 

@@ -23,7 +23,8 @@ CAPTIONS = {
     "calibrated, a valley where it is too narrow, a hill where it is too wide.",
     "ablation": "Validation loss of autoencoders by optimiser and initialisation, each at the best "
     "of the rates that it was tried with, against steps and against wall time: mean over training "
-    "seeds; bands reach from the least to the largest.",
+    "seeds; bands reach from the least to the largest. Where several rates were tried, the other "
+    "figures show the reconstructions of these trainings alone, of their first seeds.",
     "guided": "Rollouts guided by noisy observations of part of each state, which the second row "
     "shows, beside the same without, of one test trajectory on the truth's colour scale. What is "
     "not observed is grey.",
