@@ -42,10 +42,11 @@ test-simulate:
 	$(BIN)/python -m pytest -n auto tests/test_simulated.py tests/test_euler.py \
 		tests/test_gravity_cooling.py
 
-# The paper's three systems in one study, as small as they can be, from simulations to the report.
+# The paper's three systems in one study, as small as they can be, from simulations to the report;
+# and the ablation of an autoencoder's training.
 test-paper:
 	$(MAKE) install EXTRAS=simulate
-	$(BIN)/python -m pytest tests/test_paper.py
+	$(BIN)/python -m pytest tests/test_paper.py tests/test_ablation.py
 
 # Each set of extras has a stamp of its own; what is installed stays.
 STAMP := $(VENV)/.installed$(addprefix -,$(EXTRAS))

@@ -16,6 +16,7 @@ import yaml
 from conftest import Pipeline
 from lilas.data.well_writer import write_well
 from lilas.files import read_json
+from lilas.inspect.others import inspect_text
 from lilas.report import figures
 from lilas.report.ablation import arms, reached, reference
 from lilas.report.ablation_figure import ablation_curves
@@ -25,7 +26,7 @@ from lilas.report.figure_files import _without_the_others
 from lilas.report.looks import Look
 from lilas.report.typeset import csv
 from lilas.study.ablation import Variant, variants
-from lilas.study.read import make_study, read_study, swept_autoencoders
+from lilas.study.read import make_study, read_study, read_swept
 
 SHAPE, STEPS = (16, 8), 5
 STUDY: dict[str, Any] = {
@@ -321,11 +322,13 @@ def test_what_differs_in_more_is_another_group(tmp_path):
     assert variants(make_study("study.yaml", study)) == {}
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study))
-    (names,) = [variants(read_study(path), swept_autoencoders(path))["flow"]]
+    (names,) = [variants(read_study(path), read_swept(path)["autoencoders"])["flow"]]
     assert {one.entry: one.group for one in names} == {
         "c4_latent_channels_3_loss_mse": "latent_channels 3",
         "c4_latent_channels_2_loss_mse": "latent_channels 2",
     }
+    lines = "\n".join(inspect_text(path).lines)
+    assert all(name in lines for name in ("c4_latent_channels_3_loss_mse", "swept autoencoders"))
     study["sweep"]["autoencoders.c4"] = {
         "latent_channels": [3, 2],
         "train.optimizer": ["adam", "psgd"],

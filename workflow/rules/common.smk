@@ -14,7 +14,7 @@ from lilas.plan.on_disk import check_on_disk
 from lilas.study import ablation, paths
 from lilas.study.latent_analysis import table_lead_times
 from lilas.systems.base import SPLITS
-from lilas.study.read import read_config, read_study, study_path, swept_autoencoders
+from lilas.study.read import read_config, read_study, study_path, read_swept
 from lilas.errors import LilasError, told
 from lilas.files import check_owner, check_writable, take_ownership
 from lilas.locks import hold

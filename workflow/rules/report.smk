@@ -5,7 +5,7 @@ HISTORIES = every(
 FRAMES = every(paths.FRAMES, FORECASTS)
 OBSERVED_FRAMES = every(paths.FRAMES, OBSERVING)
 # The autoencoders whose trainings are compared, by dataset, and their histories.
-ABLATION = ablation.variants(STUDY, swept_autoencoders(STUDY_FILE))
+ABLATION = ablation.variants(STUDY, read_swept(STUDY_FILE)["autoencoders"])
 ABLATED = every(
     f"{paths.AUTOENCODER}/{paths.HISTORY}",
     [

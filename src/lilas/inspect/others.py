@@ -14,6 +14,7 @@ from lilas.files import read_json
 from lilas.inspect import text
 from lilas.inspect.inspection import ELSEWHERE, Inspection
 from lilas.study import paths
+from lilas.study.read import read_swept
 
 Facts = dict[str, str]
 # Files of a folder that are named, at most.
@@ -70,6 +71,9 @@ def inspect_text(path: Path) -> Inspection:
         errors = [line for line in lines if line.startswith("error: ")]
         facts |= {"last line": lines[-1].rsplit("\r")[-1][:200]} if lines else {}
         facts |= {"error": errors[-1].removeprefix("error: ")} if errors else {}
+    if path.suffix == ".yaml" and any(line.startswith("sweep:") for line in lines):
+        made = {f"swept {kind}": ", ".join(names) for kind, names in read_swept(path).items()}
+        facts |= {kind: names for kind, names in made.items() if names}
     return _told(path, kinds[path.suffix], facts)
 
 

@@ -13,7 +13,7 @@ from lilas.errors import LilasError
 from lilas.settings import Model, describe
 from lilas.settings.values import PathText, shown
 from lilas.study.study import Study
-from lilas.study.sweep import as_written, expanded
+from lilas.study.sweep import KINDS, as_written, expanded
 from lilas.study.yaml import read_yaml
 
 # What version 0.1.0 called otherwise, by section.
@@ -122,14 +122,17 @@ def read_study(path: str | Path) -> Study:
     return make_study(path, read_yaml(path))
 
 
-def swept_autoencoders(path: str | Path) -> set[str]:
-    """Returns the names of the autoencoders that the sweeps of a study's file made.
+def read_swept(path: str | Path) -> dict[str, list[str]]:
+    """Returns the names of the entries that the sweeps of a study's file made, by kind.
 
     Raises:
-        LilasError: the file is not YAML.
-        ValueError: a sweep is not one that `read_study` takes.
+        LilasError: as `read_study`.
     """
-    return {name for kind, name in expanded(read_yaml(path))[1] if kind == "autoencoders"}
+    read_study(path)
+    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for kind, name in expanded(read_yaml(path))[1]:
+        found[kind].append(name)
+    return found
 
 
 def make_study(path: str | Path, values: Any) -> Study:
