@@ -12,7 +12,6 @@ allocator on a GPU.
 
 import argparse
 import copy
-import math
 import statistics
 import subprocess
 import sys
@@ -20,11 +19,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lilas.devices import select_device
 from lilas.draws import Draws
+from lilas.evaluation.uncertainty import median_interval
 from lilas.models.methods import Backbone, Diffusion
 from lilas.models.rollout import Window
 from lilas.nn.dcae import Decoder, Encoder
@@ -163,15 +164,6 @@ def seconds(call: Call, device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """Returns the k-th smallest and largest values, whose interval holds the median at 95 %."""
-    count, k = len(values), 1
-    while 2 * sum(math.comb(count, i) for i in range(k + 1)) <= 0.05 * 2**count:
-        k += 1
-    ordered = sorted(values)
-    return ordered[k - 1], ordered[-k]
-
-
 def peak_of(name: str, size: str, kind: str, device: torch.device) -> float:
     """Returns the peak memory in MB of an eager training step in this process, once warm."""
     network, inputs = make(name, size, kind == "plain", 0.0)
@@ -237,7 +229,7 @@ def measure(
             cells += ["compiled" if key[1] else "eager", f"{milliseconds:.1f}"]
             for twin in [("plain", False), ("plain", True)][: 1 + compiles]:
                 ratios = [turn[twin] / turn[key] for turn in turns]
-                low, high = interval(ratios)
+                low, high = median_interval(np.array(ratios))
                 same = f"{statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}]"
                 cells.append("1" if key == twin else same)
             print(f"| {' | '.join(cells)} |", flush=True)

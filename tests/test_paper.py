@@ -55,6 +55,24 @@ def test_every_row_of_the_papers_tables_is_there(finished):
         assert set(table["dataset"]) == {dataset}
 
 
+def test_table_1_has_every_way_to_a_state(finished):
+    """Pixel and latent, diffusion and solver, and the simulator, with their decoding apart."""
+    table = pd.read_csv(finished.results / "tables" / "table1_inference_time.csv")
+    for dataset, part in table.groupby("dataset"):
+        seconds = part[part["quantity"] == "seconds per state"]
+        assert (seconds["low"] > 0).all()
+        assert (seconds["low"] <= seconds["value"]).all()
+        assert (seconds["value"] <= seconds["high"]).all()
+        runs = seconds.groupby("method")["sampler"].nunique().to_dict()
+        assert runs == {"diffusion": 4, "solver": 3, "simulator": 1}
+        pixel = set(seconds.loc[seconds["compression"] == "1", "method"])
+        both = {"solver", "diffusion"}
+        assert pixel == {EULER: both, CONVECTION: {"solver"}, COOLING: set()}[dataset]
+        decoded = part[part["quantity"] == "decoding"]
+        assert set(decoded["method"]) == both
+        assert not (decoded["compression"] == "1").any()
+
+
 def test_baselines_begin_where_emulators_do(finished):
     """Euler's contexts of 1, 2 and 3 states end at steps 0, 4 and 8; backward it is step 32."""
     means = pd.read_csv(finished.results / "tables" / "horizons.csv", keep_default_na=False)

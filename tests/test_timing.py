@@ -440,6 +440,8 @@ def test_latent_diffusion_is_fast_where_the_ratio_is_below_1(tmp_path, seconds, 
         # 0.15 s in all but for the turns, of 1 and of 3.
         assert "of pixel space 1.05 [0.9, 1.3], ratio 0.1" in found.evidence[0]
         assert "of the simulator 3.15 [2.7, 3.9], ratio 0.0" in found.evidence[1]
+        cells = "convection/c16-s0/diffusion-s0/ab4/timing_state and convection/timing_state)"
+        assert found.evidence[1].endswith(cells)
 
 
 def test_without_diffusion_in_pixel_space_that_part_is_not_tested(tmp_path):
@@ -470,7 +472,7 @@ def test_trainings_are_compared_as_timed(tmp_path, factor, expected):
     [
         ({"timing": {"turns": 5}}, "timing.turns"),
         ({"timing": {"turn": 9}}, "timing.turn"),
-        ({"timing": {}, "emulators": {}}, "timing: the study has no emulator"),
+        ({"timing": {}, "emulators": {}}, "timing: there are no emulators"),
     ],
 )
 def test_a_timing_that_cannot_be_is_refused(tmp_path, asked, words):

@@ -49,7 +49,7 @@ from lilas.systems.base import System
 # Calls of each piece before the first that counts.
 WARM_UP = 2
 # A turn repeats calls that take less, in seconds; so many times at most.
-LEAST, MOST = 0.05, 100
+LEAST, MOST = 0.02, 100
 # Rows of the square matrices whose product is the device's peak.
 SQUARE = {"cuda": 8192, "mps": 4096, "cpu": 2048}
 

@@ -14,7 +14,7 @@ from lilas.report.paired import (
     in_pixel_space,
     judge,
 )
-from lilas.report.speed import SIMULATOR, median, runs
+from lilas.report.speed import SIMULATOR, cell_name, median, runs
 from lilas.study.methods import DIFFUSION
 from lilas.study.paths import split_training_name
 
@@ -55,22 +55,26 @@ def _speed_as_timed(dataset: str, timed: pd.DataFrame) -> tuple[list[Part], list
     if ours.empty:
         return [], [f"{dataset}: latent diffusion not timed"]
     parts = []
-    for row in ours.itertuples():
-        name = f"{dataset}, compression {row.compression:g}, {row.sampler}"
+    for row in ours.to_dict("records"):
+        name = f"{dataset}, compression {row['compression']:g}, {row['sampler']}"
+        seconds, cell = row["timing_state"], cell_name(row, "timing_state")
         head = (
-            f"{name}: seconds per state {median(row.timing_state)}, "
-            f"{median(row.timing_rollout)} of them not for decoding"
+            f"{name}: seconds per state {median(seconds)}, {median(row['timing_rollout'])} of them "
+            "without decoding"
         )
         for against, rows in others.items():
             if against == "pixel space":
-                rows = rows[rows["sampler"] == row.sampler]
+                rows = rows[rows["sampler"] == row["sampler"]]
             part = f"{name}, against {against}"
             if rows.empty:
                 parts.append(Part(part, NOT_TESTED, [head]))
                 continue
-            other = rows["timing_state"].iloc[0]
-            ratio = median(row.timing_state / other)
-            text = f"{head}; of {against} {median(other)}, ratio {ratio}"
+            other = rows.to_dict("records")[0]
+            ratio = median(seconds / other["timing_state"])
+            text = (
+                f"{head}; of {against} {median(other['timing_state'])}, ratio {ratio} (cells "
+                f"{cell} and {cell_name(other, 'timing_state')})"
+            )
             parts.append(Part(part, judge(ratio.high < 1), [text]))
     return parts, missing
 

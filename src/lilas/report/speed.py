@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,9 @@ def runs(timings: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*columns, *QUANTITIES])
 
 
-def _costs(row: dict, coder: pd.DataFrame, peak: pd.Series) -> dict[str, np.ndarray | None]:
+def _costs(
+    row: dict[str, Any], coder: pd.DataFrame, peak: pd.Series
+) -> dict[str, np.ndarray | None]:
     """Returns the quantities of a run; pixel space has nothing to encode, and nothing to decode."""
     seconds, flops = row["seconds"], row["flops"]
     decode = coder.loc["decode"] if "decode" in coder.index else None
@@ -150,11 +153,15 @@ def speed_tables(timings: pd.DataFrame, published: Mapping[str, str]) -> list[Ta
     return tables
 
 
-def _cell(row: dict, quantity: str, beside: Mapping[str, float]) -> Cell | None:
-    values = row[quantity]
+def cell_name(row: Mapping[str, Any], quantity: str) -> str:
+    """Returns what a quantity of a row of `runs` is traced by."""
+    return "/".join([*(row[key] for key in RUN if row[key]), quantity])
+
+
+def _cell(row: dict[str, Any], quantity: str, beside: Mapping[str, float]) -> Cell | None:
+    values, name = row[quantity], cell_name(row, quantity)
     if values is None:
         return None
-    name = "/".join([*(row[key] for key in RUN if row[key]), quantity])
     if len(values) == 1:
         return Cell(float(values[0]), name=name, beside=beside)
     found = median(values)

@@ -100,7 +100,7 @@ class Study(Model):
                         )
                     self.resolve(kind, name, dataset)
         if self.timing is not None and not self.emulators:
-            raise ValueError("timing: the study has no emulator, whose states cost anything")
+            raise ValueError("timing: there are no emulators to time; allowed: null")
         for name in self.latent_analysis:
             refuse_unknown("latent_analysis", [name], self.datasets)
         for name, dataset in self.datasets.items():
