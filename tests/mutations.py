@@ -264,6 +264,20 @@ MUTATIONS = [
         'for what, both in (("reconstruction", ends), ("emulator", own))',
         "test_claims.py::test_check_and_json",
     ),
+    Mutation(
+        "every turn goes the same way",
+        "timing.py",
+        "[:: 1 - turn % 2 * 2]",
+        "[::1]",
+        "test_timing.py::test_turns_go_forwards_and_backwards_and_the_first_calls_do_not_count",
+    ),
+    Mutation(
+        "a state's seconds are without its decoding",
+        "speed.py",
+        'seconds + (0 if decode is None else decode["seconds"])',
+        "seconds",
+        "test_timing.py::test_a_state_is_rolled_out_and_decoded_turn_by_turn",
+    ),
 ]
 
 

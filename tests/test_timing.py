@@ -424,7 +424,8 @@ def verdict(tmp_path: Path, number: int, found: list[dict[str, Any]]) -> Verdict
         ({}, ("supported", "supported")),
         # As fast as pixel space without its decoding, but for what the turns differ by.
         ({"latent": 1.0, "decode": 0.05}, ("not supported", "supported")),
-        ({"latent": 0.9, "decode": 0.15}, ("not supported", "supported")),
+        # Faster in the median, 0.99, and not in every turn: up to 1.02.
+        ({"latent": 0.9, "decode": 0.09}, ("not supported", "supported")),
         ({"latent": 3.0, "pixel": 20.0}, ("supported", "not supported")),
     ],
 )
