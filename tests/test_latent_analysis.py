@@ -7,6 +7,7 @@ import ot
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -15,11 +16,19 @@ from lilas.errors import LilasError
 from lilas.evaluation.gaussians import bures_wasserstein, distances, moments, root
 from lilas.evaluation.latent_parameters import analyse
 from lilas.evaluation.tokens import Tokens, central_tokens, in_own_unit
+from lilas.inspect.kinds import inspect
+from lilas.inspect.trace import trace
 from lilas.models import counterfactual
+from lilas.models.build import load_emulator
+from lilas.models.latents import open_latents
 from lilas.records.analyses import read_analysis, write_analysis
+from lilas.records.provenance import provenance
 from lilas.report.latent_figures import latent_figures
 from lilas.report.latent_tables import latent_tables
 from lilas.report.typeset import csv, markdown
+from lilas.study import paths
+from lilas.study.leads import rollout_steps
+from lilas.study.read import read_study
 from lilas.study.samplers import DirectSettings
 
 # --- Bures-Wasserstein --------------------------------------------------------------------------
@@ -330,16 +339,18 @@ def test_labels_change_in_the_parameter_alone():
 
 
 RECORD = {"stage": "counterfactual"}
+NAMES = ("latent_parameters.json", "diffusion-s0/ab4/counterfactual.json")
 
 
-def written(folder, told=True, members=3):
+def written(folder, told=True, members=3, record=RECORD):
+    (folder / "diffusion-s0" / "ab4").mkdir(parents=True, exist_ok=True)
     facts = {"dataset": "flow", "autoencoder": "c4-s0", "compression": 4.0}
-    write_analysis(folder / "parameters.json", facts, analysed(told=told), RECORD)
+    write_analysis(folder / NAMES[0], facts, analysed(told=told), record)
     found = compared(Drift(noise=0.5), members, rows=[0, 2], values=(1.2, 1.3, 1.6))
     facts |= {"emulator": "diffusion-s0", "sampler": "ab4", "members": members}
     facts |= {"parameter": "gamma", "scale": "none", "known": [1.3, 1.5]}
-    write_analysis(folder / "counterfactual.json", facts, found, RECORD)
-    return [read_analysis(folder / name) for name in ("parameters.json", "counterfactual.json")]
+    write_analysis(folder / NAMES[1], facts, found, record)
+    return [read_analysis(folder / name) for name in NAMES]
 
 
 def test_tables_have_the_numbers_of_the_files_and_the_papers_beside(tmp_path):
@@ -424,7 +435,109 @@ def test_figures_have_a_panel_per_parameter_and_run(tmp_path):
 )
 def test_a_damaged_file_is_told(tmp_path, old, new, message):
     written(tmp_path)
-    path = tmp_path / "counterfactual.json"
+    path = tmp_path / NAMES[1]
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(LilasError, match=message):
         read_analysis(path)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results with both files, tables of them, and what they were made from."""
+    folder = tmp_path / "results" / "study"
+    run = folder / "flow" / "c4-s0"
+    run.mkdir(parents=True)
+    (run / "weights.txt").write_text("weights")
+    record = provenance("counterfactual", {}, {"autoencoder": run / "weights.txt"})
+    analyses = written(run, record=record)
+    (folder / "tables").mkdir()
+    for name, tables in latent_tables(analyses, {"flow": [2, 8]}, {}).items():
+        csv(tables, "column").to_csv(folder / "tables" / f"{name}.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "flow/c4-s0/diffusion-s0/ab4/latent_distance:gamma:1.6:1.2/8-8",
+        "flow/c4-s0/bures_wasserstein:p:1:4",
+        "flow/c4-s0/parameter_error:q",
+        "flow/c4-s0/parameter_error_of_mean:q",
+        "flow/c4-s0/parameter_explained:q",
+    ],
+)
+def test_a_cell_is_traced_to_its_file_and_what_that_was_made_from(results, cell):
+    found = trace(cell, results)
+    assert found.problems == []
+    text = "\n".join(found.lines)
+    assert "as the table has it" in text
+    assert "weights.txt" in text
+    assert (NAMES[1] if "latent_distance" in cell else NAMES[0]) in text
+
+
+def test_a_table_that_is_stale_is_told(results):
+    path = results / "tables" / "latent_parameters.csv"
+    table = pd.read_csv(path)
+    table["value"] += 0.01
+    table.to_csv(path, index=False)
+    problems = trace("flow/c4-s0/parameter_error:p", results).problems
+    assert "the table is stale" in problems[0]
+    path = results / "flow" / "c4-s0" / NAMES[1]
+    path.write_text(path.read_text().replace('"gamma"', '"mass"'))
+    with pytest.raises(LilasError, match="The table is stale"):
+        trace("flow/c4-s0/diffusion-s0/ab4/latent_distance:gamma:1.6:1.2/8-8", results)
+
+
+def test_files_are_inspected_by_their_tables(results):
+    run = results / "flow" / "c4-s0"
+    found = inspect(run / NAMES[0])
+    assert any("Parameters predicted from central tokens" in line for line in found.lines)
+    found.draw()
+    found = inspect(run / NAMES[1])
+    assert any(line.startswith("  members") and line.endswith("3") for line in found.lines)
+    assert any("the paper's Table 15" in line for line in found.lines)
+    found.draw()
+
+
+# --- In the pipeline ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["ab4", "back"])
+def test_under_its_own_label_a_counterfactual_is_the_rollout(miniature, sampler):
+    """With the same noise, whichever way in time: of a trajectory of each Rayleigh number."""
+    study = read_study(miniature.study)
+    folder = miniature.results / "convection" / "c16-s0"
+    source = open_latents(folder / "latents" / "test.json", folder / "weights.safetensors")
+    shape, features = source.shape, source.labels.shape[1]
+    device = torch.device("cpu")
+    weights = folder / "diffusion-s0" / "weights.safetensors"
+    emulator, settings = load_emulator(weights, shape, features, device)
+    store = xr.open_zarr(folder / "diffusion-s0" / sampler / "rollouts.zarr")
+    entry = study.samplers[sampler]
+    for row in (0, 3):
+        made = counterfactual.roll_out(
+            source,
+            emulator,
+            source.labels[[row]],
+            row=row,
+            steps=rollout_steps(0, entry.context, 1, 8, entry.direction),
+            window=settings.window,
+            sampler=entry,
+            device=device,
+        )
+        kept = store["latent"].sel(trajectory=row).values
+        np.testing.assert_allclose(made[0], kept, rtol=1e-3, atol=1e-3)
+
+
+def test_an_analysis_is_planned_where_a_study_asks_and_makes_nothing_again(miniature, tmp_path):
+    twin = miniature.copy(tmp_path / "twin")
+    asked = "{parameter: Rayleigh, values: [2e4, 1e5], samplers: [ab4, direct]}"
+    with open(twin.study, "a") as file:
+        file.write(
+            "latent_analysis:\n  convection:\n    parameters: [Rayleigh]\n"
+            f"    counterfactual: {asked}\n"
+        )
+    counts = {"latent_parameters": 1, "counterfactual": 2, "tables": 1, "figures": 1, "report": 1}
+    assert twin.planned().items() >= counts.items()
+    assert set(twin.planned()) - set(counts) <= {"claims"}
+    assert len(paths.counterfactuals(read_study(twin.study))) == 2

@@ -107,6 +107,27 @@ def test_there_is_a_page_of_each_and_one_of_all(finished):
         assert f'href="{page}"' in text
 
 
+def test_latents_are_analysed_in_two_and_three_dimensions(finished):
+    table = pd.read_csv(finished.results / "tables" / "table15_latent_distance.csv")
+    rows = table[table["dataset"] == EULER]
+    # The first lead time of each horizon with a stride of 4, and the last.
+    assert sorted(rows["lead_time"].unique()) == [4, 12, 32]
+    square = rows[rows["lead_time"] == 4].pivot(index="a", columns="b", values="value").to_numpy()
+    assert square.shape == (5, 5)
+    np.testing.assert_array_equal(square, square.T)
+    assert (np.diag(square) == 0).all()
+    assert (square[~np.eye(5, dtype=bool)] > 0).all()
+    assert set(table["dataset"]) == {EULER, COOLING}
+    table = pd.read_csv(finished.results / "tables" / "tables16_17_bures_wasserstein.csv")
+    found = table.groupby("dataset")["parameter"].unique()
+    assert found.map(list).to_dict() == {CONVECTION: ["Rayleigh"], COOLING: ["Z"]}
+    for name in (f"latents_{CONVECTION}", f"latents_{COOLING}", f"counterfactual_{EULER}"):
+        assert (finished.results / "figures" / f"{name}.png").is_file()
+    page = (finished.results / f"report_{COOLING}.html").read_text(encoding="utf-8")
+    assert "Parameters predicted from central tokens" in page
+    assert f"counterfactual_{COOLING}.png" in page
+
+
 @pytest.mark.parametrize("dataset", GAS)
 def test_labels_and_states_are_the_papers_formulas(finished, dataset):
     """Parameters as trained, then codes of both ends of each axis: wall 0, open 1, periodic 2."""

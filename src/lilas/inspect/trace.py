@@ -13,6 +13,7 @@ import pandas as pd
 
 from lilas.errors import LilasError, broken
 from lilas.files import read_json, sha256
+from lilas.records.analyses import read_analysis
 from lilas.records.metrics import metrics_record, read_metrics
 from lilas.records.provenance import (
     ELSEWHERE,
@@ -24,6 +25,7 @@ from lilas.records.provenance import (
 from lilas.records.stores import open_store
 from lilas.records.timings import read_timings
 from lilas.records.weights import read_record
+from lilas.report.latent_tables import CELLS, latent_tables
 from lilas.report.speed import QUANTITIES, runs
 from lilas.report.summary import BASELINES
 from lilas.report.trajectories import valid_times
@@ -71,8 +73,9 @@ def trace(cell: str, results: Path) -> Trace:
 
     The value is computed again from the rows of the metrics files: the mean over trajectories,
     fields and the horizon's lead times; where runs are pooled, the mean over them; of a timing, the
-    median over turns. Then the records of provenance are followed, and each file that they name is
-    held against its recorded SHA-256 (data files: size and a sample).
+    median over turns; of a latent analysis, as its table has it. Then the records of provenance are
+    followed, and each file that they name is held against its recorded SHA-256 (data files: size
+    and a sample).
 
     Args:
         cell: The id in the column `cell` of a table, alone or after the path of the results folder.
@@ -90,10 +93,13 @@ def trace(cell: str, results: Path) -> Trace:
         if row["low"]:
             interval = f"95 % interval {row['low']} to {row['high']}"
         found.lines.append(f"Table  {path}: {row['value']}, {interval}")
-    kind = "timing" if name.metric in QUANTITIES else "metrics"
-    if kind == "timing":
-        files = [folder / paths.TIMING.format(dataset=name.dataset)]
+    kind = "metrics"
+    if name.metric in QUANTITIES:
+        kind, files = "timing", [folder / paths.TIMING.format(dataset=name.dataset)]
         value = _turns(found, files[0], name)
+    elif name.metric in CELLS:
+        kind, files = "latent analysis", [folder / _analysis_file(name)]
+        value = _analysed(found, files[0], cell, name)
     else:
         files = _files(folder, name)
         value = sum(_rows(found, path, name) for path in files) / len(files)
@@ -112,7 +118,7 @@ def trace(cell: str, results: Path) -> Trace:
     seen: dict[Path, str] = {}
     for path in files:
         found.lines.append(f"  {kind}: {path}  SHA-256 {sha256(path)}")
-        record = _provenance(path) if kind == "timing" else metrics_record(path)
+        record = metrics_record(path) if kind == "metrics" else _provenance(path)
         _record(found, record, path, 2, seen)
     found.lines += ["", "Versions"]
     found.lines += [f"  {', '.join(stages)}: {text}" for text, stages in found.versions.items()]
@@ -223,6 +229,26 @@ def _rows(found: Trace, path: Path, name: Name) -> float:
         f"lead times {leads.nunique()}: {name.metric} {mean:.6g}",
     ]
     return float(mean)
+
+
+def _analysis_file(name: Name) -> str:
+    pattern = paths.LATENT_PARAMETERS if len(name.run) == 1 else paths.COUNTERFACTUAL
+    keys = ("autoencoder", "emulator", "sampler")
+    return pattern.format(dataset=name.dataset, **dict(zip(keys, name.run, strict=False)))
+
+
+def _analysed(found: Trace, path: Path, cell: str, name: Name) -> float:
+    """Returns the value of a latent analysis' cell, and says which rows of its file it is of."""
+    one = read_analysis(path)
+    leads = {name.dataset: [] if name.horizon is None else [name.horizon[0]]}
+    tables = [table for its in latent_tables([one], leads, {}).values() for table in its]
+    cells = {c.name: c.value for table in tables for row in table.rows for c in row.cells if c}
+    if cell not in cells:
+        raise broken(path, f"rows of {cell}", "none", "The table is stale: run again.")
+    kind = CELLS[name.metric]
+    count = len(one.tables[kind])
+    found.lines += [f"Rows   {path}", f"       of the {count} of {kind}: {name.field}"]
+    return cells[cell]
 
 
 def _turns(found: Trace, path: Path, name: Name) -> float:

@@ -32,6 +32,14 @@ TITLES = {
     ),
     "latent_parameters": ("Parameters predicted from central tokens", "quantity"),
 }
+# What cells are of, and of which rows of their files.
+CELLS = {
+    "latent_distance": "distances",
+    "bures_wasserstein": "distances",
+    "parameter_error": "predictions",
+    "parameter_error_of_mean": "predictions",
+    "parameter_explained": "predictions",
+}
 # The paper's numbers: of which dataset, by our name of the parameter.
 PAPERS = {
     "table15_latent_distance": ("euler_multi_quadrants", {"gamma": "gamma"}),
@@ -231,7 +239,7 @@ def _prediction_cells(one: Analysis, parameter: str, own: pd.DataFrame) -> list[
     squared = own[["squared_error", "squared_error_of_mean"]].to_numpy()
     weights = resamples(len(own)) / len(own) if len(own) > 1 else np.empty((0, 1))
     drawn = weights @ squared
-    names = ("parameter_error", "parameter_error_of_mean", "parameter_explained")
+    names = [name for name, rows in CELLS.items() if rows == "predictions"]
     found: list[Cell | None] = []
     for name, value, draws in zip(
         names,
