@@ -278,6 +278,35 @@ MUTATIONS = [
         "seconds",
         "test_timing.py::test_a_state_is_rolled_out_and_decoded_turn_by_turn",
     ),
+    Mutation(
+        "counterfactuals draw noise by the value too",
+        "counterfactual.py",
+        "[(row, member) for _, member in batch]",
+        "[(row, label, member) for label, member in batch]",
+        "test_latent_analysis.py::test_a_linear_emulator_has_the_closed_form",
+    ),
+    Mutation(
+        "augmented copies are compared by parameter",
+        "latent_parameters.py",
+        "own = tokens.first_copy\n",
+        "own = tokens.first_copy | True\n",
+        "test_latent_analysis.py::"
+        "test_distances_are_of_the_trajectories_as_they_are_and_keep_their_order",
+    ),
+    Mutation(
+        "the covariances of tokens do not count",
+        "gaussians.py",
+        "np.square(mean_a - mean_b).sum(-1) + traces - 2 * nuclear",
+        "np.square(mean_a - mean_b).sum(-1)",
+        "test_latent_analysis.py::test_commuting_gaussians_have_the_closed_form",
+    ),
+    Mutation(
+        "a predictor is held against the training split",
+        "latent_parameters.py",
+        '_predictions(predictor, tokens["test"], targets["test"])',
+        '_predictions(predictor, tokens["train"], targets["train"])',
+        "test_latent_analysis.py::test_a_parameter_that_tokens_hold_is_predicted",
+    ),
 ]
 
 
