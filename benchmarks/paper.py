@@ -41,7 +41,7 @@ MODELS = {
 }
 Made = tuple[nn.Module, Callable[[], Tensor], Callable[[], None]]
 # Features of a label: parameters, then a code of three for both ends of each axis.
-FEATURES = {EULER: 1 + 12, COOLING: 3 + 18}
+FEATURES = {EULER: 1 + 12, CONVECTION: 2 + 12, COOLING: 3 + 18}
 
 
 def autoencoder(study: Study, entry: str, dataset: str, _: str, batch: int = 1) -> Made:

@@ -13,8 +13,11 @@ from everywhere import computed, networks
 from lilas.data.windows import Windows
 from lilas.devices import compile_modules
 from lilas.draws import Draws
+from lilas.models.operators import make_operator
+from lilas.models.rollout import Observed, Window
 from lilas.official import parity
 from lilas.official.parity import relative_error
+from lilas.study.entries import SamplerEntry
 from test_training import OPTIMIZERS, Waves, fit, same, settings, stop
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="make test-cuda")
@@ -76,6 +79,27 @@ def test_batches_are_the_same(memory):
         for a, b in zip(here.batch(step), there.batch(step), strict=True):
             assert b.device.type == "cuda"
             assert torch.equal(a, b.cpu())
+
+
+def test_guided_windows_are_the_same():
+    model, x = made("diffusion, transformer")
+    guidance = {"kind": "mmps", "operator": {"kind": "subsample", "factor": 4}, "noise": 0.1}
+    sampler = SamplerEntry(algorithm="ab", guidance=guidance)
+    operator = make_operator(sampler.guidance.operator, ("x", "y"), x.shape[3:])
+
+    def seen(windows):
+        return operator.observe(windows.transpose(1, 2).flatten(0, 1)).reshape(len(windows), -1)
+
+    found = []
+    for device in (CPU, DEVICE):
+        states, label = x.to(device), torch.ones(2, 3, device=device)
+        mask = (torch.arange(5, device=device) < 1).expand(2, -1)
+        known = states * mask.view(2, 1, 5, 1, 1)
+        step = model.to(device).eval().stepper(label, sampler, Draws(0, range(2)))
+        found.append(step(Window(known, mask, 0, Observed(seen(states), seen))).cpu())
+    assert relative_error(found[1], found[0]) < 1e-3
+    # It is guided: what is observed is met.
+    assert (seen(found[0]) - seen(x)).square().mean().sqrt() < 0.3
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
