@@ -229,7 +229,7 @@ def test_the_table_tells_means_and_ranges_over_seeds():
     # The second seed of `near` does not get there.
     assert lines["near"].cells[3:5] == [None, None]
     assert lines["slow"].cells[3].value == 40
-    assert "least tried of adam, plain: beyond" in table.note
+    assert "least tried of adam plain: beyond" in table.note
     assert "adam, plain 0.065, 0.029, 0.017 (19 h)" in table.note
     assert "psgd, near identity 0.023, 0.015, 0.011 (25 h)" in table.note
     _, (tried,) = tables[TRIED]

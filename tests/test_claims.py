@@ -358,14 +358,15 @@ def test_convergence_tells_its_numbers(tmp_path):
     losses = curves(far=SLOW, near=FAST, psgd=BEST, psgd_fast=SLOW)
     found = verdict(4, of, [run("solver-s0")], [], losses)
     assert found.evidence == [
-        "convection, initialisation: near against far: validation loss 0.723 and 0.923 at step 10; "
-        "0.523 and 0.823 at step 20; 0.423 and 0.723 at step 30; 0.323 and 0.623 at step 40; last "
-        "less last -0.3 [-0.3, -0.3]; least within 50% of the steps less last -0.1 [-0.1, -0.1]; "
-        "by seed -0.3, -0.3, -0.3 and -0.1, -0.1, -0.1",
-        "convection, optimiser: psgd (best of 2) against near: validation loss 0.423 and 0.723 at "
-        "step 10; 0.223 and 0.523 at step 20; 0.223 and 0.423 at step 30; 0.123 and 0.323 at step "
-        "40; last less last -0.2 [-0.2, -0.2]; least within 50% of the steps less last -0.1 "
-        "[-0.1, -0.1]; by seed -0.2, -0.2, -0.2 and -0.1, -0.1, -0.1",
+        "convection, initialisation: adam near identity against adam plain (near; far): validation "
+        "loss 0.723 and 0.923 at step 10; 0.523 and 0.823 at step 20; 0.423 and 0.723 at step 30; "
+        "0.323 and 0.623 at step 40; last less last -0.3 [-0.3, -0.3]; least within 50% of the "
+        "steps less last -0.1 [-0.1, -0.1]; by seed -0.3, -0.3, -0.3 and -0.1, -0.1, -0.1",
+        "convection, optimiser: soap near identity against adam near identity (psgd, best of 2; "
+        "near): validation loss 0.423 and 0.723 at step 10; 0.223 and 0.523 at step 20; 0.223 and "
+        "0.423 at step 30; 0.123 and 0.323 at step 40; last less last -0.2 [-0.2, -0.2]; least "
+        "within 50% of the steps less last -0.1 [-0.1, -0.1]; by seed -0.2, -0.2, -0.2 and -0.1, "
+        "-0.1, -0.1",
     ]
 
 
@@ -396,7 +397,7 @@ def test_initialisations_are_compared_where_equal_rates_were_tried(tmp_path):
     losses = curves(far=SLOW, near=FAST, far_2=FAST, near_2=SLOW)
     found = verdict(4, study(tmp_path, autoencoders=of), [run("solver-s0")], [], losses)
     assert len(found.evidence) == 2
-    assert "near (best of 2) against far_2 (best of 2)" in found.evidence[0]
+    assert "(near, best of 2; far_2, best of 2)" in found.evidence[0]
 
 
 def rolled_out(

@@ -73,9 +73,9 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """In words, such as "soap, near identity"."""
+        """In words, such as "soap near identity"."""
         parts = (self.optimizer, INITIALISATIONS[self.identity_init])
-        return ", ".join(part for part in parts if part != "-")
+        return " ".join(part for part in parts if part != "-")
 
 
 def arms(its: Iterable[Variant], losses: pd.DataFrame) -> list[Arm]:
@@ -137,7 +137,7 @@ def convergence(results: Results) -> Verdict:
             parts.append(_faster(f"{dataset}, {what}", first, second))
     if parts:
         for what in ("initialisation", "optimiser"):
-            if not any(f", {what}: " in part.name for part in parts):
+            if not any(f", {what}" in part.name for part in parts):
                 text = f"{what}: no two autoencoders differ in it alone"
                 parts.append(Part(what, NOT_TESTED, [text]))
     missing = "No two trained autoencoders differ in identity_init or in the optimiser alone."
@@ -162,8 +162,9 @@ def _pairs(found: Sequence[Arm]) -> Iterator[tuple[str, Arm, Arm]]:
 
 def _faster(what: str, first: Arm, second: Arm) -> Part:
     """Returns the part of the claim that one arm converges faster than another."""
-    entries = [f"{arm.best.variant.entry}{_of(arm)}" for arm in (first, second)]
-    name = f"{what}: {' against '.join(entries)}"
+    group = f", {first.group}" if first.group else ""
+    name = f"{what}{group}: {first.name} against {second.name}"
+    entries = "; ".join(f"{arm.best.variant.entry}{_of(arm)}" for arm in (first, second))
     one, two = first.best.losses, second.best.losses
     seeds = one.columns.intersection(two.columns)
     steps = one.index.intersection(two.index)
@@ -175,7 +176,7 @@ def _faster(what: str, first: Arm, second: Arm) -> Part:
         steps[shown], one.mean(axis=1).iloc[shown], two.mean(axis=1).iloc[shown], strict=True
     )
     text = "; ".join(f"{a:.3g} and {b:.3g} at step {step}" for step, a, b in means)
-    head = f"{name}: validation loss {text}"
+    head = f"{name} ({entries}): validation loss {text}"
     early = one[steps <= FAR_FASTER * steps[-1]]
     if early.empty:
         why = f"no validation within {FAR_FASTER:.0%} of the steps"
@@ -194,7 +195,7 @@ def _faster(what: str, first: Arm, second: Arm) -> Part:
 
 def _of(arm: Arm) -> str:
     """Returns of how many settings an arm's are the best, in words; empty for a single one."""
-    return f" (best of {len(arm.tried)})" if len(arm.tried) > 1 else ""
+    return f", best of {len(arm.tried)}" if len(arm.tried) > 1 else ""
 
 
 def _listed(values: pd.Series) -> str:

@@ -168,7 +168,7 @@ def _edges(own: Sequence[Arm]) -> str:
             which = "least" if chosen == rates[0] else "largest"
             found.setdefault(which, []).append(arm.name)
     return ", and the ".join(
-        f"{which} tried of {'; '.join(names)}" for which, names in found.items()
+        f"{which} tried of {', '.join(names)}" for which, names in found.items()
     )
 
 
