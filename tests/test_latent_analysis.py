@@ -16,6 +16,8 @@ from lilas.errors import LilasError
 from lilas.evaluation.gaussians import bures_wasserstein, distances, moments, root
 from lilas.evaluation.latent_parameters import analyse
 from lilas.evaluation.tokens import Tokens, central_tokens, in_own_unit
+from lilas.files import read_json
+from lilas.inspect.catalogue import ARTIFACTS
 from lilas.inspect.kinds import inspect
 from lilas.inspect.trace import trace
 from lilas.models import counterfactual
@@ -186,6 +188,18 @@ def test_distances_are_of_the_trajectories_as_they_are_and_keep_their_order():
 def test_an_analysis_is_the_same_each_time():
     """The picture too, which is drawn at random."""
     assert analysed_again(told=False) == analysed(told=False)
+
+
+def test_many_values_are_compared_by_groups_of_neighbours():
+    """40 values in 16 groups of 3 or 2, each called by the one in its middle."""
+    splits = {split: tokens(0, 40, False, steps=3) for split in ("train", "valid", "test")}
+    for part in splits.values():
+        part.parameters["p"][:] = part.trajectory
+    found = pd.DataFrame(analyse(splits, {"p": False, "q": False}, seed=0)["halves"])
+    of_p = found[found["parameter"] == "p"]
+    assert of_p["trajectories"].tolist() == [3] * 8 + [2] * 8
+    assert of_p["value"].tolist()[:2] == [1, 4]
+    assert of_p["value"].tolist()[-2:] == [36.5, 38.5]
 
 
 def test_a_parameter_of_one_value_is_refused_where_only_the_data_tell():
@@ -456,6 +470,23 @@ def results(tmp_path):
     for name, tables in latent_tables(analyses, {"flow": [2, 8]}, {}).items():
         csv(tables, "column").to_csv(folder / "tables" / f"{name}.csv", index=False)
     return folder
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_files_are_as_registered(results, number):
+    """But for the numbers that some rows lack, every row has what the catalogue says, no more."""
+    value = read_json(results / "flow" / "c4-s0" / NAMES[number])
+    artifact = next(a for a in ARTIFACTS if a.paths[0].endswith(NAMES[number].split("/")[-1]))
+    assert set(artifact.attributes) == {"facts", "provenance"}
+    found = {
+        f"{name}.{key}"
+        for name, rows in value.items()
+        if isinstance(rows, list)
+        for row in rows
+        for key in row
+        if key != "parameter"
+    }
+    assert found == {variable.name for variable in artifact.variables}
 
 
 @pytest.mark.parametrize(

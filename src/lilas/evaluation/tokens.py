@@ -73,14 +73,14 @@ def central_tokens(
     rows = range(min(copies, source.copies) * source.trajectories)
     found = [source.read(row)[(..., *centre)] for row in rows]
     counts = [len(tokens) for tokens in found]
-    labels = np.repeat(source.labels[rows.start : rows.stop], counts, axis=0)
+    labels = source.labels[rows.start : rows.stop]
     return Tokens(
         values=np.concatenate(found),
         trajectory=np.repeat(np.array(rows) % source.trajectories, counts),
         first_copy=np.repeat(np.array(rows) < source.trajectories, counts),
         step=np.concatenate([np.arange(count) for count in counts]),
         parameters={
-            name: in_own_unit(labels[:, column], transforms.get(name, "none"))
+            name: np.repeat(in_own_unit(labels[:, column], transforms.get(name, "none")), counts)
             for name, column in zip(parameters, columns, strict=True)
         },
     )
