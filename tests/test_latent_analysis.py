@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lilas.errors import LilasError
-from lilas.evaluation.gaussians import bures_wasserstein, distances, moments, root
+from lilas.evaluation.gaussians import bures_wasserstein, distances, moments, rank_correlation, root
 from lilas.evaluation.latent_parameters import analyse
 from lilas.evaluation.tokens import Tokens, central_tokens, in_own_unit
 from lilas.files import read_json
@@ -58,6 +58,15 @@ def test_gaussians_that_do_not_commute_have_pots_distance():
     rooted = [root(covariance) for covariance in covariances]
     found = bures_wasserstein(means[0], rooted[0], means[1], rooted[1])
     assert found == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_differences_that_are_equal_but_for_rounding_are_ties():
+    """1.3 - 1.2 and 1.4 - 1.3 are not the same number; ranks 1.5, 3, 1.5 and 1, 3, 2: √3 / 2."""
+    apart = np.array([1.3 - 1.2, 1.4 - 1.2, 1.4 - 1.3])
+    assert apart[0] != apart[2]
+    found = rank_correlation(apart, np.array([1.0, 3.0, 2.0]))
+    assert found == pytest.approx(np.sqrt(3) / 2)
+    assert rank_correlation(apart, np.ones(3)) == 0
 
 
 def grouped(rng, mean, std, trajectories=40, steps=25):
@@ -382,6 +391,9 @@ def test_tables_have_the_numbers_of_the_files_and_the_papers_beside(tmp_path):
     text = markdown("title", tables["table15_latent_distance"])
     assert "from 1.3 to 1.5; 1.2, 1.6 lie outside" in text
     assert "rank correlation 1.00" in text
+    # Each value of p has 4 trajectories to train on, and there are 6 to test on.
+    assert "over trajectories, too narrow" in markdown("", tables["tables16_17_bures_wasserstein"])
+    assert "over test trajectories." in markdown("", tables["latent_parameters"])
     # The paper has no lead times 2 and 8 of it.
     assert "paper: the number" not in text
     tables = latent_tables(written(tmp_path), {"flow": [4]}, {"flow": "euler_multi_quadrants"})

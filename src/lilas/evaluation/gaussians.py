@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from lilas.evaluation.uncertainty import percentile_interval
 
@@ -156,3 +157,16 @@ def _halves(group: Moments, rng: np.random.Generator) -> float:
     np.put_along_axis(first, orders[:, : count // 2], 1.0, axis=1)
     (mean_a, a), (mean_b, b) = group.fit(first), group.fit(1 - first)
     return float(bures_wasserstein(mean_a, root(a), mean_b, root(b)).mean())
+
+
+def rank_correlation(apart: np.ndarray, distance: np.ndarray) -> float:
+    """Returns Spearman's rank correlation; 0 where one of them is the same throughout.
+
+    Args:
+        apart: How far values of a parameter are apart (pair,); what differs by rounding is a tie.
+        distance: Of what is compared (pair,).
+    """
+    apart = np.round(apart / apart.max(), 9)
+    if np.ptp(apart) == 0 or np.ptp(distance) == 0:
+        return 0.0
+    return float(spearmanr(apart, distance).statistic)

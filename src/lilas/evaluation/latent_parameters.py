@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from lilas.errors import LilasError
-from lilas.evaluation.gaussians import distances, moments
+from lilas.evaluation.gaussians import distances, moments, rank_correlation
 from lilas.evaluation.predictor import Predictor, fit_predictor
 from lilas.evaluation.tokens import Tokens
 from lilas.evaluation.uncertainty import percentile_interval
@@ -152,13 +151,6 @@ def _compared(
 def _groups(values: np.ndarray) -> Sequence[np.ndarray]:
     """Returns values by groups: each alone, or neighbours together where they are many."""
     return np.array_split(values, min(len(values), GROUPS))
-
-
-def rank_correlation(apart: np.ndarray, distance: np.ndarray) -> float:
-    """Returns Spearman's rank correlation; 0 where one of them is the same throughout."""
-    if np.ptp(apart) == 0 or np.ptp(distance) == 0:
-        return 0.0
-    return float(spearmanr(apart, distance).statistic)
 
 
 def _embedding(predictor: Predictor, test: Tokens, seed: int) -> list[dict[str, Any]]:

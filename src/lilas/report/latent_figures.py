@@ -65,7 +65,7 @@ def counterfactual_curves(analyses: Sequence[Analysis]) -> plt.Figure:
     figure, axes = plt.subplots(
         lines,
         columns,
-        figsize=(3.8 * columns, 3.0 * lines),
+        figsize=(3.6 * columns + 1.4, 3.0 * lines),
         squeeze=False,
         sharey=True,
         layout="constrained",
@@ -75,7 +75,10 @@ def counterfactual_curves(analyses: Sequence[Analysis]) -> plt.Figure:
     for ax, one in zip(axes.flat, analyses, strict=False):
         rows = one.tables["distances"]
         pairs = rows.groupby(["a", "b"])
-        order = sorted(pairs.groups, key=lambda pair: pair[1] - pair[0])
+        scale = np.log10 if one.facts["scale"] == "log10" else np.asarray
+        order = sorted(
+            pairs.groups, key=lambda pair: (round(float(scale(pair[1]) - scale(pair[0])), 9), pair)
+        )
         for place, (a, b) in enumerate(order):
             colour = plt.get_cmap("viridis")(0.9 * place / max(1, len(order) - 1))
             mean = _by_lead(pairs.get_group((a, b)))
@@ -89,7 +92,13 @@ def counterfactual_curves(analyses: Sequence[Analysis]) -> plt.Figure:
         if (rows["distance"] > 0).any():
             ax.set_yscale("log")
         ax.grid(alpha=0.25)
-        ax.legend(fontsize=7)
+    # The values are those of the dataset, the same in every panel.
+    shown = {}
+    for ax in axes.flat[: len(analyses)]:
+        handles, labels = ax.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles, strict=True))
+    if shown:
+        figure.legend(shown.values(), shown, loc="outside right upper", fontsize=7)
     for ax in axes[:, 0]:
         ax.set_ylabel("distance of latents")
     return figure

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
+from lilas.evaluation.gaussians import rank_correlation
 from lilas.evaluation.uncertainty import (
     bootstrap_interval,
     percentile_interval,
@@ -32,6 +32,8 @@ TITLES = {
     ),
     "latent_parameters": ("Parameters predicted from central tokens", "quantity"),
 }
+# Of fewer trajectories an interval is too narrow.
+FEW = 6
 # What cells are of, and of which rows of their files.
 CELLS = {
     "latent_distance": "distances",
@@ -121,9 +123,8 @@ def _at_lead(one: Analysis, lead: int, means: pd.Series) -> str:
     if len(means) > 1:
         a, b = np.array(means.index.tolist()).T
         scale = np.log10 if one.facts["scale"] == "log10" else np.asarray
-        apart = np.abs(scale(a) - scale(b))
-        if np.ptp(means) > 0 and np.ptp(apart) > 0:
-            parts.append(f"rank correlation {spearmanr(apart, means).statistic:.2f}")
+        ranks = rank_correlation(np.abs(scale(a) - scale(b)), means.to_numpy())
+        parts.append(f"rank correlation {ranks:.2f}")
     members = one.tables["members"]
     noise = members[members["lead_time"] == lead]["distance"]
     if len(noise):
@@ -141,8 +142,10 @@ def _counterfactual_note(one: Analysis, values: Sequence[float]) -> str:
         "and b with the same noise"
         + (f", mean over {facts['members']} members" if facts["members"] > 1 else "")
         + (f"; mean over {trajectories} test trajectories." if trajectories > 1 else "."),
-        f"Rank correlation: Spearman's, of |a - b|{_scale(facts['scale'])} with the distance.",
     ]
+    if len(values) > 2:
+        scale = _scale(facts["scale"])
+        parts.append(f"Rank correlation: Spearman's, of |a - b|{scale} with the distance.")
     if facts["members"] > 1:
         parts.append("Between members: at one value, of rollouts that differ in noise alone.")
     if beyond:
@@ -193,9 +196,10 @@ def _distance_note(one: Analysis, parameter: str) -> str:
 
     parts = [
         f"Between Gaussian fits of the central tokens of training trajectories by {parameter}, "
-        "whatever the other parameters. In brackets: 95 % bootstrap interval over trajectories."
+        "whatever the other parameters."
     ]
     if halves := of("halves"):
+        parts.append(_interval("trajectories", min(row["trajectories"] for row in halves)))
         mean = np.mean([row["distance"] for row in halves])
         parts.append(f"Chance: halves of one value's trajectories are {mean:.3g} apart.")
     for row in of("correlations"):
@@ -224,8 +228,8 @@ def prediction_table(one: Analysis) -> Table:
         "Error: root mean square over test trajectories of what a small perceptron predicts from a "
         "central token, in the parameter's scale. Error of the mean: of always predicting the "
         "training mean. Explained: 1 - (error / error of the mean)², 1 at best, 0 for what tells "
-        "nothing. In brackets: 95 % bootstrap interval over test trajectories."
-    )
+        "nothing. "
+    ) + _interval("test trajectories", one.tables["predictions"]["trajectory"].nunique())
     return Table(
         one.facts["dataset"],
         ["autoencoder", "parameter", "scale", "trajectories"],
@@ -298,6 +302,11 @@ def _paper_note(body: Sequence[Row]) -> str:
     shown = any(cell and cell.beside for row in body for cell in row.cells)
     text = "paper: the number that Rozet et al. 2025 (arXiv 2507.02608) published of their own."
     return text if shown else ""
+
+
+def _interval(of: str, count: int) -> str:
+    few = ", too narrow of so few" if count < FEW else ""
+    return f"In brackets: 95 % bootstrap interval over {of}{few}."
 
 
 def _scale(scale: str) -> str:
