@@ -23,6 +23,7 @@ from lilas.models import timing
 from lilas.models.build import make_autoencoder, make_emulator
 from lilas.models.timing import Piece, coding, count_flops, emulation, generation, measure
 from lilas.nn.vit import Transformer
+from lilas.plan import check_simulators
 from lilas.records.provenance import provenance
 from lilas.records.timings import read_timings, write_timings
 from lilas.report.claims import CLAIMS
@@ -482,6 +483,23 @@ def test_a_timing_that_cannot_be_is_refused(tmp_path, asked, words):
     with pytest.raises(LilasError, match=re.escape(words)) as told:
         read_study(tmp_path / "study.yaml")
     assert len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("timing", "stepper"), [(None, "a:b"), ({}, ""), ({}, "a:b")])
+def test_a_simulator_that_is_to_be_timed_is_installed(tmp_path, monkeypatch, timing, stepper):
+    """Where the data are there it is not needed for them."""
+    values = yaml.safe_load(test_claims.MINIATURE.read_text()) | {"timing": timing}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    study, data = read_study(tmp_path / "study.yaml"), tmp_path / "data.hdf5"
+    data.touch()
+    files = {"convection": {"train": [str(data)]}}
+    monkeypatch.setattr(RayleighBenard, "requires", {"nowhere_to_be_found": "make it"})
+    monkeypatch.setattr(RayleighBenard, "stepper", stepper)
+    if timing is None or not stepper:
+        check_simulators(study, files)
+        return
+    with pytest.raises(LilasError, match="nowhere_to_be_found, which is not installed"):
+        check_simulators(study, files)
 
 
 # --- The pipeline -----------------------------------------------------------------------------

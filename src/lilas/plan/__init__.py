@@ -62,15 +62,17 @@ def check_simulators(study: Study, files: dict[str, dict[str, list[str]]]) -> No
 
     Args:
         study: The study.
-        files: The files of each dataset by split; nothing is needed for those that are there.
+        files: The files of each dataset by split; nothing is needed for those that are there
+            but the simulator, where it is to be timed.
 
     Raises:
         LilasError: what is missing, and how it is had.
     """
     for name, dataset in study.datasets.items():
         there = [Path(file).exists() for names in files[name].values() for file in names]
-        timed = study.timing is not None
-        if isinstance(dataset.source, System) and (timed or not all(there)):
+        if not isinstance(dataset.source, System):
+            continue
+        if not all(there) or (study.timing is not None and dataset.source.stepper):
             try:
                 dataset.source.check_installed()
             except LilasError as error:
