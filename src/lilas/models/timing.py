@@ -315,7 +315,7 @@ def measure(
     """
     rows = []
     for piece in pieces:
-        ready(piece)
+        _ready(piece)
         rows.append(
             {
                 "kind": piece.kind,
@@ -331,14 +331,14 @@ def measure(
     calls = [piece.make(piece.batch) for piece in pieces]
     repeats = []
     for piece, call, row in zip(pieces, calls, rows, strict=True):
-        ready(piece)
+        _ready(piece)
         seconds = [_seconds(call, 1, device, clock) for _ in range(WARM_UP)][-1]
         repeats.append(max(1, min(MOST, math.ceil(LEAST / seconds) if seconds else MOST)))
         row["memory"] = _memory(piece.model, call, device)
         row["seconds"] = []
     for turn in progress(range(turns), desc="time", unit="turn"):
         for i in range(len(pieces))[:: 1 - turn % 2 * 2]:
-            ready(pieces[i])
+            _ready(pieces[i])
             seconds = _seconds(calls[i], repeats[i], device, clock)
             rows[i]["seconds"].append(seconds / rows[i]["states"])
     return rows
@@ -354,7 +354,7 @@ def count_flops(call: Call) -> int:
     return counter.get_total_flops()
 
 
-def ready(piece: Piece) -> None:
+def _ready(piece: Piece) -> None:
     """Makes a piece's model train, or not."""
     if piece.model is not None:
         piece.model.train(piece.trains)
