@@ -99,7 +99,7 @@ class Distances:
     """Distances between groups.
 
     Attributes:
-        value: (pair,), of pairs (i, j) with i < j, row by row.
+        value: (pair,), of pairs (i, j) with i < j, row by row; too large by what chance adds.
         drawn: The same of resampled trajectories (pair, resample); None where a group has one.
         halves: Of each group, the mean distance between two halves of its trajectories (group,):
             what chance makes of groups that are the same; NaN where it has one trajectory.
@@ -111,8 +111,16 @@ class Distances:
 
     @property
     def interval(self) -> np.ndarray | None:
-        """The 95 % bootstrap interval (2, pair) over trajectories."""
-        return None if self.drawn is None else percentile_interval(self.drawn)
+        """The 95 % interval (2, pair) over trajectories: the basic bootstrap's, of squares.
+
+        Chance makes distances of samples too large, and those of resamples by as much again, which
+        their quantiles' reflection at the value takes off (Davison and Hinkley 1997, Section 5.2).
+        So the value may lie above its interval.
+        """
+        if self.drawn is None:
+            return None
+        ends = 2 * np.square(self.value) - percentile_interval(np.square(self.drawn))[::-1]
+        return np.sqrt(ends.clip(0))
 
 
 def distances(groups: Sequence[Moments], seed: int) -> Distances:

@@ -497,7 +497,7 @@ ARTIFACTS = (
                     ("a", "the parameter's", "The lower value."),
                     ("b", "the parameter's", "The higher value."),
                     ("distance", "1", "Bures-Wasserstein, of training tokens as Gaussians."),
-                    ("low", "1", "95 % bootstrap interval over trajectories;"),
+                    ("low", "1", "95 % basic bootstrap interval over trajectories, of squares;"),
                     ("high", "1", "absent where a value has one trajectory."),
                 )
             ),

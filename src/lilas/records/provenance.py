@@ -28,7 +28,7 @@ VERSIONS = {
     "official": 1,
     "rollout": 4,
     "timing": 1,
-    "latent_parameters": 1,
+    "latent_parameters": 2,
     "counterfactual": 1,
     "evaluate": 4,
     "claims": 2,

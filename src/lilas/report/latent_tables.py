@@ -201,14 +201,19 @@ def _distance_note(one: Analysis, parameter: str) -> str:
     if halves := of("halves"):
         parts.append(_interval("trajectories", min(row["trajectories"] for row in halves)))
         mean = np.mean([row["distance"] for row in halves])
-        parts.append(f"Chance: halves of one value's trajectories are {mean:.3g} apart.")
+        parts.append(
+            f"Chance: halves of one value's trajectories, of one distribution, are {mean:.3g} "
+            "apart. It makes every distance too large, which intervals take off (basic bootstrap "
+            "of squares), so that they may lie below it."
+        )
     for row in of("correlations"):
         low, high = _ends(row)
         span = "" if low is None else f" [{low:.2f}, {high:.2f}]"
         scale = _scale(of("scales")[0]["scale"])
         parts.append(
             f"Closer values, closer latents: Spearman's rank correlation of |a - b|{scale} with "
-            f"the distance is {row['correlation']:.2f}{span}, of {row['pairs']} pairs."
+            f"the distance is {row['correlation']:.2f}{span}, of {row['pairs']} pairs; chance "
+            "draws it and its interval towards 0."
         )
     return " ".join(parts)
 
