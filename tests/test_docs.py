@@ -133,6 +133,7 @@ def test_every_key_has_a_description_and_a_row(model):
 def test_known_keys_read_as_known():
     page = configuration_page()
     assert "| `ema` | number ≥ 0, < 1 | `0.0` |" in page
+    assert "| `values` | list of number, at least two, each once | required |" in page
     assert "| `method` | `diffusion` | required |" in page
     assert "| `window` | integer ≥ 2, ≤ 10000 | `5` |" in page
     assert '| `device` | text | `"auto"` |' in page

@@ -104,6 +104,22 @@ def test_two_sweeps_meet():
         assert found.emulators[name].autoencoders == both
 
 
+def test_a_latent_analysis_of_a_swept_entry_is_of_all_that_it_became():
+    study = values()
+    own = {"parameter": "Rayleigh", "values": [2e4, 1e5], "emulators": ["diffusion", "solver"]}
+    asked = {"autoencoders": ["c16"], "counterfactual": own | {"samplers": ["ab4"]}}
+    study["latent_analysis"] = {"convection": asked}
+    study["sweep"] = {
+        "autoencoders.c16": {"latent_channels": [4, 2]},
+        "emulators.diffusion": {"network.blocks": [1, 2]},
+        "samplers.ab4": {"members": [2, 3]},
+    }
+    found = make_study("study.yaml", study).latent_analysis["convection"]
+    assert found.autoencoders == ["c16_latent_channels_4", "c16_latent_channels_2"]
+    assert found.counterfactual.emulators == ["diffusion_blocks_1", "diffusion_blocks_2", "solver"]
+    assert found.counterfactual.samplers == ["ab4_members_2", "ab4_members_3"]
+
+
 def test_what_is_given_is_not_changed():
     study = values() | {"sweep": {"autoencoders.c16": {"train": OPTIMIZERS}}}
     before = copy.deepcopy(study)

@@ -10,6 +10,7 @@ from lilas.study.read import Config
 from lilas.study.study import Study
 
 UNHEARD = 2**16
+_COUNTS = {1: "one", 2: "two"}
 
 
 def artifacts_page() -> str:
@@ -123,7 +124,7 @@ def _values(entry: dict[str, Any]) -> str:
     if kind == "array":
         if "prefixItems" in entry:
             return f"[{', '.join(_values(part) for part in entry['prefixItems'])}]"
-        least = ", at least one" if entry.get("minItems") else ""
+        least = f", at least {_COUNTS[count]}" if (count := entry.get("minItems")) else ""
         once = ", each once" if entry.get("uniqueItems") else ""
         return f"list of {_values(entry['items'])}{least}{once}"
     if kind == "object":
@@ -140,7 +141,9 @@ def _values(entry: dict[str, Any]) -> str:
     # What no study comes near is no news.
     if "minimum" in entry:
         del signs["exclusiveMinimum"]
-    named = [(sign, entry[key]) for key, sign in signs.items() if entry.get(key, UNHEARD) < UNHEARD]
+    named = [
+        (sign, entry[key]) for key, sign in signs.items() if abs(entry.get(key, UNHEARD)) < UNHEARD
+    ]
     bounds = [f"{sign} {bound:g}" for sign, bound in named]
     return " ".join([kind, ", ".join(bounds)]).strip()
 

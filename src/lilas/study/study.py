@@ -66,7 +66,7 @@ class Study(Model):
         description="Entries crossed into several: by entry (`autoencoders.NAME`, `emulators.NAME` "
         "or `samplers.NAME`), by key (such as `train.learning_rate`), a list of values, or values "
         "by a name; mappings set their keys together. Each entry is called by what is set, and "
-        "emulators of the swept one are of all.",
+        "emulators and latent analyses of the swept one are of all.",
     )
     latent_analysis: dict[Name, LatentAnalysis] = Field(
         default={}, description="What is asked of latents, by dataset."

@@ -33,7 +33,7 @@ class Origin(NamedTuple):
 def expanded(values: dict[str, Any]) -> tuple[dict[str, Any], dict[tuple[str, str], Origin]]:
     """Returns a study's values with each swept entry in the place of its base.
 
-    Emulators that name the base are on all that it became.
+    Emulators and latent analyses that name the base are of all that it became.
 
     Args:
         values: As YAML has them. `sweep` holds, by entry such as "autoencoders.c32", by key such as
@@ -209,21 +209,16 @@ def _leaves(value: Any, steps: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _refer(values: dict[str, Any], kind: str, base: str, names: list[str]) -> None:
-    """Puts the entries that one became where emulators name it, by dataset too."""
+    """Puts the entries that one became where emulators and latent analyses name it."""
 
     def replaced(settings: Any) -> Any:
-        if not isinstance(settings, dict) or not isinstance(settings.get(kind), list):
+        if not isinstance(settings, dict):
             return settings
-        refs = [name for ref in settings[kind] for name in (names if ref == base else [ref])]
-        return {**settings, kind: refs}
+        found = {key: replaced(value) for key, value in settings.items()}
+        if isinstance(refs := found.get(kind), list):
+            found[kind] = [name for ref in refs for name in (names if ref == base else [ref])]
+        return found
 
-    emulators = values.get("emulators")
-    if kind == "emulators" or not isinstance(emulators, dict):
-        return
-    found = {}
-    for name, entry in emulators.items():
-        found[name] = entry = replaced(entry)
-        if isinstance(entry, dict) and (own := _per_dataset(entry)):
-            own = {dataset: replaced(settings) for dataset, settings in own.items()}
-            found[name] = {**entry, "per_dataset": own}
-    values["emulators"] = found
+    for section in ("emulators", "latent_analysis"):
+        if section in values:
+            values[section] = replaced(values[section])
