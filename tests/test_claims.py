@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lilas.errors import LilasError
-from lilas.files import read_json
+from lilas.files import read_json, write_json
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import write_weights
 from lilas.report.claims import CLAIMS, check, write_claims
 from lilas.report.costs import COSTS, LOSSES, costs, validation_losses
+from lilas.report.evidence import evidence
 from lilas.report.paired import (
     NOT_SUPPORTED,
     NOT_TESTED,
@@ -607,6 +608,23 @@ def test_check_and_json(tmp_path):
     ratio = estimate(lambda a, b: a / b, *(sides[name] for name in sides))
     assert f"ratio {ratio}; of the reconstruction" in verdicts[0].evidence[0]
     assert "convection/c64-s0/diffusion-s0/ab4/vrmse/10-19" in set(rows["cell"])
+
+
+def test_a_side_may_have_any_name(tmp_path):
+    """Texts that pandas takes for missing ones; a value that is missing is damage."""
+    claims, rows = tmp_path / "claims.json", tmp_path / "claims.csv"
+    part = {"name": "NA", "verdict": SUPPORTED, "evidence": []}
+    write_json(claims, {"claims": [{"number": 1, "parts": [part]}]})
+    head = "claim,part,side,cell,trajectory,value\n"
+    rows.write_text(f"{head}1,NA,null,None,0,0.5\n1,NA,nan,N/A,0,0.25\n")
+    told = evidence(claims, rows)[0]["parts"][0]
+    assert [(side["name"], side["cells"]) for side in told["sides"]] == [
+        *(("null", ["None"]), ("nan", ["N/A"])),
+    ]
+    assert told["values"] == [(0, ["0.5", "0.25"])]
+    rows.write_text(f"{head}1,NA,null,None,0,\n")
+    with pytest.raises(LilasError, match="a CSV table"):
+        evidence(claims, rows)
 
 
 def benchmark(path: Path, seconds: float) -> None:

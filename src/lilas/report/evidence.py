@@ -23,7 +23,9 @@ def evidence(claims: Path, rows: Path) -> list[dict[str, Any]]:
     """
     found = read_json(claims, ("claims",))["claims"]
     try:
-        table = pd.read_csv(rows, dtype={"claim": int, "part": str, "side": str, "cell": str})
+        types = {"claim": int, "part": str, "side": str, "cell": str, "value": float}
+        # A side may be called null, and what lacks its value is damaged.
+        table = pd.read_csv(rows, dtype=types, keep_default_na=False)
     except (FileNotFoundError, ValueError) as error:
         raise broken(rows, "a CSV table", f"{error}", "Run snakemake -R claims.") from None
     if list(table) != COLUMNS:
