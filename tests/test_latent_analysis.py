@@ -1,6 +1,7 @@
 """Latent analysis: distances of Gaussians, predicted parameters, counterfactuals, their tables."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import ot
@@ -29,9 +30,13 @@ from lilas.report.latent_figures import latent_figures
 from lilas.report.latent_tables import latent_tables
 from lilas.report.typeset import csv, markdown
 from lilas.study import paths
+from lilas.study.latent_analysis import counterfactual_task, parameters_task
 from lilas.study.leads import rollout_steps
-from lilas.study.read import read_study
+from lilas.study.read import make_study, read_study
 from lilas.study.samplers import DirectSettings
+from lilas.study.yaml import read_yaml
+
+MINIATURE = Path(__file__).parent / "data" / "miniature.yaml"
 
 # --- Bures-Wasserstein --------------------------------------------------------------------------
 
@@ -91,11 +96,33 @@ def test_sampled_tokens_are_as_far_apart_as_what_they_are_drawn_from():
     assert wider == pytest.approx(np.sqrt(12), rel=0.03)
     assert shifted == pytest.approx(np.sqrt(12), rel=0.03)
     low, high = found.interval
-    assert (low[1:3] < np.sqrt(12)).all()
-    assert (high[1:3] > np.sqrt(12)).all()
-    assert (high - low)[1:3].max() < 0.5
+    true = [0, *[np.sqrt(12)] * 2]
+    assert (low[:3] <= true).all()
+    assert (high[:3] >= true).all()
+    assert (high - low)[:3].max() < 0.5
     # What chance makes of one group is small, and larger than 0.
     assert ((found.halves > 0) & (found.halves < 0.5)).all()
+
+
+def test_intervals_hold_distances_of_tokens_that_are_alike_in_a_trajectory():
+    """Of 16 trajectories a value, where chance alone makes distances of about 1.5 in 8 channels."""
+    rng = np.random.default_rng(0)
+    places = np.array([0, 0, 0.5, 1, 2, 4])
+    which = np.repeat(np.arange(16), 50)
+    groups = []
+    for place in places:
+        tokens = 0.9 * rng.normal(size=(16, 8))[which] + 0.45 * rng.normal(size=(800, 8))
+        tokens[:, 0] += place
+        groups.append(moments(tokens, which, np.zeros(8)))
+    found = distances(groups, seed=0)
+    i, j = np.triu_indices(len(places), 1)
+    true = np.abs(places[i] - places[j])
+    low, high = found.interval
+    assert ((low <= true) & (true <= high)).mean() > 0.9
+    # The distances themselves are too large.
+    assert found.value[0] > 1
+    assert (found.value > true).all()
+    assert (low <= high).all()
 
 
 def test_tokens_fewer_than_channels_have_a_distance():
@@ -452,6 +479,16 @@ def test_figures_have_a_panel_per_parameter_and_run(tmp_path):
     ]
 
 
+def test_pairs_are_coloured_by_how_far_they_are_apart_in_the_labels_scale(tmp_path):
+    """10 and 30 are nearer than 1 and 10 for a logarithm, and further for a difference."""
+    one = written(tmp_path)[1]
+    one.facts["scale"] = "log10"
+    for key in ("a", "b"):
+        one.tables["distances"][key] = one.tables["distances"][key].map({1.2: 1, 1.3: 10, 1.6: 30})
+    lines = dict(latent_figures([one]))["counterfactual_flow"].axes[0].get_lines()
+    assert [line.get_label() for line in lines][:3] == ["10, 30", "1, 10", "1, 30"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -572,6 +609,20 @@ def test_under_its_own_label_a_counterfactual_is_the_rollout(miniature, sampler)
         )
         kept = store["latent"].sel(trajectory=row).values
         np.testing.assert_allclose(made[0], kept, rtol=1e-3, atol=1e-3)
+
+
+def test_a_stage_is_told_what_it_reads_and_nothing_else(tmp_path):
+    """The seed is the predictor's; which runs there are, and what a table shows, is no run's."""
+    values = read_yaml(MINIATURE)
+    own = {"parameter": "Rayleigh", "values": [2e4, 1e5]}
+    more = own | {"samplers": ["ab4"], "emulators": ["diffusion"], "lead_times": [8]}
+    told = []
+    for seed, asked in ((0, own), (1, more)):
+        analysis = {"parameters": ["Rayleigh"], "seed": seed, "counterfactual": asked}
+        study = make_study("study.yaml", values | {"latent_analysis": {"convection": analysis}})
+        told.append([task(study, "convection") for task in (parameters_task, counterfactual_task)])
+    assert told[0] == [{"parameters": ["Rayleigh"]}, {"counterfactual": own}]
+    assert told[1] == [{"parameters": ["Rayleigh"], "seed": 1}, {"counterfactual": own}]
 
 
 def test_an_analysis_is_planned_where_a_study_asks_and_makes_nothing_again(miniature, tmp_path):

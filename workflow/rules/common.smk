@@ -12,7 +12,7 @@ from lilas import plan
 from lilas.plan.finished import finished
 from lilas.plan.on_disk import check_on_disk
 from lilas.study import ablation, paths
-from lilas.study.latent_analysis import table_lead_times
+from lilas.study.latent_analysis import counterfactual_task, parameters_task, table_lead_times
 from lilas.systems.base import SPLITS
 from lilas.study.read import read_config, read_study, study_path, read_swept
 from lilas.errors import LilasError, told

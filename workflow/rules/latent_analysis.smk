@@ -5,12 +5,6 @@ ANALYSES = every(paths.LATENT_PARAMETERS, ANALYSED) + every(paths.COUNTERFACTUAL
 TARGETS["latent_analysis"] = ANALYSES
 
 
-def analysis(wildcards, part):
-    """A part of what a dataset's latents are asked."""
-    asked = STUDY.latent_analysis[wildcards.dataset].model_dump(exclude_defaults=True)
-    return {key: asked[key] for key in (part, "seed") if key in asked}
-
-
 rule latent_parameters:
     message:
         "look for parameters in the latents of {wildcards.dataset}/{wildcards.autoencoder}"
@@ -30,7 +24,7 @@ rule latent_parameters:
     params:
         config=lambda wildcards: task(
             label=dataset(wildcards).label,
-            latent_analysis=analysis(wildcards, "parameters"),
+            latent_analysis=parameters_task(STUDY, wildcards.dataset),
             names=dict(wildcards.items()),
         ),
         version=VERSIONS["latent_parameters"],
@@ -38,21 +32,6 @@ rule latent_parameters:
         STAGE + "latent_parameters --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --train {input.train:q} --valid {input.valid:q} "
         "--test {input.test:q} --output {output:q}" + LOG
-
-
-def counterfactual_task(wildcards):
-    asked = analysis(wildcards, "counterfactual")
-    # Which runs there are, and what a table shows of them, is not theirs.
-    for key in ("emulators", "samplers", "lead_times"):
-        asked["counterfactual"].pop(key, None)
-    return task(
-        stride=dataset(wildcards).stride,
-        label=dataset(wildcards).label,
-        evaluation=rolled_out(wildcards),
-        sampler=STUDY.samplers[wildcards.sampler],
-        latent_analysis=asked,
-        names=dict(wildcards.items()),
-    )
 
 
 rule counterfactual:
@@ -72,7 +51,14 @@ rule counterfactual:
     conda:
         ENVIRONMENT
     params:
-        config=counterfactual_task,
+        config=lambda wildcards: task(
+            stride=dataset(wildcards).stride,
+            label=dataset(wildcards).label,
+            evaluation=rolled_out(wildcards),
+            sampler=STUDY.samplers[wildcards.sampler],
+            latent_analysis=counterfactual_task(STUDY, wildcards.dataset),
+            names=dict(wildcards.items()),
+        ),
         version=VERSIONS["counterfactual"],
     resources:
         gpu=1,

@@ -87,6 +87,25 @@ def rolls_out(study: Any, name: str, autoencoder: str, emulator: str, sampler: s
     )
 
 
+def parameters_task(study: Any, name: str) -> dict[str, Any]:
+    """Returns what `latent_parameters` reads of an analysis, so that nothing else runs it again."""
+    return study.latent_analysis[name].model_dump(
+        include={"parameters", "seed"}, exclude_defaults=True
+    )
+
+
+def counterfactual_task(study: Any, name: str) -> dict[str, Any]:
+    """Returns what `counterfactual` reads of an analysis.
+
+    Which runs there are, and what a table shows of them, is not a run's.
+    """
+    return study.latent_analysis[name].model_dump(
+        include={"counterfactual"},
+        exclude={"counterfactual": {"emulators", "samplers", "lead_times"}},
+        exclude_defaults=True,
+    )
+
+
 def table_lead_times(study: Any, name: str) -> list[int]:
     """Returns the lead times of a counterfactual's table."""
     asked = study.latent_analysis[name].counterfactual.lead_times
