@@ -12,7 +12,7 @@ import yaml
 
 from lilas.errors import LilasError
 from lilas.study import paths
-from lilas.study.read import make_study, read_study
+from lilas.study.read import make_study, read_study, read_swept
 from lilas.study.study import Study
 from lilas.study.sweep import expanded
 from lilas.study.yaml import read_yaml
@@ -162,6 +162,28 @@ MISTAKES = [
         ["sweep.autoencoders.c16.dropout: 0.0 is there twice"],
     ),
     (
+        {"autoencoders.c16": {"train.weight_decay": [1e-3, "0p001"]}},
+        ["c16.train.weight_decay: two values make the name 'weight_decay_0p001'"],
+    ),
+    (
+        {"autoencoders.c16": {"identity_init": [True, "true"]}},
+        ["sweep.autoencoders.c16.identity_init: two values make the name 'identity_init_true'"],
+    ),
+    (
+        {"autoencoders.c16": {"loss": {1: "mse", "1": "mae"}}},
+        ["sweep.autoencoders.c16.loss: two values make the name '1'"],
+    ),
+    (
+        # Of four combinations two would have one name.
+        {
+            "autoencoders.c16": {
+                "dropout": {"x": 0.1, "x_y": 0.2},
+                "loss": {"y_z": "mse", "z": "mae"},
+            }
+        },
+        ["sweep.autoencoders.c16: makes two entries 'c16_x_y_z'", "{NAME: value}"],
+    ),
+    (
         {"autoencoders.c16": {"identity_initt": [True, False]}},
         ["sweep.autoencoders.c16.identity_initt: unknown key, did you mean 'identity_init'"],
     ),
@@ -259,6 +281,15 @@ def test_emulators_of_a_swept_entry_that_the_sweep_took_are_told():
     assert make_study("study.yaml", study).emulators["diffusion"].autoencoders == [
         "c16_learning_rate_0p001"
     ]
+
+
+def test_what_a_sweep_made_is_told_without_validating_the_study_again(tmp_path, monkeypatch):
+    study = values() | {"sweep": {"autoencoders.c16": RATES}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    monkeypatch.setattr(Study, "model_validate", None)
+    made = ["c16_learning_rate_0p001", "c16_learning_rate_0p003"]
+    found = read_swept(tmp_path / "study.yaml")
+    assert found == {"autoencoders": made, "emulators": [], "samplers": []}
 
 
 def test_a_study_may_have_no_emulators():

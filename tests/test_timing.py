@@ -21,7 +21,15 @@ from lilas.evaluation.uncertainty import median_interval
 from lilas.files import read_json, write_json
 from lilas.models import timing
 from lilas.models.build import make_autoencoder, make_emulator
-from lilas.models.timing import Piece, coding, count_flops, emulation, generation, measure
+from lilas.models.timing import (
+    Piece,
+    coding,
+    count_flops,
+    emulation,
+    generation,
+    measure,
+    simulation,
+)
 from lilas.nn.vit import Transformer
 from lilas.plan import check_simulators
 from lilas.records.provenance import provenance
@@ -34,7 +42,6 @@ from lilas.study.entries import SamplerEntry
 from lilas.study.networks import TransformerSettings
 from lilas.study.read import read_study
 from lilas.systems.rayleigh_benard import RayleighBenard
-from lilas.systems.rayleigh_benard_files import stepper
 from lilas.systems.rayleigh_benard_solver import simulate
 from lilas.systems.runs import carried_on
 
@@ -273,17 +280,19 @@ def test_pixel_space_has_nothing_to_code():
     assert coding(model, (4, 32, 16), CPU) == []
 
 
-def test_a_run_begins_anew_where_it_ends():
-    call, together = carried_on(0, lambda state: state + 1, 4)
-    assert together == 1
-    assert [call() for _ in range(8)] == [1, 2, 3, 1, 2, 3, 1, 2]
+@pytest.mark.parametrize(("intervals", "after"), [(1, 4), (2, 5), (4, 7)])
+def test_a_run_is_carried_on_from_its_middle_each_time(intervals, after):
+    call = carried_on(0, lambda state: state + 1, 7, intervals)
+    assert [call() for _ in range(3)] == [after] * 3
 
 
-def test_the_simulator_that_is_timed_makes_the_states_of_the_study():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_simulator_that_is_timed_makes_a_state_as_far_on_as_the_emulators(stride):
+    """A stride of intervals from the middle of a trajectory, and so with each call."""
     values = read_study(ROOT / "tests" / "data" / "miniature.yaml").datasets["convection"].source
-    settings = RayleighBenard.model_validate(values.model_dump() | {"start": 0.0, "steps": 3})
-    call, together = stepper(settings)
-    assert together == settings.trajectories.total
+    settings = RayleighBenard.model_validate(values.model_dump() | {"start": 0.0, "steps": 4})
+    piece = simulation(settings, stride)
+    assert (piece.batch, piece.states) == (settings.trajectories.total, 1)
     expected = simulate(
         rayleigh=settings.rayleigh[0],
         prandtl=settings.prandtl[0],
@@ -291,15 +300,16 @@ def test_the_simulator_that_is_timed_makes_the_states_of_the_study():
         time_step=settings.time_step,
         start=0.0,
         interval=settings.interval,
-        steps=3,
-        trajectories=together,
+        steps=3 + stride,
+        trajectories=piece.batch,
         seed=settings.seed,
     )
-    for state in (1, 2, 1):
+    call = piece.make(piece.batch)
+    for _ in range(2):
         buoyancy, velocity, pressure = call()
-        np.testing.assert_array_equal(buoyancy, expected.buoyancy[:, state])
-        np.testing.assert_array_equal(velocity, expected.velocity[:, state])
-        np.testing.assert_array_equal(pressure, expected.pressure[:, state])
+        np.testing.assert_array_equal(buoyancy, expected.buoyancy[:, 2 + stride])
+        np.testing.assert_array_equal(velocity, expected.velocity[:, 2 + stride])
+        np.testing.assert_array_equal(pressure, expected.pressure[:, 2 + stride])
 
 
 # --- Files and Table 1 ------------------------------------------------------------------------
@@ -413,7 +423,11 @@ def verdict(tmp_path: Path, number: int, found: list[dict[str, Any]]) -> Verdict
         test_claims.run("solver-s0", value=0.4),
         test_claims.run("pixel_solver-s0", "pixel-s0", "direct", value=0.5),
     ]
-    costs = pd.DataFrame(test_claims.trainings(faster=3), columns=COSTS)
+    jobs = [
+        *test_claims.trainings(faster=3),
+        test_claims.cost("autoencoder", "seconds", 1234, "c16-s0"),
+    ]
+    costs = pd.DataFrame(jobs, columns=COSTS)
     timings = read_timings([write(tmp_path / "timing.json", "convection", found)])
     summary = pd.concat(summary, ignore_index=True)
     return CLAIMS[number](Results(summary, costs, test_claims.NO_LOSSES, of, timings))
@@ -433,7 +447,7 @@ def verdict(tmp_path: Path, number: int, found: list[dict[str, Any]]) -> Verdict
 def test_latent_diffusion_is_fast_where_the_ratio_is_below_1(tmp_path, seconds, expected):
     found = verdict(tmp_path, 5, rows(**seconds))
     assert found.verdict == ("supported" if set(expected) == {"supported"} else "not supported")
-    head = "convection, compression 16, ab4, against"
+    head = "convection, compression 16, c16-s0/diffusion-s0, ab4, against"
     for name, word in zip(("pixel space", "the simulator"), expected, strict=True):
         told = re.search(rf"({word}): [^.]*{head} {name}", found.reason, re.IGNORECASE)
         assert told is not None
@@ -444,6 +458,28 @@ def test_latent_diffusion_is_fast_where_the_ratio_is_below_1(tmp_path, seconds, 
         assert "of the simulator 3.15 [2.7, 3.9], ratio 0.0" in found.evidence[1]
         cells = "convection/c16-s0/diffusion-s0/ab4/timing_state and convection/timing_state)"
         assert found.evidence[1].endswith(cells)
+
+
+def test_each_emulator_is_held_against_each_in_pixel_space(tmp_path):
+    """By names of its own, also where two have one compression and one sampler."""
+    more = {"method": "diffusion", "sampler": "ab4"}
+    found = [
+        *rows(),
+        row("rollout", 2.0, **LATENT, **more, emulator="wide-s0"),
+        row("rollout", 0.01, **PIXEL, **more, emulator="pixel_small-s0"),
+    ]
+    told = verdict(tmp_path, 5, found)
+    head = "convection, compression 16, c16-s0"
+    pixel = [f"pixel space (pixel-s0/pixel_{name}-s0)" for name in ("diffusion", "small")]
+    assert {part.name: part.verdict for part in told.parts} == {
+        f"{head}/diffusion-s0, ab4, against {pixel[0]}": SUPPORTED,
+        f"{head}/diffusion-s0, ab4, against {pixel[1]}": NOT_SUPPORTED,
+        f"{head}/diffusion-s0, ab4, against the simulator": SUPPORTED,
+        f"{head}/wide-s0, ab4, against {pixel[0]}": NOT_SUPPORTED,
+        f"{head}/wide-s0, ab4, against {pixel[1]}": NOT_SUPPORTED,
+        f"{head}/wide-s0, ab4, against the simulator": SUPPORTED,
+    }
+    assert len(told.parts) == 6
 
 
 def test_without_diffusion_in_pixel_space_that_part_is_not_tested(tmp_path):
@@ -467,6 +503,8 @@ def test_trainings_are_compared_as_timed(tmp_path, factor, expected):
     assert f"as timed, {21 * factor:.3g} [" in told.evidence[2]
     assert f"ratio {factor / 2:g} [{factor / 2:g}, {factor / 2:g}]" in told.evidence[2]
     assert "whole jobs" not in told.reason
+    beside = "; the autoencoder, not counted, 1,234 (its whole job)"
+    assert told.evidence[2].endswith(beside)
 
 
 @pytest.mark.parametrize(
@@ -520,6 +558,8 @@ def test_a_study_that_asks_for_it_is_timed(miniature, tmp_path):
         *("c16-s0 diffusion-s0", "c16-s0 solver-s0", "pixel-s0 pixel_solver-s0"),
     }
     assert (table["value"] > 0).all()
+    timed = read_json(pipeline.results / "convection" / "timing.json", ("rows", "provenance"))
+    assert timed["provenance"]["config"]["stride"] == 1
     claims = json.loads((pipeline.results / "claims.json").read_text())["claims"]
     assert "pixel space not timed" in claims[4]["reason"]
     assert "of the simulator" in claims[4]["evidence"][1]

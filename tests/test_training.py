@@ -121,14 +121,20 @@ def tensors(state):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("at", [5, 17])
 def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, optimizer, at, monkeypatch):
-    """And to the same seconds, by a clock that a step puts forward: what a kill lost is no time."""
+    """And to the same seconds, by a clock that a step puts forward: what a kill lost is no time.
+
+    Nor are validations and checkpoints, which put it forward much further.
+    """
     clock = [7.0]
     monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
-    def tick(value):
-        clock[0] += 2.0
+    def tick(value, seconds=2.0):
+        clock[0] += seconds
         return value
 
+    for name in ("_validate", "save_checkpoint"):
+        slow = getattr(training, name)
+        monkeypatch.setattr(training, name, lambda *of, slow=slow: tick(slow(*of), 100.0))
     ticks = [(call, tick) for call in range(100)]
     options = settings(optimizer=optimizer)
     whole = fit(tmp_path / "whole", options, broken=ticks)
@@ -143,6 +149,18 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, optimizer, at, monkeyp
     # A finished run returns at once with what it had.
     again = fit(tmp_path / "parts", options, broken=[(0, stop)])
     assert same(whole.last, again.last)
+
+
+def test_a_rate_that_diverges_is_told(tmp_path, monkeypatch):
+    """With its value, and what to do in a sweep."""
+    read = Waves.read
+    monkeypatch.setattr(Waves, "read", lambda *of: 1e30 * read(*of))
+    folder = tmp_path / "c16_learning_rate_0p3-s0"
+    words = "validation loss .* at step 1. Lower .*, 0.3, .*in a sweep, leave out the value"
+    with pytest.raises(LilasError, match=words) as told:
+        fit(folder, settings(learning_rate=0.3, validate_every=1))
+    assert str(told.value).startswith(f"{folder}: ")
+    assert len(str(told.value).splitlines()) == 1
 
 
 def test_training_learns_the_map(tmp_path):

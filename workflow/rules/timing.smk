@@ -2,22 +2,23 @@
 TARGETS["timing"] = TIMINGS
 
 
-def timed(wildcards):
+def timed_runs(wildcards):
     return [run for run in TIMED if run["dataset"] == wildcards.dataset]
 
 
 def timed_weights(kind, wildcards):
-    return sorted({chosen(kind, run) for run in timed(wildcards)})
+    return sorted({chosen(kind, run) for run in timed_runs(wildcards)})
 
 
 def timing_task(wildcards):
     entry, runs = dataset(wildcards), {}
-    for run in timed(wildcards):
+    for run in timed_runs(wildcards):
         sampler = STUDY.samplers[run["sampler"]].model_dump(mode="json", exclude_defaults=True)
         runs.setdefault(f"{run['autoencoder']}/{run['emulator']}", {})[run["sampler"]] = sampler
     return task(
         states=entry.states,
         source=entry.source if entry.source.kind == "simulate" else None,
+        stride=entry.stride,
         timing=STUDY.timing,
         runs=runs,
         names={"dataset": wildcards.dataset},
@@ -30,7 +31,7 @@ rule timing:
     input:
         autoencoders=partial(timed_weights, "autoencoder"),
         latents=lambda wildcards: sorted(
-            {manifest("test").format(**run) for run in timed(wildcards)}
+            {manifest("test").format(**run) for run in timed_runs(wildcards)}
         ),
         emulators=partial(timed_weights, "emulator"),
         test=partial(split_files, "test"),

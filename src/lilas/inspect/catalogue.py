@@ -202,7 +202,7 @@ ARTIFACTS = (
             Variable("learning_rate", _STEP, "number", "1", "Learning rate."),
             Variable("gradient_norm", _STEP, "number", "1", "Gradient norm before clipping."),
             Variable("skipped", _STEP, "integer", "1", "Steps skipped so far: not finite."),
-            Variable("seconds", _STEP, "number", "s", "Wall time of the steps, resumed or not."),
+            Variable("seconds", _STEP, "number", "s", "Wall time of steps, validations apart."),
             Variable("valid_loss", _STEP, "number", "1", "Validation loss, where it validated."),
         ),
     ),

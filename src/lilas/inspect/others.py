@@ -14,7 +14,7 @@ from lilas.files import read_json
 from lilas.inspect import text
 from lilas.inspect.inspection import ELSEWHERE, Inspection
 from lilas.study import paths
-from lilas.study.read import read_swept
+from lilas.study.read import read_study, read_swept
 
 Facts = dict[str, str]
 # Files of a folder that are named, at most.
@@ -72,6 +72,7 @@ def inspect_text(path: Path) -> Inspection:
         facts |= {"last line": lines[-1].rsplit("\r")[-1][:200]} if lines else {}
         facts |= {"error": errors[-1].removeprefix("error: ")} if errors else {}
     if path.suffix == ".yaml" and any(line.startswith("sweep:") for line in lines):
+        read_study(path)
         made = {f"swept {kind}": ", ".join(names) for kind, names in read_swept(path).items()}
         facts |= {kind: names for kind, names in made.items() if names}
     return _told(path, kinds[path.suffix], facts)

@@ -274,9 +274,14 @@ def gradient(
     )
 
 
-def simulation(system: System) -> Piece:
-    """Returns one state more of as many trajectories as the simulator carries on together."""
-    call, together = load(system.stepper)(system)
+def simulation(system: System, stride: int) -> Piece:
+    """Returns one state more of as many trajectories as the simulator carries on together.
+
+    Args:
+        system: What is simulated.
+        stride: Intervals of the simulated data from a state to the next.
+    """
+    call, together = load(system.stepper)(system, stride)
     return Piece("simulation", lambda _: call, together, counted=False)
 
 

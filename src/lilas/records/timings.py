@@ -15,7 +15,7 @@ from lilas.files import read_json, write_json
 from lilas.records.provenance import check_record
 
 # What is measured, in the order of tables; `kind` of a row.
-KINDS = ("rollout", "encode", "decode", "gradient", "simulation", "matmul")
+MEASURED = ("rollout", "encode", "decode", "gradient", "simulation", "matmul")
 # Of a row, what names it; empty where it is of no such thing.
 NAMES = ("method", "autoencoder", "emulator", "sampler")
 NUMBERS = ("compression", "batch", "states", "windows", "parameters", "flops", "memory")
@@ -83,6 +83,6 @@ def _checked(path: Path, row: Any, turns: int) -> dict[str, Any]:
     sound = isinstance(seconds, list) and len(seconds) == turns
     if not (sound and all(isinstance(one, float) and 0 < one < math.inf for one in seconds)):
         raise broken(path, f"rows with {turns} positive seconds", f"{row}"[:80], _ACTION)
-    if row.get("kind") not in KINDS:
-        raise broken(path, f"rows of {', '.join(KINDS)}", f"{row}"[:80], _ACTION)
+    if row.get("kind") not in MEASURED:
+        raise broken(path, f"rows of {', '.join(MEASURED)}", f"{row}"[:80], _ACTION)
     return row | {"seconds": np.array(seconds)}

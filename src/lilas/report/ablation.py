@@ -126,15 +126,15 @@ def convergence(results: Results) -> Verdict:
 
     That thing is the initialisation (near the identity against plain; the same settings of the
     optimiser were tried) or the optimiser with its own settings (preconditioned against Adam's
-    family), each with the best of what was tried. Supported where, for both, the intervals over
-    seeds say that the first ends with the lower loss, and that it has been below the second's last
-    loss within FAR_FASTER of the steps.
+    family; as many were tried), each with the best of what was tried. Supported where, for both,
+    the intervals over seeds say that the first ends with the lower loss, and that it has been below
+    the second's last loss within FAR_FASTER of the steps.
     """
     parts = []
     for dataset, its in variants(results.study).items():
         found = arms(its, results.losses[results.losses["dataset"] == dataset])
-        for what, first, second in _pairs(found):
-            parts.append(_faster(f"{dataset}, {what}", first, second))
+        for what, first, second, equally in _pairs(found):
+            parts.append(_faster(f"{dataset}, {what}", first, second, equally))
     if parts:
         for what in ("initialisation", "optimiser"):
             if not any(f", {what}" in part.name for part in parts):
@@ -145,26 +145,36 @@ def convergence(results: Results) -> Verdict:
     return conclude(4, parts, missing, note=note)
 
 
-def _pairs(found: Sequence[Arm]) -> Iterator[tuple[str, Arm, Arm]]:
-    """Yields what two arms differ in alone, the claim's better choice first."""
+def _pairs(found: Sequence[Arm]) -> Iterator[tuple[str, Arm, Arm, bool]]:
+    """Yields what two arms differ in alone, the claim's better choice first.
+
+    And whether they were tried equally: best of more is better by chance.
+    """
     for first, second in product(found, found):
         if first.group != second.group:
             continue
         same = first.optimizer == second.optimizer
         tried = [[one.variant.optimizer for one in arm.tried] for arm in (first, second)]
-        equally = all(one in tried[1] for one in tried[0]) and len(tried[0]) == len(tried[1])
-        if same and equally and (first.identity_init, second.identity_init) == (True, False):
-            yield "initialisation", first, second
+        equally = len(tried[0]) == len(tried[1])
+        if same and (first.identity_init, second.identity_init) == (True, False):
+            alike = equally and all(one in tried[1] for one in tried[0])
+            yield "initialisation", first, second, alike
         optimizers = first.optimizer in PRECONDITIONED and second.optimizer in PLAIN
         if optimizers and first.identity_init == second.identity_init:
-            yield "optimiser", first, second
+            yield "optimiser", first, second, equally
 
 
-def _faster(what: str, first: Arm, second: Arm) -> Part:
-    """Returns the part of the claim that one arm converges faster than another."""
+def _faster(what: str, first: Arm, second: Arm, equally: bool) -> Part:
+    """Returns the part of the claim that one arm converges faster than another.
+
+    Of arms that were not tried equally it is not tested.
+    """
     group = f", {first.group}" if first.group else ""
     name = f"{what}{group}: {first.name} against {second.name}"
     entries = "; ".join(f"{arm.best.variant.entry}{_of(arm)}" for arm in (first, second))
+    if not equally:
+        counts = f"with {len(first.tried)} and {len(second.tried)} settings of the optimiser"
+        return Part(name, NOT_TESTED, [f"{name} ({entries}): not tried alike, {counts}"])
     one, two = first.best.losses, second.best.losses
     seeds = one.columns.intersection(two.columns)
     steps = one.index.intersection(two.index)

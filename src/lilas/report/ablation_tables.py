@@ -138,7 +138,7 @@ def _note(own: Sequence[Arm]) -> str:
     tried = max(len(arm.tried) for arm in own)
     of = "mean over seeds, in brackets their least and largest" if len(seeds) > 1 else "one seed"
     parts = [f"Training seeds: {', '.join(map(str, seeds))}; {of}."]
-    parts.append(f"Steps: {', '.join(map(str, last))}. Seconds: wall time of the steps.")
+    parts.append(f"Steps: {', '.join(map(str, last))}. Seconds: wall time of the steps alone.")
     if tried > 1:
         parts.append(
             f"Each row is the best of up to {tried} settings of its optimiser, by the last "

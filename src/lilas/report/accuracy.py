@@ -140,9 +140,11 @@ def _beats(results: Results, name: str, ours: pd.DataFrame, theirs: pd.DataFrame
         what = f"training seconds{WHOLE}"
         return [*parts, _fewer(results.costs, name, "seconds", what, ours, theirs)]
     ratio = median(timed[0] / timed[1])
+    encoder = mean_cost(results.costs, "autoencoder", "seconds", ours)
+    beside = "" if encoder is None else f"{_beside(encoder)} (its whole job)"
     text = (
         f"{name}: training seconds, of losses and gradients as timed, {median(timed[0])}, in pixel "
-        f"space {median(timed[1])}, ratio {ratio}"
+        f"space {median(timed[1])}, ratio {ratio}{beside}"
     )
     return [*parts, Part(f"{name}: training seconds", judge(ratio.high < 1), [text])]
 
@@ -160,10 +162,14 @@ def _fewer(
     if own is None or other is None:
         return Part(head, NOT_TESTED, [f"{head} not measured on both sides"])
     encoder = mean_cost(costs, "autoencoder", quantity, ours)
-    beside = "" if encoder is None else f"; the autoencoder, not counted, {encoder:,.0f}"
+    beside = "" if encoder is None else _beside(encoder)
     return Part(
         head, judge(own < other), [f"{head} {own:,.0f}, in pixel space {other:,.0f}{beside}"]
     )
+
+
+def _beside(encoder: float) -> str:
+    return f"; the autoencoder, not counted, {encoder:,.0f}"
 
 
 def diffusion_or_solver(results: Results) -> Verdict:

@@ -53,7 +53,7 @@ CRITERIA = {
     f"{FALL:g}.",
     4: "Supported if, each alone, both end with the lower validation loss, and have been below the "
     f"other's last one within {FAR_FASTER:.0%} of the steps: by intervals of the differences over "
-    "seeds, every optimiser with the best of the rates that it was tried with.",
+    "seeds, every optimiser with the best of as many rates.",
     5: "Supported if a decoded state takes fewer seconds: where states were timed, if the ratio of "
     "their seconds has an interval below 1.",
     6: f"Supported if the VRMSE's ratio, longer to shortest context, has an interval within "

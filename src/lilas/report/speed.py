@@ -191,7 +191,8 @@ def _note(part: pd.DataFrame, paper: str | None) -> str:
     if (part["method"] == SIMULATOR).any():
         parts.append(
             "The simulator computes on the CPU, as many trajectories together as the study's jobs "
-            "do, from their initial states on."
+            "do: of the study's first parameters, from a state in the middle of a trajectory, the "
+            "same in every turn, to the emulators' next one."
         )
     numbers = {key[1:]: value for key, value in read_published().items() if key[0] == paper}
     if numbers:

@@ -50,7 +50,7 @@ def main() -> None:
                 pieces += emulation(load, *sizes, samplers, device, names=own)
                 inputs[f"{name}/{emulator}"] = path
     if isinstance(config.source, System) and config.source.stepper:
-        pieces.append(simulation(config.source))
+        pieces.append(simulation(config.source, config.stride))
     rows = measure([*pieces, matmul(device)], device, turns=config.timing.turns)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     machine = {"device": name, "threads": torch.get_num_threads(), "turns": config.timing.turns}

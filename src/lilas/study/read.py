@@ -13,7 +13,7 @@ from lilas.errors import LilasError
 from lilas.settings import Model, describe
 from lilas.settings.values import PathText, shown
 from lilas.study.study import Study
-from lilas.study.sweep import KINDS, as_written, expanded
+from lilas.study.sweep import SWEPT, as_written, expanded
 from lilas.study.yaml import read_yaml
 
 # What version 0.1.0 called otherwise, by section.
@@ -125,11 +125,10 @@ def read_study(path: str | Path) -> Study:
 def read_swept(path: str | Path) -> dict[str, list[str]]:
     """Returns the names of the entries that the sweeps of a study's file made, by kind.
 
-    Raises:
-        LilasError: as `read_study`.
+    Args:
+        path: What `read_study` has read: it tells what is wrong with a file.
     """
-    read_study(path)
-    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[str]] = {kind: [] for kind in SWEPT}
     for kind, name in expanded(read_yaml(path))[1]:
         found[kind].append(name)
     return found

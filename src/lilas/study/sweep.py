@@ -16,7 +16,7 @@ from lilas.settings import refuse_unknown
 from lilas.settings.values import shown
 
 # What may be swept; emulators name the others.
-KINDS = ("autoencoders", "emulators", "samplers")
+SWEPT = ("autoencoders", "emulators", "samplers")
 # More entries than anybody runs.
 MOST = 1000
 # Of a name; and of an integer that a name spells out.
@@ -45,7 +45,7 @@ def expanded(values: dict[str, Any]) -> tuple[dict[str, Any], dict[tuple[str, st
 
     Raises:
         ValueError: a sweep is of no entry, of nothing, of a value that is there twice, or makes a
-            name that is no name or is taken.
+            name that is no name, is taken or is made twice.
     """
     result, origins = {**values}, {}
     sweeps = result.pop("sweep", {})
@@ -54,15 +54,15 @@ def expanded(values: dict[str, Any]) -> tuple[dict[str, Any], dict[tuple[str, st
     for entry, crossed in sweeps.items():
         where = f"sweep.{str(entry)[:80]}"
         kind, _, base = str(entry).partition(".")
-        if kind not in KINDS or not base:
-            allowed = ", ".join(f"{name}.NAME" for name in KINDS)
+        if kind not in SWEPT or not base:
+            allowed = ", ".join(f"{name}.NAME" for name in SWEPT)
             raise ValueError(f"{where}: is no entry; allowed: {allowed}")
         entries = result.get(kind)
         entries = entries if isinstance(entries, dict) else {}
         refuse_unknown(where, [base], entries)
         if not isinstance(entries[base], dict):
             raise ValueError(f"{where}: expected a mapping in {kind}, found {shown(entries[base])}")
-        made = dict(_entries(where, base, entries[base], crossed))
+        made = _entries(where, base, entries[base], crossed)
         if long := [name for name in made if len(name) > LONGEST]:
             raise ValueError(
                 f"{where}: makes the name {shown(long[0])} of {len(long[0])} characters; allowed: "
@@ -103,8 +103,8 @@ def as_written(message: str, values: dict[str, Any]) -> str:
 
 def _entries(
     where: str, base: str, entry: dict[str, Any], crossed: Any
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the entries that one becomes, by name."""
+) -> dict[str, dict[str, Any]]:
+    """Returns the entries that one becomes, by name."""
     if not isinstance(crossed, dict) or not crossed:
         raise ValueError(
             f"{where}: expected a mapping from keys to their values, found {shown(crossed)}"
@@ -120,7 +120,7 @@ def _entries(
                     "does; allowed: one of them"
                 )
     # A name does not depend on the order of keys.
-    order = sorted(choices)
+    order, found = sorted(choices), {}
     for combination in product(*(choices[key].items() for key in choices)):
         chosen = dict(zip(choices, combination, strict=True))
         made, leaves = copy.deepcopy(entry), set()
@@ -131,7 +131,14 @@ def _entries(
                 if leaf in leaves:
                     raise ValueError(f"{where}: sets {'.'.join(leaf)} twice; allowed: once")
                 leaves.add(leaf)
-        yield "_".join([base, *(chosen[key][0] for key in order)]), made
+        name = "_".join([base, *(chosen[key][0] for key in order)])
+        if name in found:
+            raise ValueError(
+                f"{where}: makes two entries {name!r}; allowed: other names of values, as in "
+                "{NAME: value}"
+            )
+        found[name] = made
+    return found
 
 
 def _named(where: str, key: str, values: Any) -> dict[str, Any]:
@@ -156,6 +163,11 @@ def _named(where: str, key: str, values: Any) -> dict[str, Any]:
             raise ValueError(
                 f"{where}.{key}: {shown(part)} is no name; allowed: letters, digits and "
                 "underscores, as in {NAME: value}"
+            )
+        if part in named:
+            raise ValueError(
+                f"{where}.{key}: two values make the name {part!r}; allowed: a name for each, as "
+                "in {NAME: value}"
             )
         named[part] = value
     return named

@@ -58,9 +58,9 @@ class System(Model):
     # Modules that the implementation imports and LILAS itself does not need, and how each is had.
     requires: ClassVar[dict[str, str]] = {}
     implementation: ClassVar[str]
-    # A function of the settings, for timing: it returns a function that carries trajectories from
-    # their initial states on with each call and returns their next state, and how many they are.
-    # Empty where there is none.
+    # A function of the settings and a number of intervals, for timing: it returns a function that
+    # carries trajectories so far on from their middle, from the same states with each call, and
+    # returns the states after it; and how many trajectories they are. Empty where there is none.
     stepper: ClassVar[str] = ""
 
     @property

@@ -47,14 +47,16 @@ def simulate_part(settings: Euler, part: str) -> dict[str, Trajectories]:
     return found
 
 
-def stepper(settings: Euler) -> tuple[Callable[[], Real], int]:
-    """Returns what carries a trajectory of the first part on to its next state, and 1."""
+def stepper(settings: Euler, intervals: int) -> tuple[Callable[[], Real], int]:
+    """Returns what carries a trajectory of the first part on from its middle, and 1."""
     boundary, gamma = settings.pairs[0]
     gas = IdealGas(settings.size, boundary)
     first = initial(settings.size, settings.blocks, boundary, settings.seed)
-    return carried_on(
-        first, lambda state: gas.advance(state, settings.interval, gamma), settings.steps
-    )
+
+    def advance(state: Real) -> Real:
+        return gas.advance(state, settings.interval, gamma)
+
+    return carried_on(first, advance, settings.steps, intervals), 1
 
 
 def initial(size: tuple[int, int], blocks: tuple[int, int], boundary: str, seed: int) -> Real:

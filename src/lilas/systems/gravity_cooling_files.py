@@ -62,8 +62,8 @@ def simulate_part(settings: GravityCooling, part: str) -> dict[str, Trajectories
     return found
 
 
-def stepper(settings: GravityCooling) -> tuple[Callable[[], Real], int]:
-    """Returns what carries a trajectory of the first part on to its next state, and 1."""
+def stepper(settings: GravityCooling, intervals: int) -> tuple[Callable[[], Real], int]:
+    """Returns what carries a trajectory of the first part on from its middle, and 1."""
     density, temperature, metallicity = settings.triples[0]
     cloud, interval = Cloud(settings.size), settings.interval * FREE_FALL
     floor = FLOOR * temperature / density
@@ -72,7 +72,7 @@ def stepper(settings: GravityCooling) -> tuple[Callable[[], Real], int]:
         return cloud.advance(state, interval, metallicity, floor, 1.0)[0]
 
     first = initial(cloud, settings.size, temperature / density, settings.seed)
-    return carried_on(first, advance, settings.steps)
+    return carried_on(first, advance, settings.steps, intervals), 1
 
 
 def initial(cloud: Cloud, size: tuple[int, int, int], temperature: float, seed: int) -> Real:

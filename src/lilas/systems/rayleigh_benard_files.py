@@ -12,6 +12,7 @@ from lilas.systems.chebyshev import Real
 from lilas.systems.rayleigh_benard import RayleighBenard
 from lilas.systems.rayleigh_benard_solver import BLOCK, coordinates, initial, simulate
 from lilas.systems.rayleigh_benard_solver import RayleighBenard as Flow
+from lilas.systems.runs import carried_on
 
 
 def simulate_part(settings: RayleighBenard, part: str) -> dict[str, Trajectories]:
@@ -59,30 +60,39 @@ def simulate_part(settings: RayleighBenard, part: str) -> dict[str, Trajectories
     return found
 
 
-def stepper(settings: RayleighBenard) -> tuple[Callable[[], tuple[Real, Real, Real]], int]:
-    """Returns what carries trajectories on, as many as are advanced together, and their number.
+def stepper(
+    settings: RayleighBenard, intervals: int
+) -> tuple[Callable[[], tuple[Real, Real, Real]], int]:
+    """Returns what carries trajectories on from their middle, as many as are advanced together.
 
-    Each call returns buoyancy, velocity and pressure of their next state. They are of the first
-    Rayleigh and Prandtl number, and begin anew where those of the study end.
+    They are of the first Rayleigh and Prandtl number. Without the spin-up, since time steps of one
+    length cost alike in any state.
+
+    Returns:
+        What returns buoyancy, velocity and pressure of the state after so many intervals, and the
+        number of trajectories.
     """
     count = min(settings.trajectories.total, BLOCK)
-    begun = Flow(
+    first = Flow(
         initial(settings.size, count, settings.seed),
         rayleigh=settings.rayleigh[0],
         prandtl=settings.prandtl[0],
         time_step=settings.time_step,
     )
-    stride = round(settings.interval / settings.time_step)
-    last = round(settings.start / settings.time_step) + stride * (settings.steps - 1)
-    flow = copy.deepcopy(begun)
+    steps = round(settings.interval / settings.time_step)
 
-    def call() -> tuple[Real, Real, Real]:
-        nonlocal flow
-        if flow.steps >= last:
-            flow = copy.deepcopy(begun)
-        for _ in range(stride):
+    def advance(flow: Flow) -> Flow:
+        # A step puts new arrays in the place of old ones.
+        flow = copy.copy(flow)
+        for _ in range(steps):
             flow.step()
         flow.check()
+        return flow
+
+    onward = carried_on(first, advance, settings.steps, intervals)
+
+    def call() -> tuple[Real, Real, Real]:
+        flow = onward()
         return *flow.fields(), flow.pressure()
 
     return call, count

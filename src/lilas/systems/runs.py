@@ -71,24 +71,24 @@ def simulate_runs(
 
 
 def carried_on(
-    first: Run, advance: Callable[[Run], Run], states: int
-) -> tuple[Callable[[], Run], int]:
-    """Returns what carries a run on to its next state with each call, and that it is one.
+    first: Run, advance: Callable[[Run], Run], states: int, intervals: int
+) -> Callable[[], Run]:
+    """Returns what carries a run on from its middle, from the same state with each call.
 
     Args:
-        first: The initial state; there the run begins anew when it has all its states.
+        first: The initial state.
         advance: Returns the next state.
-        states: Of a trajectory.
+        states: Of a trajectory; half of them are made at once.
+        intervals: How far a call carries it on.
     """
-    run: list[Run] = [first]
 
-    def call() -> Run:
-        if len(run) == states:
-            run[1:] = []
-        run.append(advance(run[-1]))
-        return run[-1]
+    def onward(state: Run, count: int) -> Run:
+        for _ in range(count):
+            state = advance(state)
+        return state
 
-    return call, 1
+    middle = onward(first, states // 2)
+    return lambda: onward(middle, intervals)
 
 
 def imbalance(

@@ -109,7 +109,7 @@ class _Training:
         self.best_loss, self.best = math.inf, self.weights()
         self.begun = self.best
         self.history: list[Entry] = []
-        # Seconds of the steps before this process; unknown of what an earlier version began.
+        # Seconds of the steps so far; unknown of what an earlier version began.
         self.seconds: float | None = 0.0
 
     def weights(self) -> dict[str, Tensor]:
@@ -171,7 +171,7 @@ class _Training:
     def check(self) -> None:
         """Refuses a training that is not one: few steps counted, none did, weights not finite."""
         folder = self.path.parent
-        advice = f"Lower the learning rate or check the data; to begin anew, delete {folder}."
+        advice = f"{_advice(self.settings)} To begin anew, delete {folder}."
         if 2 * self.skipped > self.step:
             raise LilasError(
                 f"{folder}: {self.skipped} of {self.step} steps were skipped, since their "
@@ -187,6 +187,13 @@ class _Training:
         for state in (last, self.best):
             if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
                 raise LilasError(f"{folder}: the weights {bad[0]} are not finite. {advice}")
+
+
+def _advice(settings: dict[str, Any]) -> str:
+    return (
+        f"Lower the learning rate, {settings['learning_rate']:g}, or check the data; in a sweep, "
+        "leave out the value that this folder is named by."
+    )
 
 
 def _restore_precision(loaded: Any, saved: Any) -> None:
@@ -227,8 +234,9 @@ def _loop(
             if training.step % log_every == 0 or validates:
                 entry = _entry(training, losses, norm)
                 # After the losses have come from the device, and before a validation.
-                before = training.seconds
-                entry["seconds"] = None if before is None else before + time.monotonic() - begun
+                if training.seconds is not None:
+                    training.seconds += time.monotonic() - begun
+                entry["seconds"] = training.seconds
                 if validates:
                     entry["valid_loss"] = _validate(training, loss, valid, seed)
                 losses = []
@@ -243,6 +251,8 @@ def _loop(
                 if time.monotonic() - saved >= checkpoint_seconds:
                     training.save()
                     saved = time.monotonic()
+                # Neither validations nor checkpoints are steps.
+                begun = time.monotonic()
             bar.update()
     training.save()
 
@@ -274,7 +284,7 @@ def _train_step(
         if training.in_a_row >= PATIENCE:
             raise LilasError(
                 f"{training.path.parent}: gradients were not finite for {PATIENCE} steps in a row, "
-                f"at step {training.step}. Lower the learning rate or check the data."
+                f"at step {training.step}. {_advice(settings)}"
             )
     training.optimizer.zero_grad(set_to_none=True)
     training.step += 1
@@ -312,7 +322,7 @@ def _validate(training: _Training, loss: Loss, valid: Windows, seed: int) -> flo
     if not math.isfinite(mean):
         raise LilasError(
             f"{training.path.parent}: the validation loss is not finite at step {training.step}. "
-            "Lower the learning rate or check the data."
+            + _advice(training.settings)
         )
     if mean < training.best_loss:
         training.best_loss, training.best = mean, weights
