@@ -1,5 +1,6 @@
 """An ablation from its sweep to table, figure, claim and report, and what another value plans."""
 
+import itertools
 import json
 import re
 import shlex
@@ -309,6 +310,17 @@ def test_long_names_leave_a_legend_within_its_figure():
     inside, whole = legend.get_window_extent(), figure.bbox
     assert inside.x0 >= whole.x0
     assert inside.x1 <= whole.x1
+    figures.plt.close(figure)
+
+
+def test_long_names_of_trainings_stay_above_their_panels():
+    history = pd.DataFrame({"step": [1, 2], "loss": [1.0, 0.5], "valid_loss": [1.0, 0.5]})
+    names = [f"rayleigh_benard/c32_{'long_' * 8}{i}-s0" for i in range(3)]
+    figure = figures.training_curves(dict.fromkeys(names, history))
+    figure.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert figure.axes[0].get_title().replace("\n", "") == names[0]
     figures.plt.close(figure)
 
 

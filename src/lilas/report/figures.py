@@ -4,6 +4,7 @@ Runs look as `lilas.report.looks` has it. Tables come in reduced, a file at a ti
 `mean_curves`): nothing here holds raw rows of more than one file.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -271,7 +272,8 @@ def training_curves(histories: Mapping[str, pd.DataFrame]) -> plt.Figure:
         valid = history.dropna(subset=["valid_loss"])
         ax.plot(valid["step"], valid["valid_loss"], "o-", ms=3, color=PALETTE[1], label="valid")
         ax.set_yscale("log")
-        ax.set_title(name)
+        # As many letters as a panel is wide.
+        ax.set_title("\n".join(textwrap.wrap(name, 38, break_on_hyphens=False)))
         ax.set_xlabel("step")
         ax.grid(alpha=0.25)
     for ax in axes[:, 0]:
