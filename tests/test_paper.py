@@ -150,3 +150,26 @@ def test_labels_and_states_are_the_papers_formulas(finished, dataset):
             mean, std = statistics.mean[i], statistics.std[i]
             x = np.log(raw[:, i]) if channel.name in GAS[dataset] else raw[:, i]
             np.testing.assert_allclose(states[:, i], (x - mean) / std, atol=2e-5)
+
+
+def test_guidance_has_its_table_in_two_and_three_dimensions(finished):
+    """Errors with and without, and misfits, of each of them; elsewhere they are not."""
+    table = pd.read_csv(finished.results / "tables" / "guidance.csv")
+    runs = {EULER: "pixel_diffusion (ab4_points)", COOLING: "diffusion (f4c8, ab4_border)"}
+    for dataset, run in runs.items():
+        rows = table[(table["dataset"] == dataset) & (table["run"] == run)]
+        assert set(rows["quantity"]) == {
+            *("VRMSE, guided", "VRMSE, unguided", "difference"),
+            *("misfit", "misfit of the auto-encoded truth"),
+        }
+        assert np.isfinite(rows["value"]).all()
+    # In pixel space nothing but noise is left of the truth.
+    floor = table[(table["dataset"] == EULER) & table["quantity"].str.contains("truth")]
+    np.testing.assert_allclose(floor["value"], 1, atol=0.2)
+    horizons = pd.read_csv(finished.results / "tables" / "horizons.csv", keep_default_na=False)
+    assert not set(horizons["sampler"]) & {"ab4_points", "ab4_border"}
+    store = next(finished.results.glob(f"{COOLING}/f4c8-s0/diffusion-s0/ab4_border/frames.zarr"))
+    # The middle plane of a cube, of which a border of two points is seen.
+    seen = np.isfinite(xr.open_zarr(store)["observation"].values[0, 1:])
+    assert seen[..., 2:-2, 2:-2].sum() == 0
+    assert seen.mean() == 1 - (12 / 16) ** 2

@@ -320,7 +320,7 @@ def test_a_bad_study_is_refused_before_the_dag(pipeline, old, new, words):
 def test_an_unknown_study_or_key_is_refused(pipeline):
     done = pipeline.snakemake("-n", "--config", "study=lapptop")
     assert done.returncode != 0
-    assert "demo, demo_euler, demo_gravity_cooling, laptop, paper" in done.stderr
+    assert "demo, demo_euler, demo_gravity_cooling, guidance, laptop, paper" in done.stderr
     pipeline.edit("device: auto", "devise: auto", pipeline.folder / "config.yaml")
     done = pipeline.run("-n", check=False)
     assert done.returncode != 0

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lilas.settings import Model
-from lilas.settings.values import Positive, PositiveNumber
+from lilas.settings.values import Positive
 from lilas.study.operators import Operator
 
 
@@ -114,8 +114,10 @@ class ObservingSettings(GuidanceSettings):
     """
 
     operator: Operator = Field(description="A: what is observed of a state.")
-    noise: PositiveNumber = Field(
-        description="Standard deviation of an observation's error, in standardised units."
+    noise: float = Field(
+        gt=0,
+        le=1000,
+        description="Standard deviation of an observation's error, in standardised units.",
     )
 
 
