@@ -307,6 +307,34 @@ MUTATIONS = [
         '_predictions(predictor, tokens["train"], targets["train"])',
         "test_latent_analysis.py::test_a_parameter_that_tokens_hold_is_predicted",
     ),
+    Mutation(
+        "a window back in time is guided by the wrong states",
+        "observations.py",
+        "places = places.flip(0)",
+        "pass",
+        "test_guidance.py::test_a_window_is_guided_by_its_own_new_states",
+    ),
+    Mutation(
+        "the noise of an observation belongs to its place in a window",
+        "observations.py",
+        "[(row, step) for step in steps]",
+        "[(row, place) for place in range(len(steps))]",
+        "test_guidance.py::test_observations_belong_to_states",
+    ),
+    Mutation(
+        "guidance trusts observations by their noise, not its square",
+        "guidance.py",
+        "IsotropicCovariance(settings.noise**2)",
+        "IsotropicCovariance(settings.noise)",
+        "test_guidance.py::test_a_guided_mean_is_that_of_its_formula_through_attention",
+    ),
+    Mutation(
+        "what is guided by the truth counts as a forecast in claims",
+        "paired.py",
+        'rows["sampler"].isin(list(results.study.guided())) == guided',
+        'rows["sampler"].isin(list(results.study.guided())) >= guided',
+        "test_claims.py::test_what_is_guided_by_the_truth_counts_in_no_other_claim",
+    ),
 ]
 
 

@@ -141,6 +141,7 @@ class Bounded(Denoiser):
     def __init__(self, denoiser, limit, window):
         super().__init__()
         assert window.mask.shape == (len(window.known), window.known.shape[2])
+        assert window.observed is None
         self.denoiser, self.schedule, self.limit = denoiser, denoiser.schedule, limit
 
     def forward(self, x_t, t):

@@ -289,7 +289,7 @@ OF_OBSERVATION: dict[str, Metric] = {
             r"\sqrt{\langle (A(D(E(u))) - y)^2 \rangle} / \sigma",
             "1",
             "none",
-            "of the auto-encoded truth: what decoded latents can reach",
+            "of the auto-encoded truth: what its own latents leave of the observations",
         ),
     )
 }

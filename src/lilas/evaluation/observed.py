@@ -38,8 +38,7 @@ def score_observed(
         steps: Of the states, in their order.
         lead_times: Of each, in solver steps.
         ensemble: (member, time, channel, *space), physical units.
-        rebuilt: The auto-encoded truth (time, channel, *space): what guidance that fits every
-            number could reach.
+        rebuilt: The auto-encoded truth (time, channel, *space), to compare with.
 
     Returns:
         Columns lead_time, field (empty), metric, value, relative_to.

@@ -118,7 +118,8 @@ def open_guide(
         LilasError: a file is missing, damaged or of another kind.
     """
     pixels = Pixels(open_files(test, fields), Preprocessing.read(statistics), {})
-    autoencoder = load_autoencoder(weights, pixels.files[0], device)
+    # Windows are differentiated, not weights: what these alone need is not kept.
+    autoencoder = load_autoencoder(weights, pixels.files[0], device).requires_grad_(False)
     return Guide(Observations(sampler, pixels), autoencoder)
 
 

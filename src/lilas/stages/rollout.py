@@ -41,6 +41,7 @@ def main() -> None:
     if observes(sampler):
         truth = args.test, config.states.fields, args.statistics
         guide = open_guide(sampler, *truth, args.autoencoder, device)
+        emulator.requires_grad_(False)
         inputs |= {"statistics": args.statistics, "test": args.test} | config.masks()
         implementations += read_record(args.autoencoder)["implementations"]
     record = provenance("rollout", config.record(), inputs, implementations)
