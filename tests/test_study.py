@@ -526,6 +526,12 @@ def test_what_an_analysis_of_latents_needs_is_told(tmp_path):
     assert "no emulator of convection is on c16" in found[3]
 
 
+def test_a_timing_of_no_emulator_is_refused(tmp_path):
+    values = yaml.safe_load(MINIATURE.read_text()) | {"emulators": {}, "timing": {}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    assert "timing: there are no emulators to time" in refusal(tmp_path / "study.yaml")
+
+
 def test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path):
     values = yaml.safe_load(MINIATURE.read_text())
     values["datasets"]["other"] = values["datasets"]["convection"]
@@ -687,6 +693,7 @@ def test_every_refusal_has_its_mistake(tmp_path):
         test_an_unknown_device_is_told_with_those_allowed("gpu")
         test_braces_in_a_folder_are_refused()
         test_what_an_analysis_of_latents_needs_is_told(tmp_path)
+        test_a_timing_of_no_emulator_is_refused(tmp_path)
         test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path)
         test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_path)
         for sweep, words in test_sweep.MISTAKES:
