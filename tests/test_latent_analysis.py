@@ -418,6 +418,7 @@ def test_tables_have_the_numbers_of_the_files_and_the_papers_beside(tmp_path):
     text = markdown("title", tables["table15_latent_distance"])
     assert "from 1.3 to 1.5; 1.2, 1.6 lie outside" in text
     assert "rank correlation 1.00" in text
+    assert "with the same noise, mean over 3 members and 2 test trajectories. In brackets" in text
     # Each value of p has 4 trajectories to train on, and there are 6 to test on.
     assert "over trajectories, too narrow" in markdown("", tables["tables16_17_bures_wasserstein"])
     assert "over test trajectories." in markdown("", tables["latent_parameters"])

@@ -137,11 +137,17 @@ def _counterfactual_note(one: Analysis, values: Sequence[float]) -> str:
     low, high = facts["known"]
     beyond = [exponent(value) for value in values if not low <= value <= high]
     trajectories = rows["trajectory"].nunique()
+    counts = {"members": facts["members"], "test trajectories": trajectories}
+    pooled = [(count, of) for of, count in counts.items() if count > 1]
     parts = [
         f"Euclidean distance of latents, of rollouts from one state under {facts['parameter']} a "
         "and b with the same noise"
-        + (f", mean over {facts['members']} members" if facts["members"] > 1 else "")
-        + (f"; mean over {trajectories} test trajectories." if trajectories > 1 else "."),
+        + "".join(
+            f"{', mean over' if i == 0 else ' and'} {count} {of}"
+            for i, (count, of) in enumerate(pooled)
+        )
+        + ".",
+        *([_interval("these trajectories", trajectories)] if trajectories > 1 else []),
     ]
     if len(values) > 2:
         scale = _scale(facts["scale"])
