@@ -37,12 +37,20 @@ from lilas.models.operators import make_operator
 from lilas.models.rollout import Observed, Window, rollout
 from lilas.models.rollout_store import write_rollouts
 from lilas.official.parity import relative_error
+from lilas.plan import check_masks
 from lilas.records.metrics import read_metrics
+from lilas.report.guidance import guidance_tables
 from lilas.study.entries import SamplerEntry
 from lilas.study.leads import rollout_steps
+from lilas.study.paths import rollouts
+from lilas.study.read import read_study
 from lilas.study.samplers import MMPSSettings
+from lilas.study.study import Study
+from lilas.study.yaml import read_yaml
 from test_sampling import Exact
+from test_tables import STUDIES, constant, summed
 
+DATA = Path(__file__).parent / "data"
 CPU = torch.device("cpu")
 SIZES = {2: (8, 4), 3: (8, 4, 6)}
 
@@ -141,6 +149,23 @@ def test_masks_that_do_not_fit_are_told(tmp_path, array, words):
         np.save(tmp_path / "mask.npy", array)
     with pytest.raises(LilasError, match=words):
         read_mask(tmp_path / "mask.npy", (8, 4))
+
+
+def test_masks_are_looked_at_before_their_grids_are_known(tmp_path):
+    """Data that are yours have no grid before their files are read."""
+    values = read_yaml(DATA / "miniature.yaml")
+    values["datasets"]["convection"]["source"] = {"kind": "path", "path": "not/there/yet"}
+    operator = {"kind": "custom", "path": str(tmp_path / "mask.npy")}
+    values["samplers"]["ab4"]["guidance"] = {"kind": "mmps", "operator": operator, "noise": 0.1}
+    study = Study(**values)
+    with pytest.raises(LilasError, match=r"ab4.guidance.operator, on convection: .*No such file"):
+        check_masks(study, {})
+    for array, words in ((np.zeros((8, 4)), "found none"), (np.full((8, 4), 2), "other values")):
+        np.save(tmp_path / "mask.npy", array)
+        with pytest.raises(LilasError, match=words):
+            check_masks(study, {})
+    np.save(tmp_path / "mask.npy", np.eye(8))
+    check_masks(study, {})
 
 
 def test_what_is_no_mask_is_told(tmp_path):
@@ -446,6 +471,70 @@ def test_observations_that_are_not_finite_are_refused(tmp_path):
         observations.of(0, range(2))
 
 
+# --- Guided and unguided samplers of a study --------------------------------------------------
+
+
+def test_twins_make_the_same_numbers_but_for_guidance():
+    values = read_yaml(DATA / "miniature.yaml")
+    operator = {"kind": "subsample", "factor": 4}
+    guidance = {"kind": "mmps", "operator": operator, "noise": 0.1}
+    changes = {
+        "alike": {},
+        "fewer": {"batch_size": 8},
+        "compiled": {"compile": True, "batch_size": 1},
+        "others": {"seed": 1},
+        "longer": {"context": 3, "overlap": 2},
+    }
+    for name, change in changes.items():
+        values["samplers"][name] = values["samplers"]["ab4"] | {"guidance": guidance} | change
+    twins = {"alike": "ab4", "fewer": "ab4", "compiled": "ab4", "others": "", "longer": ""}
+    assert Study(**values).twins() == twins
+
+
+def test_the_table_says_where_no_twin_is():
+    numbers = {"vrmse": 0.2, "misfit": 1.5, "misfit_floor": 1.1}
+    guided = [
+        constant(value, sampler=sampler, metric=metric)
+        for sampler in ("points", "border")
+        for metric, value in numbers.items()
+    ]
+    summary = summed(*guided, constant(0.5))
+    (table,) = guidance_tables(summary, {"points": "ab16", "border": ""})
+    found = [(row.heads[0], row.heads[2]) for row in table.rows]
+    points, border = (name for name, what in found if what == "VRMSE, guided")
+    assert (points, "difference") in found
+    assert (border, "difference") not in found
+    assert table.note.endswith(f" Of {border} no run differs in guidance alone.")
+    (table,) = guidance_tables(summary, {"points": "ab16", "border": "ab16"})
+    assert "no run" not in table.note
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_figure_6_is_in_the_papers_studies(name):
+    """Of two axes by blocks of 32, of three by blocks of 8 and by the border, at every rate."""
+    study = read_study(STUDIES / f"{name}.yaml")
+    runs, twins, found = rollouts(study), study.twins(), {}
+    for run in runs:
+        if run["sampler"] in twins:
+            assert run | {"sampler": twins[run["sampler"]]} in runs
+            guidance = study.samplers[run["sampler"]].guidance
+            operator = guidance.operator
+            size = getattr(operator, "factor", None) or operator.width
+            how = (operator.kind, size, guidance.noise, guidance.iterations)
+            found.setdefault((run["dataset"], how), set()).add(run["autoencoder"])
+    flat, solid = (
+        [("subsample", factor, 0.1, 1), ("downscale", factor, 0.1, 1)] for factor in (32, 8)
+    )
+    rates = {n: {f"f{n}c{channels}-s0" for channels in (64, 16, 4)} for n in (32, 8)}
+    expected = {
+        (dataset, how): rates[32]
+        for dataset in ("euler_multi_quadrants", "rayleigh_benard")
+        for how in flat
+    }
+    solid.append(("border", 4, 0.01, 2))
+    assert found == expected | {("turbulence_gravity_cooling", how): rates[8] for how in solid}
+
+
 # --- From a study to its report ---------------------------------------------------------------
 
 
@@ -522,6 +611,19 @@ def test_frames_hold_what_is_observed(run):
         error = (seen[1:, i] - truth[1:, i])[:, mask] / std
         assert error.std() == pytest.approx(0.5, rel=0.1)
         assert abs(error.mean()) < 0.05
+
+
+@pytest.mark.slow
+def test_guided_states_fit_what_guides_them_better_than_unguided_ones(run):
+    folder = run.results / "convection/c16-s0/diffusion-s0"
+    guided, plain = (xr.open_zarr(folder / name / "frames.zarr") for name in ("guided", "ab4"))
+    std = np.array(Preprocessing.read(run.results / "convection/statistics.json").std)
+    seen = guided["observation"].values[:, None, 1:]
+    fit, without = (
+        np.nanmean(((store["member"].values[:, :, 1:] - seen) / std[:, None, None]) ** 2)
+        for store in (guided, plain)
+    )
+    assert fit < 0.8 * without
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The DAG's promises: what runs, what an edit reruns, what is refused, what a kill costs."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import xarray as xr
 from safetensors.torch import load_file
 
 import forked
-from conftest import Pipeline, mounted
+from conftest import ROOT, Pipeline, mounted
 from lilas.records.provenance import VERSIONS
 
 DOWNSTREAM = {"evaluate", "tables", "claims", "figures", "report"}
@@ -517,6 +518,12 @@ def test_a_dry_run_of_the_larger_studies_plans_every_stage(pipeline, tmp_path: P
     assert jobs["demo"]["total"] <= 26
     assert "latents_write" not in jobs["demo"]
     assert jobs["paper"]["latents_write"] > 100
+    # What is told of the paper's own.
+    text = (ROOT / "docs" / "paper.md").read_text()
+    assert f"study=paper` plans {jobs['paper']['total']}\njobs:" in text
+    parts = re.findall(r"\| ([\d +·]+) \|\n", text.split("| | jobs |")[1].split("`released`")[0])
+    terms = [term.split("·") for part in parts for term in part.split("+")]
+    assert sum(math.prod(map(int, term)) for term in terms) == jobs["paper"]["total"]
 
 
 def planned_jobs(output: str) -> dict[str, int]:
@@ -536,3 +543,5 @@ def test_the_released_study_trains_nothing_and_needs_the_test_split_alone(pipeli
         if target == "all":
             counts = [jobs[rule] for rule in ("fetch", "official_autoencoder", "official_emulator")]
             assert counts == ["29", "11", "20"]
+            told = f"`released` plans {jobs['total']}: "
+            assert told in (ROOT / "docs" / "paper.md").read_text()

@@ -40,11 +40,11 @@ try:
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
     plan.check_masks(STUDY, ON_DISK)
-    GUIDED = STUDY.guided()
+    TWINS = STUDY.twins()
     # What is guided by the truth is no forecast, and is shown apart.
     ROLLOUTS = paths.rollouts(STUDY)
     FORECASTS = paths.forecasts(STUDY)
-    OBSERVING = [run for run in ROLLOUTS if run["sampler"] in GUIDED]
+    OBSERVING = [run for run in ROLLOUTS if run["sampler"] in TWINS]
     check_writable(ROOT)
     check_owner(ROOT, STUDY_FILE)
     JOB_BYTES = plan.job_bytes(ROOT)
@@ -266,14 +266,14 @@ def split_files(split, wildcards):
     return FILES[wildcards.dataset][split]
 
 
-def guided(wildcards):
+def observer(wildcards):
     """The sampler of a rollout that observes the truth; None of a forecast."""
-    return STUDY.samplers[wildcards.sampler] if wildcards.get("sampler") in GUIDED else None
+    return STUDY.samplers[wildcards.sampler] if wildcards.get("sampler") in TWINS else None
 
 
 def mask(wildcards):
     """The file of the mask that a rollout is guided through, where it has one."""
-    operator = guided(wildcards).guidance.operator if guided(wildcards) else None
+    operator = observer(wildcards).guidance.operator if observer(wildcards) else None
     return getattr(operator, "path", [])
 
 

@@ -22,7 +22,7 @@ def evaluation_task(wildcards, figures=None, begins=None):
         names=names,
         figures=figures,
         begins=begins,
-        sampler=guided(wildcards),
+        sampler=observer(wildcards),
     )
 
 

@@ -42,7 +42,7 @@ rule tables:
         config=task(
             horizons=HORIZONS,
             ablation={name: list(map(dict, its)) for name, its in ABLATION.items()} or None,
-            twins=GUIDED or None,
+            twins=TWINS or None,
             lead_times=LEAD_TIMES or None,
             **paths.origins(STUDY),
         ),
@@ -102,7 +102,7 @@ rule figures:
     conda:
         ENVIRONMENT
     params:
-        config=task(figures=STUDY.figures, twins=GUIDED or None),
+        config=task(figures=STUDY.figures, twins=TWINS or None),
         version=VERSIONS["figures"],
         table=f"{ROOT}/{paths.HORIZONS}.csv",
     shell:

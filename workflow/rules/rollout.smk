@@ -4,7 +4,7 @@ TARGETS["rollout"] = every(paths.ROLLOUTS, ROLLOUTS)
 
 def rollout_task(wildcards):
     return task(
-        states=dataset(wildcards).states if guided(wildcards) else None,
+        states=dataset(wildcards).states if observer(wildcards) else None,
         stride=dataset(wildcards).stride,
         evaluation=rolled_out(wildcards),
         sampler=STUDY.samplers[wildcards.sampler],
@@ -13,13 +13,13 @@ def rollout_task(wildcards):
 
 def observed(wildcards):
     """What guidance observes: the truth, as the autoencoder sees it."""
-    if not guided(wildcards):
+    if not observer(wildcards):
         return {}
     return {"statistics": statistics(wildcards), "test": split_files("test", wildcards)}
 
 
 def observed_arguments(wildcards, input):
-    if not guided(wildcards):
+    if not observer(wildcards):
         return ""
     return f"--statistics {shlex.quote(input.statistics)} --test {shlex.join(input.test)}"
 

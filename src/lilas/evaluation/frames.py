@@ -22,7 +22,6 @@ MEMBERS = 2
 
 
 def write_frames(
-    store: Path,
     manifest: Path,
     dataset: xr.Dataset,
     *,
@@ -33,13 +32,13 @@ def write_frames(
     """Writes the frames of some rollouts and their manifest; a store that is current is kept.
 
     Args:
-        store: The store.
-        manifest: Its manifest.
+        manifest: Their manifest; the store is beside it.
         dataset: A store of rollouts.
         names: Dataset, autoencoder, emulator, method and sampler, for the attributes.
         record: Provenance.
         made: The other arguments of `make_frames`.
     """
+    store = manifest.with_suffix(".zarr")
     if not stores.is_named(store, record):
         compression = made["autoencoder"].compression
         attributes = names | {"compression": compression, "provenance": as_json(record)}

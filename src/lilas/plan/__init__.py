@@ -233,7 +233,9 @@ def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:
 
 
 def check_masks(study: Study, found: Mapping[str, Extent]) -> None:
-    """Refuses masks of observations that do not fit the grids of their datasets.
+    """Refuses masks of observations that are none, or do not fit the grids of their datasets.
+
+    Where a grid is not known before its files are there, the mask alone is looked at.
 
     Args:
         study: The study.
@@ -246,9 +248,9 @@ def check_masks(study: Study, found: Mapping[str, Extent]) -> None:
         extent = found.get(name) or dataset.extent()
         for key in study.samplers_of(name):
             operator = getattr(study.samplers[key].guidance, "operator", None)
-            if extent is not None and isinstance(operator, CustomSettings):
+            if isinstance(operator, CustomSettings):
                 try:
-                    read_mask(operator.path, extent.size)
+                    read_mask(operator.path, extent.size if extent else None)
                 except LilasError as error:
                     where = f"samplers.{key}.guidance.operator, on {name}"
                     raise LilasError(f"{where}: {error}") from None

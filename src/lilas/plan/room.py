@@ -172,7 +172,7 @@ class Sizes:
         shown = min(self.study.figures.trajectories, self._tested(dataset))
         leads = min(LEAD_TIMES, 1 + self._lead_times(dataset))
         kinds = 4 + min(MEMBERS, self.study.samplers[sampler].members)
-        kinds += sampler in self.study.guided()
+        kinds += sampler in self.study.twins()
         # Of three axes they keep a plane.
         frames = 4 * shown * leads * kinds * channels * math.prod(grid[:2])
         return STORE + frames + self._reconstruction(dataset)

@@ -297,7 +297,7 @@ def _contexts(results: Results) -> list[Part]:
 
 def _guidance(results: Results) -> list[Part]:
     plain, guided = (metric_rows(results, "vrmse", guided=which) for which in (False, True))
-    run, twins = ["dataset", "autoencoder", "emulator"], results.study.guided()
+    run, twins = ["dataset", "autoencoder", "emulator"], results.study.twins()
     parts = []
     for (*names, sampler), own in guided.groupby([*run, "sampler"]):
         of = (plain[run] == names).all(axis=1) & (plain["sampler"] == twins[sampler])

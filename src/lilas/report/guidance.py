@@ -12,6 +12,7 @@ import pandas as pd
 from lilas.report.summary import Matrix, by_run, label_runs, matrices
 from lilas.report.tables import cell
 from lilas.report.typeset import Cell, Row, Table
+from lilas.settings import listed
 
 _NOTE = (
     "VRMSE against the truth, guided by noisy observations of part of each state, and by the same "
@@ -40,7 +41,7 @@ def guidance_tables(summary: pd.DataFrame, twins: Mapping[str, str]) -> list[Tab
         cells = matrix.cells.assign(name=matrix.names())
         cells["run"] = label_runs(cells)
         guided = cells[cells["sampler"].isin(list(twins))]
-        body = []
+        body, alone = [], []
         for (autoencoder, emulator, sampler), run in guided.groupby(
             ["autoencoder", "emulator", "sampler"], sort=False
         ):
@@ -55,6 +56,8 @@ def guidance_tables(summary: pd.DataFrame, twins: Mapping[str, str]) -> list[Tab
                 plain = _by_horizon(other, "vrmse")
                 rows["VRMSE, unguided"] = _cells(matrix, plain, named=False)
                 rows["difference"] = _differences(matrix, own["vrmse"], plain)
+            else:
+                alone.append(run["run"].iloc[0])
             rows |= {text: _cells(matrix, own[name]) for name, text in _FIT.items()}
             label, rate = run[["run", "compression"]].iloc[0]
             horizons = list(own["vrmse"])
@@ -65,7 +68,10 @@ def guidance_tables(summary: pd.DataFrame, twins: Mapping[str, str]) -> list[Tab
         if body:
             heads = ["run", "compression", "quantity"]
             dataset = cells["dataset"].iloc[0]
-            tables.append(Table(dataset, heads, horizons, body, _NOTE))
+            note = _NOTE
+            if alone:
+                note += f" Of {listed(alone)} no run differs in guidance alone."
+            tables.append(Table(dataset, heads, horizons, body, note))
     return tables
 
 

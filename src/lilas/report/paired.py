@@ -101,7 +101,7 @@ def metric_rows(results: Results, metric: str, *, guided: bool = False) -> pd.Da
     """
     rows = results.summary
     rows = rows[(rows["metric"] == metric) & (rows["relative_to"] == "truth")]
-    rows = rows[rows["sampler"].isin(list(results.study.guided())) == guided]
+    rows = rows[rows["sampler"].isin(list(results.study.twins())) == guided]
     rows = rows[rows["direction"] == "forward"].copy()
     for column in rows.select_dtypes("category"):
         rows[column] = rows[column].astype(str)

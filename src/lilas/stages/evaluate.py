@@ -1,7 +1,4 @@
-"""Stage `evaluate`: scores rollouts, a reconstruction, or the baselines; what is current is kept.
-
-Of rollouts it also decodes frames, a few states to look at.
-"""
+"""Stage `evaluate`: scores rollouts, with frames of some, a reconstruction, or the baselines."""
 
 from pathlib import Path
 
@@ -36,7 +33,7 @@ def main() -> None:
     trajectories = evaluated_trajectories(config.evaluation.model_dump(), pixels.rows)
     inputs = {"statistics": args.statistics, "test": args.test}
     names = {"autoencoder": "", "compression": 1.0, "sampler": ""} | config.names
-    how, implementations, observations = (config.evaluation.physics, device), [], None
+    how, implementations = (config.evaluation.physics, device), []
     if args.what != "baselines":
         inputs["autoencoder"] = args.autoencoder
         implementations = read_record(args.autoencoder)["implementations"]
@@ -47,11 +44,9 @@ def main() -> None:
     elif args.what == "reconstruction":
         scores = score_reconstruction(pixels, trajectories, config.steps[""], autoencoder, *how)
     else:
-        inputs["rollouts"] = args.rollouts
+        inputs |= {"rollouts": args.rollouts} | config.masks()
         dataset = open_rollouts(args.rollouts, args.autoencoder)
-        if config.sampler is not None:
-            observations = Observations(config.sampler, pixels)
-            inputs |= config.masks()
+        observations = Observations(config.sampler, pixels) if config.sampler else None
         scores = score_rollouts(dataset, pixels, autoencoder, *how, observations)
     record = provenance("evaluate", config.without("figures").record(), inputs, implementations)
     if not keep_metrics(args.output, record):
@@ -59,10 +54,15 @@ def main() -> None:
     if args.frames:
         record["config"] = config.without("stride", "evaluation").record()
         write_frames(
-            *(args.frames.with_suffix(".zarr"), args.frames, dataset),
-            **{"names": config.names, "record": record},
-            **{"pixels": pixels, "autoencoder": autoencoder, "observations": observations},
-            **{"trajectories": config.figures.trajectories, "device": device},
+            args.frames,
+            dataset,
+            names=config.names,
+            record=record,
+            pixels=pixels,
+            autoencoder=autoencoder,
+            observations=observations,
+            trajectories=config.figures.trajectories,
+            device=device,
         )
 
 

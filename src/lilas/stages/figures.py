@@ -23,9 +23,17 @@ def main() -> None:
     text = "files of latent analyses"
     parser.add_argument("--analyses", type=Path, nargs="*", default=[], help=text)
     args = parser.parse_args()
-    settings = args.config.figures
-    files = args.output, args.metrics, args.table, args.histories, args.frames
-    write_figures(*files, settings, args.guided, args.config.twins, args.analyses)
+    write_figures(
+        args.output,
+        args.metrics,
+        args.table,
+        args.histories,
+        args.frames,
+        args.config.figures,
+        guided=args.guided,
+        twins=args.config.twins,
+        analyses=args.analyses,
+    )
 
 
 if __name__ == "__main__":

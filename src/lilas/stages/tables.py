@@ -19,7 +19,11 @@ def main() -> None:
     args = parser.parse_args()
     config = args.config
     first = write_tables(
-        *(args.output, args.metrics, config.horizons, config.sources, config.published),
+        args.output,
+        args.metrics,
+        config.horizons,
+        config.sources,
+        config.published,
         ablation=config.ablation,
         histories=args.histories,
         timings=args.timings,

@@ -113,7 +113,7 @@ def rollouts(study: Study) -> list[dict[str, str]]:
 
 def forecasts(study: Study) -> list[dict[str, str]]:
     """Returns the rollouts that are not guided by what they are to forecast."""
-    guided = study.guided()
+    guided = study.twins()
     return [run for run in rollouts(study) if run["sampler"] not in guided]
 
 

@@ -122,7 +122,11 @@ class ObservingSettings(GuidanceSettings):
 
 
 class MMPSSettings(ObservingSettings):
-    """Moment matching posterior sampling, the paper's."""
+    """Moment matching posterior sampling, the paper's, by observations of the truth.
+
+    These are made of the test split, not given, so that none is outside the range of its field;
+    one that is not finite ends the rollout, which names the file.
+    """
 
     kind: Literal["mmps"] = Field(description="By the covariance that the denoiser implies.")
     iterations: Positive = Field(default=1, description="Iterations of the linear solver.")

@@ -28,6 +28,8 @@ from lilas.study.methods import METHODS
 from lilas.study.samplers import observes
 from lilas.study.sweep import expanded
 
+# What twins may differ in: guidance, and what is for memory and speed alone.
+SAME_NUMBERS = {"guidance", "batch_size", "compile"}
 # Folders of results that nothing may be named after, in a study's and in an emulator's.
 RESERVED = {"datasets": ("tables", "figures", "logs", "benchmarks"), "samplers": ("checkpoint",)}
 
@@ -154,17 +156,17 @@ class Study(Model):
         emulators = self.entries("emulators", dataset).values()
         return list(dict.fromkeys(key for its in emulators for key in its.samplers))
 
-    def guided(self) -> dict[str, str]:
+    def twins(self) -> dict[str, str]:
         """Returns the samplers that observe the truth, each with its twin that does not.
 
-        The twin differs in guidance alone; empty where there is none.
+        Of what changes the numbers, the twin differs in guidance alone; empty where there is none.
         """
         plain: dict[str, str] = {}
         for name, sampler in self.samplers.items():
             if sampler.guidance is None:
-                plain.setdefault(sampler.model_dump_json(), name)
+                plain.setdefault(sampler.model_dump_json(exclude=SAME_NUMBERS), name)
         return {
-            name: plain.get(sampler.model_copy(update={"guidance": None}).model_dump_json(), "")
+            name: plain.get(sampler.model_dump_json(exclude=SAME_NUMBERS), "")
             for name, sampler in self.samplers.items()
             if observes(sampler)
         }

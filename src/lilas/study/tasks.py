@@ -68,7 +68,8 @@ class Task(Model):
 
     def masks(self) -> dict[str, str]:
         """Returns the file of the mask that guidance observes through, if it has one."""
-        path = getattr(getattr(self.sampler.guidance, "operator", None), "path", None)
+        guidance = getattr(self.sampler, "guidance", None)
+        path = getattr(getattr(guidance, "operator", None), "path", None)
         return {} if path is None else {"mask": path}
 
     def of_split(self, split: str) -> "Task":
