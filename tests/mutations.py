@@ -331,8 +331,8 @@ MUTATIONS = [
     Mutation(
         "what is guided by the truth counts as a forecast in claims",
         "paired.py",
-        'rows["sampler"].isin(list(results.study.guided())) == guided',
-        'rows["sampler"].isin(list(results.study.guided())) >= guided',
+        'rows["sampler"].isin(list(results.study.twins())) == guided',
+        'rows["sampler"].isin(list(results.study.twins())) >= guided',
         "test_claims.py::test_what_is_guided_by_the_truth_counts_in_no_other_claim",
     ),
 ]
