@@ -223,7 +223,7 @@ def test_some_files_of_a_dataset_of_the_well_are_less(pipeline, tmp_path):
 
 # Rules whose files are small, or are those of another: of `latents`.
 SMALL = {"statistics", "tables", "claims", "figures", "report", "latents_create", "latents_write"}
-SMALL |= {"latent_parameters", "counterfactual"}
+SMALL |= {"latent_parameters", "counterfactual", "timing"}
 # Rules whose bytes nothing tells before the run.
 UNTOLD = {"fetch", "official_autoencoder", "official_emulator"}
 
