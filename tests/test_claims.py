@@ -389,6 +389,33 @@ def test_convergence_tells_its_numbers(tmp_path):
     assert "Not tested: convection, optimiser" in found.reason
 
 
+def test_convergence_is_computed_from_the_losses_of_its_rows(tmp_path):
+    """The least of the first half of the steps, and the last ones, seed by seed."""
+    of = study(tmp_path, autoencoders=autoencoders())
+    losses = curves(far=SLOW, near=[0.3, 0.5, 0.4, 0.45])
+    found = check(Results(pd.concat([run("solver-s0")]), NO_COSTS, losses, of))
+    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", found)
+    part = evidence(tmp_path / "claims.json", tmp_path / "claims.csv")[3]["parts"][0]
+    assert (part["sample"], part["middle"]) == ("seed", "mean")
+    soon, last, other = part["sides"]
+    assert [side["name"] for side in part["sides"]] == [
+        "adam near identity, least within 50% of the steps",
+        "adam near identity, last",
+        "adam plain, last",
+    ]
+    assert part["values"] == [
+        (0, ["0.3", "0.45", "0.6"]),
+        (1, ["0.32", "0.47", "0.62"]),
+        (2, ["0.35", "0.5", "0.65"]),
+    ]
+    assert last["cells"] == [f"convection/near-s{seed}/history.jsonl" for seed in range(3)]
+    assert other["cells"][0] == "convection/far-s0/history.jsonl"
+    differences = [float(side["middle"]) - float(other["middle"]) for side in (last, soon)]
+    assert differences == pytest.approx([-0.15, -0.3], abs=1e-3)
+    assert "last less last -0.15 [" in part["evidence"][0]
+    assert "steps less last -0.3 [" in part["evidence"][0]
+
+
 @pytest.mark.parametrize(("apart", "expected"), [(0.02, SUPPORTED), (0.2, NOT_SUPPORTED)])
 def test_convergence_is_judged_by_an_interval_over_seeds(tmp_path, apart, expected):
     """Where seeds differ by more than the means, nothing is supported: against scipy's test."""
@@ -637,7 +664,8 @@ def test_check_and_json(tmp_path):
     # Whoever doubts a number computes it again from the values behind it.
     rows = pd.read_csv(tmp_path / "claims.csv")
     rows = rows[(rows["claim"] == 1) & (rows["part"] == verdicts[0].parts[0].name)]
-    sides = rows.groupby(["trajectory", "side"])["value"].mean().unstack()
+    assert set(rows["sample"]) == {"trajectory"}
+    sides = rows.groupby(["number", "side"])["value"].mean().unstack()
     sides = sides[["emulator, compression 64", "emulator, compression 16"]]
     ratio = estimate(lambda a, b: a / b, *(sides[name] for name in sides))
     assert f"ratio {ratio}; of the reconstruction" in verdicts[0].evidence[0]
@@ -649,14 +677,14 @@ def test_a_side_may_have_any_name(tmp_path):
     claims, rows = tmp_path / "claims.json", tmp_path / "claims.csv"
     part = {"name": "NA", "verdict": SUPPORTED, "evidence": []}
     write_json(claims, {"claims": [{"number": 1, "parts": [part]}]})
-    head = "claim,part,side,cell,trajectory,value\n"
-    rows.write_text(f"{head}1,NA,null,None,0,0.5\n1,NA,nan,N/A,0,0.25\n")
+    head = "claim,part,side,cell,sample,number,value\n"
+    rows.write_text(f"{head}1,NA,null,None,turn,0,0.5\n1,NA,nan,N/A,turn,0,0.25\n")
     told = evidence(claims, rows)[0]["parts"][0]
     assert [(side["name"], side["cells"]) for side in told["sides"]] == [
         *(("null", ["None"]), ("nan", ["N/A"])),
     ]
     assert told["values"] == [(0, ["0.5", "0.25"])]
-    rows.write_text(f"{head}1,NA,null,None,0,\n")
+    rows.write_text(f"{head}1,NA,null,None,turn,0,\n")
     with pytest.raises(LilasError, match="a CSV table"):
         evidence(claims, rows)
 

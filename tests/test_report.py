@@ -186,9 +186,10 @@ def inputs(tmp_path_factory):
     }
     (folder / "claims.json").write_text(json.dumps({"claims": [claim]}))
     (folder / "claims.csv").write_text(
-        "claim,part,side,cell,trajectory,value\n"
-        "1,1 < 2,one,a/vrmse/1-9,0,0.25\n1,1 < 2,one,a/vrmse/10-19,0,0.75\n"
-        "1,1 < 2,two,b/vrmse/1-9,0,2.5\n"
+        "claim,part,side,cell,sample,number,value\n"
+        "1,1 < 2,one,a/vrmse/1-9,trajectory,0,0.25\n"
+        "1,1 < 2,one,a/vrmse/10-19,trajectory,0,0.75\n"
+        "1,1 < 2,two,b/vrmse/1-9,trajectory,0,2.5\n"
     )
     picture = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
@@ -243,7 +244,7 @@ def test_the_page_of_the_claims_leads_from_a_verdict_to_the_values_behind_it(inp
 
 
 @pytest.mark.parametrize(
-    "text", ["claim,part\n1,a\n", 'claim,part,side,cell,trajectory,value\n"1', "x\n"]
+    "text", ["claim,part\n1,a\n", 'claim,part,side,cell,sample,number,value\n"1', "x\n"]
 )
 def test_damaged_values_behind_the_claims_are_refused(inputs, tmp_path, text):
     (tmp_path / "claims.csv").write_text(text)

@@ -73,7 +73,7 @@ def inputs(tmp_path_factory):
     claims = {"claims": [claim | {"criterion": "Supported if so.", "reason": "So it is."}]}
     claims["claims"][0]["parts"] = []
     (folder / "claims.json").write_text(json.dumps(claims))
-    (folder / "claims.csv").write_text("claim,part,side,cell,trajectory,value\n")
+    (folder / "claims.csv").write_text("claim,part,side,cell,sample,number,value\n")
     for name in [name for names in FIGURES.values() for name in names]:
         (figures / name).write_bytes(b"\x89PNG" if name.endswith(".png") else b"GIF89a")
     frames = [

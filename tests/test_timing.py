@@ -34,10 +34,11 @@ from lilas.nn.vit import Transformer
 from lilas.plan import check_simulators
 from lilas.records.provenance import provenance
 from lilas.records.timings import read_timings, write_timings
-from lilas.report.claims import CLAIMS
+from lilas.report.claims import CLAIMS, write_claims
 from lilas.report.costs import COSTS
+from lilas.report.evidence import evidence
 from lilas.report.paired import NOT_SUPPORTED, SUPPORTED, Results, Verdict
-from lilas.report.speed import read_published, runs, speed_tables
+from lilas.report.speed import median, read_published, runs, speed_tables
 from lilas.study.entries import SamplerEntry
 from lilas.study.networks import TransformerSettings
 from lilas.study.read import read_study
@@ -480,6 +481,49 @@ def test_each_emulator_is_held_against_each_in_pixel_space(tmp_path):
         f"{head}/wide-s0, ab4, against the simulator": SUPPORTED,
     }
     assert len(told.parts) == 6
+
+
+@pytest.mark.parametrize(
+    ("number", "place", "sides", "cells"),
+    [
+        (
+            5,
+            0,
+            ["latent diffusion", "pixel space"],
+            [
+                "convection/c16-s0/diffusion-s0/ab4/timing_state",
+                "convection/pixel-s0/pixel_diffusion-s0/ab4/timing_state",
+            ],
+        ),
+        (
+            2,
+            2,
+            ["latent", "pixel space"],
+            [
+                "convection/timing.json: c16-s0/solver-s0",
+                "convection/timing.json: pixel-s0/pixel_solver-s0",
+            ],
+        ),
+    ],
+)
+def test_ratios_as_timed_are_computed_from_the_turns_of_their_rows(
+    tmp_path, number, place, sides, cells
+):
+    found = rows()
+    # The turns of one side alone, so that the ratio has an interval.
+    found[3]["seconds"] = found[3]["seconds"][::-1]
+    told = verdict(tmp_path, number, found)
+    part = told.parts[place]
+    assert set(part.rows["sample"]) == {"turn"}
+    assert [list(dict.fromkeys(part.rows[name])) for name in ("side", "cell")] == [sides, cells]
+    table = part.rows.pivot(index="number", columns="side", values="value")[sides]
+    assert table.index.tolist() == list(range(6))
+    assert f"ratio {median(table[sides[0]] / table[sides[1]])}" in part.evidence[0]
+    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", [told])
+    shown = evidence(tmp_path / "claims.json", tmp_path / "claims.csv")[0]["parts"][place]
+    assert [side["middle"] for side in shown["sides"]] == [
+        f"{value:.4g}" for value in table.median()
+    ]
 
 
 def test_without_diffusion_in_pixel_space_that_part_is_not_tested(tmp_path):

@@ -642,16 +642,26 @@ ARTIFACTS = (
         "Values behind the claims",
         (f"{STUDY}/{paths.CLAIMS_ROWS}",),
         "CSV",
-        "What the numbers of the claims are computed from, a row per run, horizon and trajectory. "
-        "A part compares sides: of each the mean over its cells is taken, then that over "
-        "trajectories; intervals are of bootstrap resamples of trajectories, the same on all.",
+        "What the numbers of the claims are computed from, a row per run, horizon and trajectory, "
+        "per loss and training seed, or per time and turn. A part compares sides: of each the mean "
+        "over its cells is taken, then that over trajectories, whose intervals are of bootstrap "
+        "resamples, the same on all sides, or over seeds (Student's), or the median over turns.",
         (
             Variable("claim", ("row",), "int64", "", "The claim's number."),
             Variable("part", ("row",), "string", "", "The claim's part, as in claims.json."),
             Variable("side", ("row",), "string", "", "What is compared."),
-            Variable("cell", ("row",), "string", "", "What `lilas trace` takes."),
-            Variable("trajectory", ("row",), "int64", "", "The test trajectory."),
-            Variable("value", ("row",), "float64", "the metric's", "The mean over fields."),
+            Variable(
+                "cell",
+                ("row",),
+                "string",
+                "",
+                "What `lilas trace` takes; of losses and trainings, the file that has them.",
+            ),
+            Variable("sample", ("row",), "string", "", "trajectory, seed or turn."),
+            Variable("number", ("row",), "int64", "", "Which: the test trajectory, the seed …"),
+            Variable(
+                "value", ("row",), "float64", "the metric's", "Mean over fields; loss; seconds."
+            ),
         ),
     ),
     Artifact(

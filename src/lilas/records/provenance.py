@@ -31,7 +31,7 @@ VERSIONS = {
     "latent_parameters": 2,
     "counterfactual": 1,
     "evaluate": 4,
-    "claims": 2,
+    "claims": 3,
     "tables": 2,
     "figures": 3,
     "report": 4,

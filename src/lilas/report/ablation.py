@@ -14,9 +14,9 @@ import pandas as pd
 from lilas.display import spaced
 from lilas.evaluation.uncertainty import t_interval
 from lilas.report.criteria import FAR_FASTER, conclude
-from lilas.report.paired import NOT_TESTED, Estimate, Part, Results, Verdict, judge
+from lilas.report.paired import NOT_TESTED, Estimate, Part, Results, Verdict, judge, sampled
 from lilas.study.ablation import Variant, variants
-from lilas.study.paths import training_name
+from lilas.study.paths import HISTORY, training_name
 
 PRECONDITIONED, PLAIN = ("psgd", "soap"), ("adam", "adamw")
 INITIALISATIONS = {True: "near identity", False: "plain", None: "-"}
@@ -134,7 +134,7 @@ def convergence(results: Results) -> Verdict:
     for dataset, its in variants(results.study).items():
         found = arms(its, results.losses[results.losses["dataset"] == dataset])
         for what, first, second, equally in _pairs(found):
-            parts.append(_faster(f"{dataset}, {what}", first, second, equally))
+            parts.append(_faster(dataset, what, first, second, equally))
     if parts:
         for what in ("initialisation", "optimiser"):
             if not any(f", {what}" in part.name for part in parts):
@@ -164,13 +164,13 @@ def _pairs(found: Sequence[Arm]) -> Iterator[tuple[str, Arm, Arm, bool]]:
             yield "optimiser", first, second, equally
 
 
-def _faster(what: str, first: Arm, second: Arm, equally: bool) -> Part:
+def _faster(dataset: str, what: str, first: Arm, second: Arm, equally: bool) -> Part:
     """Returns the part of the claim that one arm converges faster than another.
 
     Of arms that were not tried equally it is not tested.
     """
     group = f", {first.group}" if first.group else ""
-    name = f"{what}{group}: {first.name} against {second.name}"
+    name = f"{dataset}, {what}{group}: {first.name} against {second.name}"
     entries = "; ".join(f"{arm.best.variant.entry}{_of(arm)}" for arm in (first, second))
     if not equally:
         counts = f"with {len(first.tried)} and {len(second.tried)} settings of the optimiser"
@@ -188,19 +188,33 @@ def _faster(what: str, first: Arm, second: Arm, equally: bool) -> Part:
     text = "; ".join(f"{a:.3g} and {b:.3g} at step {step}" for step, a, b in means)
     head = f"{name} ({entries}): validation loss {text}"
     early = one[steps <= FAR_FASTER * steps[-1]]
+    within = f"within {FAR_FASTER:.0%} of the steps"
     if early.empty:
-        why = f"no validation within {FAR_FASTER:.0%} of the steps"
-        return Part(name, NOT_TESTED, [f"{head}; {why}"])
+        return Part(name, NOT_TESTED, [f"{head}; no validation {within}"])
     last = _mean(one.iloc[-1] - two.iloc[-1])
     soon = _mean(early.min() - two.iloc[-1])
     if last is None or soon is None:
         return Part(name, NOT_TESTED, [f"{head}; one seed in common, an interval takes 2"])
     evidence = (
-        f"{head}; last less last {last}; least within {FAR_FASTER:.0%} of the steps less last "
-        f"{soon}; by seed {_listed(one.iloc[-1] - two.iloc[-1])} and "
-        f"{_listed(early.min() - two.iloc[-1])}"
+        f"{head}; last less last {last}; least {within} less last {soon}; by seed "
+        f"{_listed(one.iloc[-1] - two.iloc[-1])} and {_listed(early.min() - two.iloc[-1])}"
     )
-    return Part(name, judge(last.high < 0 and soon.high < 0), [evidence])
+    sides = [
+        (f"{first.name}, least {within}", first, early.min()),
+        (f"{first.name}, last", first, one.iloc[-1]),
+        (f"{second.name}, last", second, two.iloc[-1]),
+    ]
+    rows = sampled("seed", [row for side in sides for row in _by_seed(dataset, *side)])
+    return Part(name, judge(last.high < 0 and soon.high < 0), [evidence], rows)
+
+
+def _by_seed(
+    dataset: str, side: str, arm: Arm, losses: pd.Series
+) -> Iterator[tuple[str, str, int, float]]:
+    """Yields a side's losses (seed,), each with the file that has it."""
+    for seed, loss in losses.items():
+        run = training_name(arm.best.variant.entry, seed)
+        yield side, f"{dataset}/{run}/{HISTORY}", seed, loss
 
 
 def _of(arm: Arm) -> str:

@@ -1,5 +1,6 @@
 """The claims about errors: compression, pixel space, diffusion or solver, context (1, 2, 3, 6)."""
 
+import numpy as np
 import pandas as pd
 
 from lilas.evaluation.bands import INNER_BANDS
@@ -33,7 +34,7 @@ from lilas.report.paired import (
     together,
     too_few,
 )
-from lilas.report.speed import median, training_seconds
+from lilas.report.speed import median, training_seconds, turn_rows
 from lilas.report.summary import EMULATORS
 from lilas.report.trajectories import in_order
 from lilas.study.methods import DIFFUSION, SOLVER
@@ -136,17 +137,19 @@ def _beats(results: Results, name: str, ours: pd.DataFrame, theirs: pd.DataFrame
         parts.append(Part(f"{name}: VRMSE", judge(matches), [text], rows))
     parts.append(_fewer(results.costs, name, "parameters", "parameters", ours, theirs))
     timed = [training_seconds(results.timings, rows) for rows in (ours, theirs)]
-    if any(seconds is None for seconds in timed):
+    if not all(timed):
         what = f"training seconds{WHOLE}"
         return [*parts, _fewer(results.costs, name, "seconds", what, ours, theirs)]
-    ratio = median(timed[0] / timed[1])
+    own, other = (np.mean(list(one.values()), axis=0) for one in timed)
+    ratio = median(own / other)
     encoder = mean_cost(results.costs, "autoencoder", "seconds", ours)
     beside = "" if encoder is None else f"{_beside(encoder)} (its whole job)"
     text = (
-        f"{name}: training seconds, of losses and gradients as timed, {median(timed[0])}, in pixel "
-        f"space {median(timed[1])}, ratio {ratio}{beside}"
+        f"{name}: training seconds, of losses and gradients as timed, {median(own)}, in pixel "
+        f"space {median(other)}, ratio {ratio}{beside}"
     )
-    return [*parts, Part(f"{name}: training seconds", judge(ratio.high < 1), [text])]
+    rows = turn_rows({"latent": timed[0], "pixel space": timed[1]})
+    return [*parts, Part(f"{name}: training seconds", judge(ratio.high < 1), [text], rows)]
 
 
 def _fewer(

@@ -16,7 +16,7 @@ from lilas.files import atomic, write_json
 from lilas.report.ablation import convergence
 from lilas.report.accuracy import context, diffusion_or_solver, pixel_space, robustness
 from lilas.report.efficiency import speed
-from lilas.report.paired import Results, Verdict
+from lilas.report.paired import ROWS, Results, Verdict
 
 
 def check(results: Results) -> list[Verdict]:
@@ -33,7 +33,7 @@ def write_claims(path: Path, rows: Path, verdicts: Sequence[Verdict]) -> None:
 
     Args:
         path: JSON: `claims` lists number, claim, criterion, verdict, evidence, reason and parts.
-        rows: CSV: claim, part, side, cell, trajectory, value.
+        rows: CSV: claim, part, and what `lilas.report.paired.ROWS` lists.
         verdicts: Of `check`.
     """
     claims = []
@@ -50,7 +50,7 @@ def write_claims(path: Path, rows: Path, verdicts: Sequence[Verdict]) -> None:
         for part in verdict.parts
         if len(part.rows)
     ]
-    columns = ["claim", "part", "side", "cell", "trajectory", "value"]
+    columns = ["claim", "part", *ROWS]
     table = pd.concat(behind) if behind else pd.DataFrame(columns=columns)
     with atomic(rows) as file:
         table.to_csv(file, index=False, columns=columns)

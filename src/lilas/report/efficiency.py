@@ -14,7 +14,7 @@ from lilas.report.paired import (
     in_pixel_space,
     judge,
 )
-from lilas.report.speed import SIMULATOR, cell_name, median, runs
+from lilas.report.speed import SIMULATOR, cell_name, median, runs, turn_rows
 from lilas.study.methods import DIFFUSION
 from lilas.study.paths import split_training_name
 
@@ -76,7 +76,9 @@ def _speed_as_timed(dataset: str, timed: pd.DataFrame) -> tuple[list[Part], list
                     f"(cells {cell} and {cell_name(other, 'timing_state')})"
                 )
                 part = f"{name}, against {against}{own}"
-                parts.append(Part(part, judge(ratio.high < 1), [text]))
+                sides = {"latent diffusion": {cell: seconds}}
+                sides[against] = {cell_name(other, "timing_state"): other["timing_state"]}
+                parts.append(Part(part, judge(ratio.high < 1), [text], turn_rows(sides)))
     return parts, missing
 
 

@@ -7,12 +7,13 @@ import pandas as pd
 
 from lilas.errors import broken
 from lilas.files import read_json
+from lilas.report.paired import ROWS
 
-COLUMNS = ["claim", "part", "side", "cell", "trajectory", "value"]
+COLUMNS = ["claim", "part", *ROWS]
 
 
 def evidence(claims: Path, rows: Path) -> list[dict[str, Any]]:
-    """Returns the claims, each part with its values by trajectory and the cells that they are of.
+    """Returns the claims, each part with its values by sample and the cells that they are of.
 
     Args:
         claims: claims.json.
@@ -23,7 +24,7 @@ def evidence(claims: Path, rows: Path) -> list[dict[str, Any]]:
     """
     found = read_json(claims, ("claims",))["claims"]
     try:
-        types = {"claim": int, "part": str, "side": str, "cell": str, "value": float}
+        types = dict.fromkeys(COLUMNS, str) | {"claim": int, "number": int, "value": float}
         # A side may be called null, and what lacks its value is damaged.
         table = pd.read_csv(rows, dtype=types, keep_default_na=False)
     except (FileNotFoundError, ValueError) as error:
@@ -44,15 +45,22 @@ def evidence(claims: Path, rows: Path) -> list[dict[str, Any]]:
 
 
 def _sides(rows: pd.DataFrame | None) -> dict[str, Any]:
-    """Returns the sides of a part: names, their cells, and means over cells by trajectory."""
+    """Returns the sides of a part: names, their cells, and means over cells by sample.
+
+    In the middle is what the numbers are made of: the median over turns, else the mean.
+    """
     if rows is None:
         return {"sides": [], "values": []}
-    means = rows.groupby(["trajectory", "side"], sort=False)["value"].mean().unstack()
+    sample = rows["sample"].iloc[0]
+    middle = "median" if sample == "turn" else "mean"
+    means = rows.groupby(["number", "side"], sort=False)["value"].mean().unstack()
     means = means[list(dict.fromkeys(rows["side"]))].sort_index()
     cells = rows.groupby("side", sort=False)["cell"].agg(lambda x: list(dict.fromkeys(x)))
     return {
+        "sample": sample,
+        "middle": middle,
         "sides": [
-            {"name": name, "cells": cells[name], "mean": f"{means[name].mean():.4g}"}
+            {"name": name, "cells": cells[name], "middle": f"{means[name].agg(middle):.4g}"}
             for name in means
         ],
         "values": [

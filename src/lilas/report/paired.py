@@ -1,6 +1,6 @@
 """Verdicts on claims, and the paired samples of trajectories that they rest on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,9 @@ from lilas.study.paths import split_training_name
 from lilas.study.study import Study
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested"
+# Of values behind a number: what is compared, what each is of, whether of a trajectory, seed or
+# turn, which of these it is, and the value.
+ROWS = ["side", "cell", "sample", "number", "value"]
 # The smallest n for which even the range of n draws covers a median with 95 %: 1 - 2^(1-n).
 FEWEST_TRAJECTORIES = 6
 
@@ -49,7 +52,7 @@ class Part:
         name: What is compared, and on what.
         verdict: On it.
         evidence: Its numbers, a line each.
-        rows: The values that they are computed from, of `rows_of`.
+        rows: The values that they are computed from, of `rows_of` or `sampled`.
     """
 
     name: str
@@ -155,7 +158,7 @@ def tabulate(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows_of(sides: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Returns the values that a comparison is computed from (side, cell, trajectory, value).
+    """Returns the values that a comparison is computed from, ROWS, by test trajectory.
 
     A value is the mean over fields of one run, horizon and trajectory, under the name by which
     `lilas trace` finds its mean over trajectories.
@@ -164,12 +167,25 @@ def rows_of(sides: dict[str, pd.DataFrame]) -> pd.DataFrame:
         sides: What is compared, by name; rows of `metric_rows`.
     """
     keys = ["dataset", "autoencoder", "emulator", "sampler", "metric", "relative_to", "horizon"]
-    found = [pd.DataFrame(columns=["side", "cell", "trajectory", "value"])]
+    found = [pd.DataFrame(columns=ROWS)]
     for side, rows in sides.items():
         means = rows.groupby([*keys, "trajectory"], sort=False)["value"].mean().reset_index()
-        means = means.assign(side=side, cell=cell_names(means.assign(field="")))
+        means = means.rename(columns={"trajectory": "number"})
+        cells = cell_names(means.assign(field=""))
+        means = means.assign(side=side, cell=cells, sample="trajectory")
         found.append(means[list(found[0])])
     return pd.concat([part for part in found if len(part)] or found, ignore_index=True)
+
+
+def sampled(sample: str, found: Iterable[tuple[str, str, int, float]]) -> pd.DataFrame:
+    """Returns values as rows of a part, ROWS.
+
+    Args:
+        sample: Over what an interval is taken: seed or turn.
+        found: Side, cell or the file of results that has it, number of the sample, value.
+    """
+    rows = pd.DataFrame(found, columns=[name for name in ROWS if name != "sample"])
+    return rows.assign(sample=sample)[ROWS]
 
 
 def check_paired(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from lilas.errors import broken
 from lilas.evaluation.uncertainty import median_interval
-from lilas.report.paired import Estimate
+from lilas.report.paired import Estimate, sampled
 from lilas.report.typeset import Cell, Row, Table
+from lilas.study import paths
 from lilas.study.methods import METHODS
 
 NAME = "table1_inference_time"
@@ -88,20 +89,33 @@ def _costs(
     }
 
 
-def training_seconds(timings: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray | None:
-    """Returns the seconds of trainings' losses and gradients, (turn,), their mean over trainings.
+def turn_rows(sides: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Returns the seconds of sides, by cell arrays (turn,), as rows of a claim's part."""
+    return sampled(
+        "turn",
+        [
+            (side, cell, turn, float(value))
+            for side, cells in sides.items()
+            for cell, seconds in cells.items()
+            for turn, value in enumerate(seconds)
+        ],
+    )
+
+
+def training_seconds(timings: pd.DataFrame, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Returns the seconds of trainings' losses and gradients, (turn,), by file and training.
 
     Args:
         timings: Of `lilas.records.timings.read_timings`.
         rows: With the columns dataset, autoencoder, emulator; those that were timed count.
-
-    Returns:
-        None where none of them was timed.
     """
     keys = ["dataset", "autoencoder", "emulator"]
     own = timings[timings["kind"] == "gradient"].merge(rows[keys].drop_duplicates(), on=keys)
-    whole = [row.seconds * row.windows for row in own.itertuples()]
-    return np.mean(whole, axis=0) if whole else None
+    return {
+        f"{paths.TIMING.format(dataset=row.dataset)}: {row.autoencoder}/{row.emulator}": row.seconds
+        * row.windows
+        for row in own.itertuples()
+    }
 
 
 # --- Table 1 ----------------------------------------------------------------------------------
