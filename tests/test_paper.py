@@ -155,7 +155,7 @@ def test_labels_and_states_are_the_papers_formulas(finished, dataset):
 def test_guidance_has_its_table_in_two_and_three_dimensions(finished):
     """Errors with and without, and misfits, of each of them; elsewhere they are not."""
     table = pd.read_csv(finished.results / "tables" / "guidance.csv")
-    runs = {EULER: "pixel_diffusion (ab4_points)", COOLING: "diffusion (f4c8, ab4_border)"}
+    runs = {EULER: "pixel_diffusion (pixel, ab4_points)", COOLING: "diffusion (f4c8, ab4_border)"}
     for dataset, run in runs.items():
         rows = table[(table["dataset"] == dataset) & (table["run"] == run)]
         assert set(rows["quantity"]) == {
