@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = datasets.run(datasets.make(SIX, folder), folder)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     written = {path.name for path in (folder / "results" / "twins").glob("*.html")}
-    assert written == {"report.html", *(f"report_{name}.html" for name in SIX)}
+    assert written == {"report.html", "claims.html", *(f"report_{name}.html" for name in SIX)}
     return folder
 
 

@@ -165,7 +165,7 @@ def test_settings_are_read_without_the_simulator():
 
 
 def test_plan_names_a_simulator_that_is_missing(monkeypatch, tmp_path):
-    study = SimpleNamespace(datasets={"gas": dataset()})
+    study = SimpleNamespace(datasets={"gas": dataset()}, timing=None)
     files = {"gas": {"train": [str(tmp_path / "one.hdf5")]}}
     monkeypatch.setattr(base, "find_spec", lambda name: None)
     with pytest.raises(LilasError) as error:
