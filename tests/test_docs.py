@@ -18,7 +18,8 @@ from safetensors import safe_open
 
 from lilas import settings
 from lilas.files import read_json
-from lilas.inspect.catalogue import ARTIFACTS, INSPECTED, Artifact
+from lilas.inspect.artifact import Artifact
+from lilas.inspect.catalogue import ARTIFACTS, INSPECTED
 from lilas.inspect.pages import artifacts_page, configuration_page, metrics_page
 from lilas.study import paths
 from lilas.study.ablation import Variant

@@ -23,7 +23,7 @@ def artifacts_page() -> str:
         "`{emulator}` end in `-s` and a seed. Beside them lie the logs and benchmarks of each job. "
         "`lilas inspect PATH` describes any of them.",
         "",
-        "This page is generated from `src/lilas/inspect/catalogue.py` by "
+        "This page is generated from `src/lilas/inspect/catalogue_*.py` by "
         "`python -m lilas.inspect.pages`.",
     ]
     for artifact in ARTIFACTS:
