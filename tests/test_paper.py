@@ -3,6 +3,8 @@
 It needs the optional simulators, and minutes: `make test-paper`.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,9 @@ from conftest import ROOT, Pipeline
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_files
+from lilas.files import read_json
 from lilas.study.read import read_study
+from paper_page import files, rows
 
 pytest.importorskip("astronomix", reason="needs make install EXTRAS=simulate")
 STUDY = ROOT / "tests" / "data" / "three_systems.yaml"
@@ -97,6 +101,29 @@ def test_what_is_decoded_is_positive(finished, dataset):
         frames = xr.open_zarr(store)
         gas = frames["member"].sel(channel=list(GAS[dataset]))
         assert float(gas.min()) > 0
+
+
+def test_what_the_page_of_the_paper_names_is_there(finished):
+    """Rules, files, sections, claims; Table 4 and its claim are those of tests/test_ablation.py."""
+    written = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    pages = sorted(finished.results.glob("report*.html"))
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    claims = read_json(finished.results / "claims.json", ("claims",))["claims"]
+    assert len(rows()) == 13 + 4 + 6
+    for name, row in rows().items():
+        if name[0].isdigit():
+            number = int(name.split()[0])
+            assert claims[number - 1]["number"] == number
+            assert claims[number - 1]["evidence"] or number == 4
+        elif name != "Table 4":
+            for pattern in files(row):
+                assert list(finished.results.glob(pattern)), pattern
+        if name.startswith("Table"):
+            for rule in re.findall(r"`(\w+)`", row[1]):
+                assert f"\nrule {rule}:\n" in written
+            assert f">{row[3].split(',')[0]}</h2>" in text
+            if files(row) and name != "Table 4":
+                assert f"as in the paper&#39;s {name}<" in text
 
 
 def test_there_is_a_page_of_each_and_one_of_all(finished):
