@@ -139,6 +139,14 @@ def test_it_ends_in_table_figure_claim_and_report(finished):
     assert "as in the paper&#39;s Table 4" in report or "as in the paper's Table 4" in report
     assert "Validation loss of autoencoders by optimiser" in report
     assert "Nothing was rolled out" in report
+    # Of eight reconstructions that no emulator needs, the first table has the best.
+    assert report.count('<tr class="bound">') == 1
+    assert "7 other reconstructions are worse" in report
+    errors = pd.read_csv(folder / "tables" / "horizons.csv", keep_default_na=False)
+    errors = errors[(errors["metric"] == "vrmse") & (errors["relative_to"] == "truth")]
+    errors = errors[(errors["method"] == "reconstruction") & (errors["field"] == "")]
+    best = errors.loc[errors["value"].astype(float).idxmin(), "autoencoder"]
+    assert f"<td>reconstruction ({best})" in report
 
 
 def test_a_value_that_is_added_plans_its_own_jobs_alone(finished):
