@@ -322,3 +322,17 @@ def test_the_page_of_a_single_dataset_holds_everything(inputs, tmp_path):
     places = ["#claims", "#figures", "#tables", "#trace", "#cost", "#run"]
     assert links == [*places, "claims.html"]
     assert all(f'id="{link[1:]}"' in text for link in places)
+
+
+def test_costs_are_those_of_a_stages_jobs(tmp_path):
+    """By whole names of stages: latents are no latent_parameters, nor the other way round."""
+    seconds = {"latents": 1, "latents_train_3": 2, "latent_parameters": 4, "evaluate": 8}
+    for name, value in seconds.items():
+        path = tmp_path / "results" / "benchmarks" / "flow" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\tmax_rss\n{value}\t{100 * value}\n")
+    found = report.stage_costs(tmp_path / "results", tmp_path / "data").set_index("stage")
+    assert found.index.tolist() == ["latents", "latent_parameters", "evaluate"]
+    assert found["jobs"].tolist() == [2, 1, 1]
+    assert found["seconds"].tolist() == [3, 4, 8]
+    assert found["peak memory (MB)"].tolist() == [200, 400, 800]

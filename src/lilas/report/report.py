@@ -138,7 +138,8 @@ def stage_costs(root: Path, data: Path) -> pd.DataFrame:
     files = [*sorted(data.glob("*/*/benchmarks/*.tsv")), *sorted(root.rglob("benchmarks/**/*.tsv"))]
     for path in files:
         table = pd.read_csv(path, sep="\t")
-        stage = path.stem.partition("_")[0]
+        named = (stage for stage in VERSIONS if f"{path.stem}_".startswith(f"{stage}_"))
+        stage = next(named, path.stem.partition("_")[0])
         rows.append({"stage": stage, "s": table["s"].sum(), "MB": table["max_rss"].max()})
     if not rows:
         return pd.DataFrame(columns=["stage", "jobs", "seconds", "peak memory (MB)"])
