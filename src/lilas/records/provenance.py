@@ -34,7 +34,7 @@ VERSIONS = {
     "claims": 3,
     "tables": 2,
     "figures": 3,
-    "report": 4,
+    "report": 5,
 }
 
 # All that a number of an evaluation means.

@@ -271,7 +271,9 @@ def _overview(rows: pd.DataFrame) -> dict[str, Any]:
     name = rows["dataset"].iloc[0]
     remark = remarks(rows).get(name, "")
     if left_out:
-        remark = f"{left_out} other reconstructions are worse: see the tables below. {remark}".strip()
+        remark = (
+            f"{left_out} other reconstructions are worse: see the tables below. {remark}".strip()
+        )
     return {"name": name, "horizons": horizons, "rows": found, "remark": remark}
 
 
