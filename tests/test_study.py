@@ -230,6 +230,7 @@ MISTAKES = [
     ("autoencoders.c16.train", GONE, ["autoencoders.c16: train is missing"]),
     ("autoencoders.c16.train.warmup", 8, ["warmup 8 must be shorter than steps 8"]),
     ("autoencoders.c16.train.validate_every", 9, ["validate_every 9", "at most 8"]),
+    ("emulators.diffusion.train.micro_batch", 3, ["micro_batch 3", "divide batch_size 4"]),
     (
         "autoencoders.c16.per_dataset",
         {"convection": {"train": {"precondition_every": 4}}},
@@ -246,6 +247,11 @@ MISTAKES = [
         "autoencoders.c16.per_dataset.convection",
         {"similarity_weight": 1, "train": {"batch_size": 1}},
         ["similarity_weight 1", "batch_size is 1", "at least 2"],
+    ),
+    (
+        "autoencoders.c16.per_dataset.convection",
+        {"similarity_weight": 1, "train": {"micro_batch": 2}},
+        ["similarity_weight 1", "micro_batch", "allowed: 0"],
     ),
     ("autoencoders.c16.train.optimizer", "adem", ["optimizer", "did you mean 'adam'"]),
     ("autoencoders.c16.channels", [8, 1, 16], ["channels 1 at level 1", "at least 2"]),

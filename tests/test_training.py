@@ -69,7 +69,7 @@ def settings(**changes):
 CPU = torch.device("cpu")
 
 
-def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6, device=CPU):
+def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6, device=CPU, seconds=0):
     """Trains the toy; `broken` maps a step's loss to something else, by call."""
     torch.manual_seed(0)
     model = Model().to(device)
@@ -96,7 +96,7 @@ def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6, device
         folder=folder,
         making={"config": {"name": making}, "inputs": {}},
         name="toy",
-        checkpoint_seconds=0,
+        checkpoint_seconds=seconds,
     )
 
 

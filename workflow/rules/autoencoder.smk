@@ -36,8 +36,11 @@ rule autoencoder:
     threads: partial(training_threads, "autoencoder")
     resources:
         gpu=1,
+        processes=1,
+        nodes=1,
     shell:
-        STAGE + "autoencoder --config {params.config:q} --statistics {input.statistics:q} "
+        TRAINING_STAGE + "autoencoder --config {params.config:q} "
+        "--statistics {input.statistics:q} "
         "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
         "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "

@@ -141,9 +141,16 @@ except (KeyError, OSError):
 os.environ["PYTHONSAFEPATH"] = "1"
 ENVIRONMENT = "../../envs/lilas.yaml"
 # NPROC is what jax takes for the number of cores.
-STAGE = (
+PYTHON = (
     "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} NPROC={threads} PYTHONSAFEPATH=1 "
-    "python -m lilas.stages."
+    "python -m lilas."
+)
+STAGE = PYTHON + "stages."
+# The same in a process for each GPU, or as many as a profile says. They make no other training, so
+# they are no parameters.
+TRAINING_STAGE = (
+    PYTHON + "training.launch --gpus {resources.gpu} --processes {resources.processes} "
+    "--nodes {resources.nodes} lilas.stages."
 )
 LOG = " 2>&1 | tee {log:q}"
 

@@ -37,8 +37,10 @@ rule emulator:
     threads: partial(training_threads, "emulator")
     resources:
         gpu=1,
+        processes=1,
+        nodes=1,
     shell:
-        STAGE + "emulator --config {params.config:q} --autoencoder {input.weights:q} "
+        TRAINING_STAGE + "emulator --config {params.config:q} --autoencoder {input.weights:q} "
         "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
         "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "

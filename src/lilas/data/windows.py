@@ -11,6 +11,10 @@ Where the split is in memory, its windows are shuffled anew for each epoch. Wher
 trajectories are cut into pieces, runs of steps that overlap so that each window lies in one of
 them; pieces are shuffled and dealt into blocks, and windows are shuffled within their block. A
 batch mixes the pieces of one block, which are of many trajectories, not of the whole split.
+
+Processes that train together see each its own part of the batches that one process would see. Each
+holds the whole split where there is memory for as many, else its share of the pieces, and they
+send each other the windows of a batch.
 """
 
 from collections.abc import Callable
@@ -22,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lilas import processes
 from lilas.draws import Draws
 from lilas.errors import LilasError
 from lilas.progress import progress
@@ -69,14 +74,14 @@ class Windows:
         batch_size: Windows in a batch.
         seed: Seed of the order.
         device: Where batches are wanted.
-        memory: Bytes of states to hold at most, on the device or the host, batches not counted; two
-            windows are held in any case.
+        memory: Bytes of states that all processes together hold at most, on the device or the host,
+            batches not counted; two windows are held in any case.
         augment: Applied to each batch: (windows, labels, rows, draws) to windows and labels, with
             windows (batch, channel, time, *space), labels (batch, feature), the rows that they are
             of (batch,), and the samples' draws.
 
     Raises:
-        LilasError: a window is longer than a trajectory.
+        LilasError: a window is longer than a trajectory, or the processes do not divide a batch.
     """
 
     def __init__(
@@ -94,23 +99,28 @@ class Windows:
         self.source, self.batch_size, self.seed, self.device = source, batch_size, seed, device
         self.offsets = np.arange(length) * stride
         self.span = int(self.offsets[-1]) + 1
-        self.augment = augment
+        self.augment, self.part = augment, processes.part(batch_size)
         self.labels = torch.from_numpy(source.labels)
         starts = self._starts(length, stride)
         state = 4 * int(np.prod(source.shape))
-        if source.steps.sum() * state <= memory:
+        whole = source.steps.sum() * state
+        # Among how many the pieces of a block are dealt out.
+        self.holders = 1 if processes.count() * whole <= memory else processes.count()
+        if whole <= memory:
             # Every trajectory is a piece, and all are one block, end to end.
             self.row, self.first, self.count = np.arange(source.rows), 0 * starts, starts
-            self.places, size = np.cumsum(source.steps) - source.steps, int(source.steps.sum())
-            slots, held = source.rows, 1
+            sizes, held = source.steps, 1
         else:
             # Half the memory for the block in use and half for the next.
             half = int(memory * HELD / 2 // state)
             most = max(half // MIXED, 2 * self.span - 1)
             most = max(min(most, half, int(source.steps.max())), self.span)
             self.row, self.first, self.count = _cut(starts, most - self.span + 1)
-            slots, held = max(1, half // most), 2
-            self.places, size = most * np.arange(slots), most * slots
+            sizes, held = np.full(max(1, half // most), most), 2
+        slots = len(sizes)
+        self.own = np.flatnonzero(self._holder(np.arange(slots)) == processes.rank() % self.holders)
+        sizes = np.where(np.isin(np.arange(slots), self.own), sizes, 0)
+        self.places, size = np.cumsum(sizes) - sizes, int(sizes.sum())
         count = -(-len(self.row) // slots)
         self.edges = np.arange(count + 1) * len(self.row) // count
         self.total = int(starts.sum())
@@ -133,14 +143,21 @@ class Windows:
             )
         return steps - self.span + 1
 
-    def batch(self, step: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    def _holder(self, slot: np.ndarray) -> np.ndarray:
+        """Returns which process holds the pieces at places of a block, of those that share it."""
+        return slot % self.holders
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Returns windows (batch, channel, time, *space) and labels (batch, feature) of a step.
+
+        Of several processes they are this one's part, and all ask for the step together.
 
         Args:
             step: Index of the batch.
-            part: Samples of the batch that are wanted.
         """
-        samples = np.arange(self.batch_size)[part]
+        samples = np.arange(self.batch_size)
+        if self.holders == 1:
+            samples = samples[self.part]
         epochs, places = divmod(step * self.batch_size + samples, self.total)
         pieces = []
         for epoch in np.unique(epochs).tolist():
@@ -151,12 +168,34 @@ class Windows:
             for index in np.unique(within).tolist():
                 block = epoch * (len(self.edges) - 1) + index
                 pieces.append(self._gather(block, inside[within == index] - first[index]))
-        windows, rows = (torch.cat(u) if len(u) > 1 else u[0] for u in zip(*pieces, strict=True))
+        windows, rows, holders = (
+            torch.cat(u) if len(u) > 1 else u[0] for u in zip(*pieces, strict=True)
+        )
+        if self.holders > 1:
+            windows = self._exchange(windows, holders.numpy())
+            samples, rows = samples[self.part], rows[self.part]
         labels = self.labels[rows].to(self.device)
         if self.augment is not None:
             draws = Draws(derive(self.seed, step, _AUGMENT), samples)
             windows, labels = self.augment(windows, labels, rows.numpy(), draws)
         return windows, labels
+
+    def _exchange(self, windows: Tensor, holders: np.ndarray) -> Tensor:
+        """Returns the windows of this process's part of a batch.
+
+        Args:
+            windows: Those of the whole batch that this process holds.
+            holders: Who holds each of the batch.
+        """
+        mine = holders == processes.rank()
+        sent = mine.reshape(processes.count(), -1).sum(axis=1)
+        wanted = holders[self.part]
+        received = np.bincount(wanted, minlength=processes.count())
+        found = processes.exchange(windows, sent.tolist(), received.tolist())
+        # They come holder by holder.
+        return found[
+            torch.from_numpy(np.argsort(np.argsort(wanted, kind="stable"))).to(self.device)
+        ]
 
     def _order(self, epoch: int) -> np.ndarray:
         """Returns the pieces in the order of an epoch."""
@@ -169,8 +208,11 @@ class Windows:
         epoch, index = divmod(block, len(self.edges) - 1)
         return self._order(epoch)[self.edges[index] : self.edges[index + 1]]
 
-    def _gather(self, block: int, places: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Returns the windows at places of a block's order, and the rows that they are of."""
+    def _gather(self, block: int, places: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what lies at places of a block's order, and who holds it.
+
+        They are the windows that this process holds, the rows of all, and the holders of all.
+        """
         pieces = self._pieces(block)
         ends = np.cumsum(self.count[pieces])
         order = _shuffle(int(ends[-1]), derive(self.seed, block, _INDEX))
@@ -180,12 +222,15 @@ class Windows:
         if len(self._block) > 1:
             # The next block is read as fast as this one is used.
             due = int(len(pieces) * places.max() / len(order))
-            self._begin(block + 1, self._pieces(block + 1)[: due + READERS])
-        index = torch.from_numpy((self.places[slot] + start)[:, None] + self.offsets)
+            ahead = due + READERS * self.holders
+            self._begin(block + 1, self._pieces(block + 1)[:ahead])
+        holders = self._holder(slot)
+        held = holders == processes.rank() % self.holders
+        index = torch.from_numpy((self.places[slot] + start)[held, None] + self.offsets)
         states = self.states[half]
         windows = states.index_select(0, index.flatten().to(states.device))
         windows = windows.unflatten(0, index.shape).transpose(1, 2).to(self.device)
-        return windows, torch.from_numpy(self.row[pieces[slot]])
+        return windows, torch.from_numpy(self.row[pieces[slot]]), torch.from_numpy(holders)
 
     def _read(self, block: int, pieces: np.ndarray) -> int:
         """Brings a whole block into memory; returns the half that holds it."""
@@ -212,8 +257,8 @@ class Windows:
             _stop(self._reads[half])
             self._block[half], self._whole[half], self._reads[half] = block, False, []
         reads = self._reads[half]
-        for slot, piece in list(enumerate(pieces.tolist()))[len(reads) :]:
-            place = int(self.places[slot])
+        for slot in self.own[self.own < len(pieces)][len(reads) :].tolist():
+            place, piece = int(self.places[slot]), int(pieces[slot])
             reads.append(self._readers.submit(self._load, half, place, piece))
 
     def _load(self, half: int, place: int, piece: int) -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lilas.errors import LilasError
+from lilas.processes import gathered
 
 
 def _per_field(error: Tensor, x: Tensor) -> Tensor:
@@ -18,14 +19,16 @@ def _per_field(error: Tensor, x: Tensor) -> Tensor:
 def similarity(z: Tensor) -> Tensor:
     """Mean cosine similarity over pairs of latents in a batch (batch, channel, *space).
 
+    Of several processes it is that of the pairs in the latents of all.
+
     Raises:
         LilasError: there is no pair.
     """
-    if len(z) < 2:
+    unit = gathered(F.normalize(z.flatten(1), dim=1))
+    if len(unit) < 2:
         raise LilasError("Latent similarity needs a batch of at least 2. Raise batch_size.")
-    unit = F.normalize(z.flatten(1), dim=1)
     pairs = torch.triu(unit @ unit.T, diagonal=1)
-    return pairs.sum() / math.comb(len(z), 2)
+    return pairs.sum() / math.comb(len(unit), 2)
 
 
 # Losses of an estimate y of states x (batch, channel, *rest), in preprocessed space. VMSE is the

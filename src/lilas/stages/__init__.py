@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from lilas import plugins
-from lilas.errors import SYSTEM, LilasError, told
+from lilas import plugins, processes
+from lilas.errors import LilasError
 from lilas.study.tasks import Task
 
 
@@ -53,18 +53,18 @@ def add_training(parser: argparse.ArgumentParser, **inputs: str) -> None:
 
 
 def execute(main: Callable[[], None]) -> None:
-    """Runs a stage; a broken contract, a full disk or Ctrl-C ends it with one clear line."""
+    """Runs a stage; a broken contract, a full disk or Ctrl-C ends it with one clear line.
+
+    Of several processes one says it, and what another one has said ends the rest in silence.
+    """
     # What a terminal's encoding has no character for is escaped, not a reason to stop.
     sys.stdout.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         plugins.check()
         main()
-    except LilasError as error:
-        sys.exit(told(error))
+        processes.leave()
     except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
-    except OSError as error:
-        if error.errno not in SYSTEM:
-            raise
-        sys.exit(told(error))
+        processes.end("stopped; the same command goes on from here")
+    except (LilasError, OSError, RuntimeError) as error:
+        processes.end_by(error)

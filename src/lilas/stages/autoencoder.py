@@ -2,11 +2,12 @@
 
 import torch
 
+from lilas import processes
 from lilas.data.augment import Augmentation
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.well import open_splits
-from lilas.devices import compile_modules, select_device
+from lilas.devices import compile_modules
 from lilas.draws import Draws
 from lilas.models.build import make_autoencoder_for
 from lilas.records.provenance import provenance
@@ -25,7 +26,7 @@ def main() -> None:
         valid="files of the valid split",
     )
     args = parser.parse_args()
-    config, device = args.config, select_device(args.device)
+    config, device = args.config, processes.join(args.device)
     entry = config.autoencoder
     train_files, valid_files = open_splits(args.train, args.valid, fields=config.states.fields)
     record = provenance(
@@ -40,7 +41,7 @@ def main() -> None:
         outcome = Outcome(model.state_dict(), model.state_dict(), [])
     else:
         settings = entry.train.model_dump()
-        torch.set_num_threads(settings["threads"] or torch.get_num_threads())
+        processes.use_threads(settings["threads"])
         preprocessing = Preprocessing.read(args.statistics)
         windows = make_windows(
             [Pixels(files, preprocessing, {}) for files in (train_files, valid_files)],

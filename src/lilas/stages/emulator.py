@@ -2,7 +2,8 @@
 
 import torch
 
-from lilas.devices import compile_modules, select_device
+from lilas import processes
+from lilas.devices import compile_modules
 from lilas.draws import Draws
 from lilas.models.build import make_emulator_for
 from lilas.models.latents import open_latents
@@ -22,9 +23,9 @@ def main() -> None:
         valid="manifest of the valid latents",
     )
     args = parser.parse_args()
-    config, device = args.config, select_device(args.device)
+    config, device = args.config, processes.join(args.device)
     entry, settings = config.emulator, config.emulator.train.model_dump()
-    torch.set_num_threads(settings["threads"] or torch.get_num_threads())
+    processes.use_threads(settings["threads"])
     sources = [open_latents(path, args.autoencoder) for path in (args.train, args.valid)]
     record = provenance(
         "emulator",

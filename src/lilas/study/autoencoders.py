@@ -61,10 +61,14 @@ class TrainedAutoencoder(AutoencoderSettings):
 
     @model_validator(mode="after")
     def _pairs(self) -> "TrainedAutoencoder":
-        if self.similarity_weight and self.train is not None and self.train.batch_size < 2:
+        if not self.similarity_weight or self.train is None:
+            return self
+        told = f"similarity_weight {self.similarity_weight:g} is of pairs of states in a batch, and"
+        if self.train.batch_size < 2:
+            raise ValueError(f"{told} train.batch_size is 1; allowed: 0, or batches of at least 2")
+        if self.train.micro_batch not in (None, self.train.batch_size):
             raise ValueError(
-                f"similarity_weight {self.similarity_weight:g} is of pairs of states in a batch, "
-                "and train.batch_size is 1; allowed: 0, or batches of at least 2"
+                f"{told} train.micro_batch takes it apart; allowed: 0, or micro_batch: null"
             )
         return self
 

@@ -16,6 +16,11 @@ class Train(Model):
 
     steps: Positive = Field(description="Optimiser steps.")
     batch_size: Positive = Field(description="States or windows per step.")
+    micro_batch: Positive | None = Field(
+        default=None,
+        description="Of these, how many are in memory for a forward and backward pass; null is all "
+        "that a process has of them.",
+    )
     optimizer: Literal["adam", "adamw", "psgd", "soap", "muon"] = Field(
         description="Optimiser; `muon` is Muon on matrices, AdamW on the rest."
     )
@@ -55,7 +60,8 @@ class Train(Model):
     )
     memory_gb: PositiveNumber = Field(
         default=64.0,
-        description="Memory for states; a larger training split is streamed, in pieces.",
+        description="Memory for states, of all processes together; a larger training split is "
+        "streamed, in pieces.",
     )
 
     @model_validator(mode="after")
@@ -66,6 +72,11 @@ class Train(Model):
             raise ValueError(
                 f"validate_every {self.validate_every} is more than steps {self.steps}, so there "
                 f"is no validation; allowed: at most {self.steps}"
+            )
+        if self.batch_size % (self.micro_batch or 1):
+            raise ValueError(
+                f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}; "
+                "allowed: null, or a number that does"
             )
         return self
 

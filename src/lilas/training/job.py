@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from lilas import processes
 from lilas.data.windows import Source, Windows
 from lilas.records.histories import write_history
 from lilas.records.provenance import making
 from lilas.records.weights import write_weights
 from lilas.seeds import derive
-from lilas.training.loop import Loss, Outcome, fit
+from lilas.training.loop import Outcome, fit
+from lilas.training.objective import Loss
 
 
 def make_windows(
@@ -87,6 +89,8 @@ def train(
 
 def write_training(files: Namespace, outcome: Outcome, record: dict[str, Any]) -> None:
     """Writes what a training leaves; the weights last, for they tell that it is done."""
+    if not processes.is_first():
+        return
     write_history(files.history, outcome.history)
     write_weights(files.best, outcome.best, record)
     write_weights(files.weights, outcome.last, record)

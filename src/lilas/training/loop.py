@@ -4,12 +4,15 @@ Whatever is random in a step is derived from the seed, the step's number and, fo
 augmentation, masks and noise, the sample's place in the batch (dropout is drawn for the batch as a
 whole). So the step is the whole random state: a run that is killed and started again repeats the
 arithmetic of one that never stopped, on CPU with the same threads to the last bit.
+
+Several processes take the same steps, each with its part of a batch and the gradients of the whole;
+the first one alone writes. None of the files tells how many there were.
 """
 
 import json
 import math
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lilas import processes
 from lilas.data.windows import Windows
-from lilas.devices import arithmetic
-from lilas.draws import Draws
-from lilas.errors import LilasError
+from lilas.errors import LilasError, broken
 from lilas.files import writing
 from lilas.locks import locked
 from lilas.progress import progress
 from lilas.seeds import derive
 from lilas.training.checkpoints import load_checkpoint, save_checkpoint, set_aside
+from lilas.training.objective import Loss, Objective
 from lilas.training.optimizers import make_optimizer
 
 # A run is given up after this many steps in a row with non-finite gradients.
@@ -33,7 +36,6 @@ PATIENCE = 100
 # Seed streams of training and validation steps.
 _TRAIN, _VALID = 10, 11
 
-Loss = Callable[[Tensor, Tensor, Draws], Tensor]
 Entry = dict[str, float | None]
 
 
@@ -66,7 +68,7 @@ def fit(
     Args:
         model: The module whose parameters are trained, on the windows' device.
         loss: Maps windows, labels (batch, feature) and random numbers of the samples to a scalar,
-            using `model`.
+            using `model`; a mean over the samples.
         train: Training windows.
         valid: Validation windows.
         settings: The keys of `lilas.study.training.Train`.
@@ -79,13 +81,14 @@ def fit(
 
     Raises:
         LilasError: another process trains in this folder, gradients stay non-finite or were in
-            more than half of the steps, no weight changed, weights or validation are not finite, or
-            the disk is full.
+            more than half of the steps, no weight changed, weights or validation are not finite,
+            the disk is full, or processes differ in their weights.
     """
-    with locked(folder):
+    with locked(folder) if processes.is_first() else nullcontext():
         training = _Training(model, settings, folder, making)
         training.resume()
-        _loop(training, loss, train, valid, seed, name, checkpoint_seconds)
+        objective = Objective(model, loss, settings)
+        _loop(training, objective, train, valid, seed, name, checkpoint_seconds)
         training.check()
         return Outcome(training.weights(), training.best, training.history)
 
@@ -129,6 +132,8 @@ class _Training:
                 self.average[key].copy_(value)
 
     def save(self) -> None:
+        if not processes.is_first():
+            return
         save_checkpoint(
             self.path,
             {
@@ -146,12 +151,20 @@ class _Training:
         )
 
     def resume(self) -> None:
-        if not self.path.is_file():
+        state = self._goes_on() if processes.is_first() else None
+        # Nobody looks at the file before the first process has the folder for itself.
+        if not processes.from_first(state is not None):
             return
-        state, device = load_checkpoint(self.path), next(self.model.parameters()).device
-        if state["making"] != self.making:
-            set_aside(self.path, state["making"], self.making)
-            return
+        if state is None:
+            if not self.path.is_file():
+                raise broken(
+                    self.path,
+                    "the checkpoint that another process goes on from",
+                    "nothing",
+                    "Keep results where all machines see them.",
+                )
+            state = load_checkpoint(self.path)
+        device = next(self.model.parameters()).device
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -167,6 +180,25 @@ class _Training:
         )
         self.best_loss, self.history = state["best_loss"], state["history"]
         self.seconds = self.history[-1].get("seconds") if self.history else 0.0
+
+    def _goes_on(self) -> dict[str, Any] | None:
+        """Returns the checkpoint of this training; one of another is set aside."""
+        if not self.path.is_file():
+            return None
+        state = load_checkpoint(self.path)
+        if state["making"] == self.making:
+            return state
+        set_aside(self.path, state["making"], self.making)
+        return None
+
+    def check_alike(self) -> None:
+        """Refuses to go on where processes have come to hold other weights."""
+        if not processes.alike(list(self.model.state_dict().values())):
+            raise LilasError(
+                f"{self.path.parent}: {processes.count()} processes have other weights at step "
+                f"{self.step}. Train on machines of one kind with the same software, or with one "
+                "process; it goes on from its last checkpoint."
+            )
 
     def check(self) -> None:
         """Refuses a training that is not one: few steps counted, none did, weights not finite."""
@@ -207,7 +239,7 @@ def _restore_precision(loaded: Any, saved: Any) -> None:
 
 def _loop(
     training: _Training,
-    loss: Loss,
+    objective: Objective,
     train: Windows,
     valid: Windows,
     seed: int,
@@ -216,11 +248,7 @@ def _loop(
 ) -> None:
     settings, total = training.settings, training.settings["steps"]
     saved = time.monotonic()
-    live = training.path.with_name("history.jsonl")
-    with writing(live):
-        live.write_text(
-            "".join(json.dumps(entry) + "\n" for entry in training.history), encoding="utf-8"
-        )
+    _write_live(training, training.history, "w")
     # What cannot be validated on is told before the first step, not hours later.
     valid.batch(0)
     log_every = max(1, total // 500)
@@ -228,7 +256,7 @@ def _loop(
     begun = time.monotonic()
     with progress(total=total, initial=training.step, desc=name, unit="step") as bar:
         while training.step < total:
-            value, norm = _train_step(training, loss, train, seed)
+            value, norm = _train_step(training, objective, train, seed)
             losses.append(value)
             validates = training.step % settings["validate_every"] == 0 or training.step == total
             if training.step % log_every == 0 or validates:
@@ -238,11 +266,10 @@ def _loop(
                     training.seconds += time.monotonic() - begun
                 entry["seconds"] = training.seconds
                 if validates:
-                    entry["valid_loss"] = _validate(training, loss, valid, seed)
+                    entry["valid_loss"] = _validate(training, objective, valid, seed)
                 losses = []
                 training.history.append(entry)
-                with writing(live), open(live, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(entry) + "\n")
+                _write_live(training, [entry], "a")
                 bar.set_postfix(
                     {key: entry[key] for key in ("loss", "valid_loss") if key in entry},
                     refresh=False,
@@ -257,10 +284,21 @@ def _loop(
     training.save()
 
 
+def _write_live(training: _Training, entries: list[Entry], mode: str) -> None:
+    """Writes the history so far, or what has come to it, beside the checkpoint."""
+    live = training.path.with_name("history.jsonl")
+    if processes.is_first():
+        with writing(live), open(live, mode, encoding="utf-8") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in entries)
+
+
 def _train_step(
-    training: _Training, loss: Loss, train: Windows, seed: int
+    training: _Training, objective: Objective, train: Windows, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Takes one step; returns the loss, NaN where it is skipped, and the gradient norm."""
+    """Takes one step; returns the loss, NaN where it is skipped, and the gradient norm.
+
+    The loss is that of this process's part of the batch; the gradients are of the whole.
+    """
     settings = training.settings
     random = derive(seed, training.step, _TRAIN)
     torch.manual_seed(random)
@@ -269,9 +307,7 @@ def _train_step(
         group["lr"] = rate
     training.model.train()
     windows, label = train.batch(training.step)
-    with arithmetic(settings["precision"], windows.device):
-        value = loss(windows, label, Draws(random, range(len(windows))))
-    value.backward()
+    value = objective.gradients(windows, label, random)
     parameters = [p for p in training.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(parameters, settings["clip"] or math.inf)
     if torch.isfinite(norm):
@@ -289,11 +325,12 @@ def _train_step(
     training.optimizer.zero_grad(set_to_none=True)
     training.step += 1
     training.update_average()
-    return value.detach(), norm
+    return value, norm
 
 
 def _entry(training: _Training, losses: list[Tensor], norm: Tensor) -> Entry:
-    finite = [value for value in torch.stack(losses).tolist() if math.isfinite(value)]
+    parts = processes.mean(torch.stack(losses))
+    finite = [value for value in parts.tolist() if math.isfinite(value)]
     return {
         "step": training.step,
         # The mean over the steps that counted, null where all were skipped.
@@ -305,8 +342,9 @@ def _entry(training: _Training, losses: list[Tensor], norm: Tensor) -> Entry:
 
 
 @torch.no_grad()
-def _validate(training: _Training, loss: Loss, valid: Windows, seed: int) -> float:
+def _validate(training: _Training, objective: Objective, valid: Windows, seed: int) -> float:
     """Returns the mean loss over the validation batches, always the same ones."""
+    training.check_alike()
     current = {key: value.clone() for key, value in training.model.state_dict().items()}
     weights = training.weights()
     training.model.load_state_dict(weights)
@@ -314,11 +352,9 @@ def _validate(training: _Training, loss: Loss, valid: Windows, seed: int) -> flo
     values = []
     for batch in range(training.settings["validation_batches"]):
         windows, label = valid.batch(batch)
-        draws = Draws(derive(seed, batch, _VALID), range(len(windows)))
-        with arithmetic(training.settings["precision"], windows.device):
-            values.append(loss(windows, label, draws).item())
+        values.append(objective.value(windows, label, derive(seed, batch, _VALID)))
     training.model.load_state_dict(current)
-    mean = sum(values) / len(values)
+    mean = sum(processes.mean(torch.stack(values)).tolist()) / len(values)
     if not math.isfinite(mean):
         raise LilasError(
             f"{training.path.parent}: the validation loss is not finite at step {training.step}. "
