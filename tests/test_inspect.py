@@ -566,7 +566,7 @@ def test_a_damaged_store_is_told_by_its_own_name(here, monkeypatch):
     shard.write_bytes(whole)
     message = refused(monkeypatch, "inspect", store.with_suffix(".json"), "--no-picture")
     assert message.startswith(f"error: {store}: expected the array latent as it was written")
-    assert f"Delete {store} and its manifest" in message
+    assert f"Delete {store.with_suffix('.json')} and run again" in message
 
 
 @pytest.mark.parametrize("left", [100, -100])

@@ -209,3 +209,37 @@ def test_a_rollout_that_diverged_is_kept_when_others_are_made(tmp_path):
     array = store_of(tmp_path, np.full((4, 3, 2), np.nan, np.float32), slice(2))
     assert stores.is_filled(array, slice(0, 2))
     assert not stores.is_filled(array, slice(2, 4))
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize("name", ["latent", "label"])
+def test_of_a_store_no_more_is_made_again_than_what_is_damaged(tmp_path, name, harm):
+    values = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
+    store, manifest = tmp_path / "train.zarr", tmp_path / "train.json"
+    store_of(tmp_path, values)
+    stores.finish(store, manifest, RECORD)
+    before = manifest.read_bytes()
+    assert stores.is_named(store, RECORD, mend=True)
+    shard = store / {"latent": "latent/c/1/0/0", "label": "label/c/0"}[name]
+    whole = bytearray(shard.read_bytes())
+    whole[3] ^= 1
+    if harm == "gone":
+        shard.unlink()
+    else:
+        shard.write_bytes(whole if harm == "flipped" else whole[: len(whole) // 2])
+    # Of what another configuration would make nothing is touched.
+    assert not stores.is_named(store, RECORD | {"version": 1}, mend=True)
+    assert store.is_dir()
+    assert not stores.is_named(store, RECORD, mend=True)
+    assert not store.exists()
+    # Coordinates and labels are made with their store; latents by the shard.
+    assert stores.is_begun(store, "latent", RECORD) == (name == "latent")
+    if name == "latent":
+        array = stores.open_to_fill(store, "latent")
+        assert stores.is_filled(array, slice(0, 2))
+        assert not stores.is_filled(array, slice(2, 4))
+        array[2:] = values[2:]
+        stores.finish(store, manifest, RECORD)
+        assert manifest.read_bytes() == before
+        dataset = stores.open_store(manifest, "latent")
+        np.testing.assert_array_equal(stores.read(dataset, "latent"), values)

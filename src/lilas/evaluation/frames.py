@@ -39,7 +39,7 @@ def write_frames(
         made: The other arguments of `make_frames`.
     """
     store = manifest.with_suffix(".zarr")
-    if not stores.is_named(store, record):
+    if not stores.is_named(store, record, mend=True):
         compression = made["autoencoder"].compression
         attributes = names | {"compression": compression, "provenance": as_json(record)}
         frames = make_frames(dataset, **made).assign_attrs(attributes)

@@ -60,6 +60,30 @@ def lost_at(folder: Path, array: zarr.Array, place: Place) -> str | None:
     return f"{absent.sum()} of {absent.size} chunks in the shard {key}" if absent.any() else None
 
 
+def damaged(store: Path) -> list[Path]:
+    """Returns the files of shards, or of chunks where there are none, that are not as written.
+
+    All of a store is read, a shard at a time. What is lost is named too, whether or not its file is
+    there.
+    """
+    found = []
+    for name, array in zarr.open_group(store, mode="r").arrays():
+        each = array.shards or array.chunks
+        for place in product(*map(range, _counts(array.shape, each))):
+            if lost_at(store / name, array, place) or not _is_readable(array, place, each):
+                found.append(store / name / array.metadata.encode_chunk_key(place))
+    return found
+
+
+def _is_readable(array: zarr.Array, place: Place, each: Place) -> bool:
+    """Whether a shard can be read; what a disk does not give at all is another error."""
+    try:
+        array[tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, each, strict=True))]
+    except (ValueError, KeyError, TypeError, RuntimeError):
+        return False
+    return True
+
+
 def _index(shard: Path, counts: list[int]) -> np.ndarray | None:
     """Returns offset and bytes of a shard's chunks, (*chunk, 2); None where that is damaged."""
     size = 16 * int(np.prod(counts)) + _SUM

@@ -141,11 +141,24 @@ def is_begun(store: str | Path, variable: str, record: dict[str, Any]) -> bool:
     return _is_whole(built, but=variable)
 
 
-def is_named(store: str | Path, record: dict[str, Any]) -> bool:
-    """Whether the store is whole and has its name: a run was killed before its manifest."""
-    if not Path(store).is_dir() or partial(store).is_dir() or not same_making(store, record):
+def is_named(store: str | Path, record: dict[str, Any], *, mend: bool = False) -> bool:
+    """Whether the store is whole and has its name: a run was killed before its manifest.
+
+    Args:
+        store: The final path.
+        record: Provenance of what would be made.
+        mend: Whether all of the store is read. If something is damaged, the store becomes a partial
+            one without it, so that no more than this is made again.
+    """
+    store = Path(store)
+    if not store.is_dir() or partial(store).is_dir() or not same_making(store, record):
         return False
-    return _is_whole(Path(store))
+    if mend and (files := chunks.damaged(store)):
+        for file in files:
+            file.unlink(missing_ok=True)
+        os.replace(store, partial(store))
+        return False
+    return _is_whole(store)
 
 
 def _is_whole(store: Path, **but: str) -> bool:
@@ -244,8 +257,7 @@ def open_folder(path: Path, *variables: str, action: str) -> xr.Dataset:
         found = ", ".join(sorted(group.array_keys())) or "nothing"
         raise broken(path, f"the variables {', '.join(variables)} and provenance", found, action)
     if dataset is None:
-        action = f"Delete {path} and its manifest, and run again."
-        raise broken(path, "every chunk of a store", f"it without {what}", action)
+        raise broken(path, "every chunk of a store", f"it without {what}", _mended(path))
     return dataset
 
 
@@ -267,8 +279,12 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        action = f"Delete {path} and its manifest, and run again."
-        raise _damaged(path, f"{what} as it was written", error, action) from None
+        raise _damaged(path, f"{what} as it was written", error, _mended(path)) from None
+
+
+def _mended(store: str | Path) -> str:
+    manifest = f"{str(store).removesuffix('.zarr')}.json"
+    return f"Delete {manifest} and run again: what is whole is kept."
 
 
 def _damaged(path: str | Path, expected: str, error: Exception, action: str) -> LilasError:

@@ -48,7 +48,7 @@ def main() -> None:
         if pixels:
             write_pixel_manifest(manifest, names, args.statistics, record)
             continue
-        if not stores.is_named(store, record):
+        if not stores.is_named(store, record, mend=args.what != "write"):
             files, augment = open_files(names, config.states.fields), config.augment.model_dump()
             model = load_autoencoder(args.weights, files[0], device)
             begin_latents(
