@@ -752,6 +752,14 @@ def test_costs(tmp_path):
     }
     speed = verdict(5, of, [run("solver-s0")], list(table.itertuples(index=False)))
     assert "convection: seconds per state, latent diffusion: 0.188 (not decoded)" in speed.evidence
+    # Of rollouts in parts, all jobs count, and only where all of them ran here.
+    cut = {f"{latent}/ab4/rollouts.json": {"parts": 2, "most": 4}}
+    (root / "study.json").write_text(json.dumps({"cuts": cut}))
+    for name, seconds in (("create", 1.0), ("1of2", 5.0), ("2of2", 6.0)):
+        assert "rollout" not in set(costs(of, root, data).query("quantity == 'seconds'")["kind"])
+        benchmark(root / "benchmarks" / f"{latent}/ab4/rollout_{name}.tsv", seconds)
+    table = costs(of, root, data).query("kind == 'rollout' and quantity == 'seconds'")
+    assert table["value"].tolist() == [12.0 + 1.0 + 5.0 + 6.0]
     (benchmarks / "simulate_Rayleigh_5e4.tsv").write_text("t\n1\n")
     with pytest.raises(LilasError, match="seconds in column s"):
         costs(of, root, data)

@@ -158,7 +158,7 @@ def test_the_pipeline_runs_compiled_in_bfloat16(pipeline):
     pipeline.edit(
         "      threads: 1\n", "      threads: 1\n      precision: bfloat16\n      compile: true\n"
     )
-    pipeline.edit("steps: 4, members: 2}", "steps: 4, members: 2, compile: true}")
+    pipeline.edit("members: 2, batch_size: 4}", "members: 2, batch_size: 4, compile: true}")
     pipeline.edit("blocks: 2, heads: 2,", "blocks: 2, heads: 2, checkpointing: true,")
     for table in run(pipeline, "cuda").values():
         assert np.isfinite(table["value"]).all()

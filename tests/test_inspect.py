@@ -150,12 +150,13 @@ def make_artifacts() -> None:
     rollouts = folder / "solver-s0" / "direct"
     stage(
         "rollout",
+        "finish",
         config={"stride": 1, "evaluation": EVALUATION, "sampler": {"algorithm": "direct"}},
         autoencoder=weights,
         emulator=folder / "solver-s0" / "weights.safetensors",
         latents=latents / "test.json",
         store=rollouts / "rollouts.zarr",
-        manifest=rollouts / "rollouts.json",
+        output=rollouts / "rollouts.json",
         device="cpu",
     )
     names = {"dataset": "flow"}

@@ -57,12 +57,13 @@ def rolled_out(folder: Path, to: Path, evaluation: dict[str, Any]) -> None:
     """Rolls the emulator of an autoencoder's folder out."""
     stage(
         "rollout",
+        "finish",
         config={"stride": 1, "evaluation": evaluation, "sampler": {"algorithm": "direct"}},
         autoencoder=folder / "weights.safetensors",
         emulator=folder / "solver-s0" / "weights.safetensors",
         latents=folder / "latents" / "test.json",
         store=to / "rollouts.zarr",
-        manifest=to / "rollouts.json",
+        output=to / "rollouts.json",
         device="cpu",
     )
 

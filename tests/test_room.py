@@ -221,9 +221,9 @@ def test_some_files_of_a_dataset_of_the_well_are_less(pipeline, tmp_path):
     assert data.split() == ["data", "6302", "6302"]
 
 
-# Rules whose files are small, or are those of another: of `latents`.
+# Rules whose files are small, or are those of another: of `latents`, of `rollout`.
 SMALL = {"statistics", "tables", "claims", "figures", "report", "latents_create", "latents_write"}
-SMALL |= {"latent_parameters", "counterfactual", "timing"}
+SMALL |= {"rollout_create", "rollout_write", "latent_parameters", "counterfactual", "timing"}
 # Rules whose bytes nothing tells before the run.
 UNTOLD = {"fetch", "official_autoencoder", "official_emulator"}
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from lilas import plan
+from lilas.plan.cuts import Cuts
 from lilas.plan.finished import finished
 from lilas.plan.on_disk import check_on_disk
 from lilas.study import ablation, paths
@@ -48,6 +49,7 @@ try:
     check_writable(ROOT)
     check_owner(ROOT, STUDY_FILE)
     JOB_BYTES = plan.job_bytes(ROOT)
+    CUTS = Cuts(ROOT, CONFIG.job_rollouts, planning=workflow.is_main_process)
 except (LilasError, OSError) as error:
     sys.exit(told(error))
 
@@ -95,7 +97,7 @@ onstart:
             plan.check_device(CONFIG.device, any(map(compiles, jobs)))
         atexit.register(hold(written, read, plan.data_folders(CONFIG, FILES), ROOT).close)
         if any(Path(file).is_relative_to(ROOT) for file in written):
-            take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES)
+            take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES, cuts=CUTS.known)
     except (LilasError, OSError) as error:
         sys.exit(told(error))
 
@@ -109,7 +111,7 @@ onerror:
 def compiles(job):
     """Whether a job compiles its model."""
     kind, wildcards = job.rule.name, job.wildcards
-    if kind == "rollout":
+    if kind in ("rollout", "rollout_write"):
         return STUDY.samplers[wildcards["sampler"]].compile
     if kind == "timing":
         return any(STUDY.samplers[run["sampler"]].compile for run in TIMED)
@@ -153,6 +155,8 @@ TRAINING_STAGE = (
     "--nodes {resources.nodes} lilas.stages."
 )
 LOG = " 2>&1 | tee {log:q}"
+# Which part of how many a job makes.
+PART = "--part {wildcards.part} {wildcards.parts} "
 
 
 def log_file(*names):
@@ -191,6 +195,7 @@ wildcard_constraints:
     sampler=r"[A-Za-z0-9_]+",
     split="train|valid|test",
     part=r"\d+",
+    parts=r"\d+",
 
 
 def task(**parts):
@@ -267,6 +272,28 @@ def splits(name):
 def needed(name):
     """The files of those splits, by split."""
     return {split: FILES[name][split] for split in splits(name)}
+
+
+# How many test trajectories are rolled out. Of The Well's data, facts tell, before and after they
+# are there.
+TRAJECTORIES = {
+    name: Sizes(
+        STUDY,
+        {name: needed(name)},
+        {} if STUDY.datasets[name].source.kind == "well" else ON_DISK,
+    ).tested(name)
+    for name in STUDY.datasets
+}
+
+
+def parts_of(pattern, wildcards):
+    """What the jobs leave that make, or score, a part of a result each; none of a single one."""
+    file, sizes = pattern.format(**wildcards), {}
+    if sampler := STUDY.samplers.get(wildcards.get("sampler")):
+        sizes = {"members": sampler.members, "batch": sampler.batch_size}
+    count = CUTS.parts(file, TRAJECTORIES[wildcards.dataset], **sizes)
+    named = f"{ROOT}/{paths.part(file)}"
+    return [named.format(part=i, parts=count) for i in range(1, count + 1) if count > 1]
 
 
 def split_files(split, wildcards):

@@ -1,5 +1,6 @@
 # Metrics of rollouts, of the autoencoder's reconstruction, and of persistence and climatology; and
-# frames, the few decoded states that people look at.
+# frames, the few decoded states that people look at. One job scores what is small; what is large is
+# scored in parts, by jobs of their own, whose rows that job joins.
 # A metric that is added, or changed, evaluates again.
 METRICS_CODE = metrics_fingerprint()
 METRICS = (
@@ -12,7 +13,8 @@ TARGETS["evaluate"] = METRICS + OBSERVED_METRICS
 
 
 def evaluation_task(wildcards, figures=None, begins=None):
-    entry, names = dataset(wildcards), dict(wildcards.items())
+    entry = dataset(wildcards)
+    names = {key: name for key, name in wildcards.items() if key not in ("part", "parts")}
     if "emulator" in names:
         names["method"] = resolved("emulator", wildcards).model.method
     return task(
@@ -26,12 +28,37 @@ def evaluation_task(wildcards, figures=None, begins=None):
     )
 
 
+rule baselines_write:
+    message:
+        "evaluate persistence and climatology on {wildcards.dataset}, part {wildcards.part} of "
+        "{wildcards.parts}"
+    input:
+        statistics=climate,
+        test=partial(split_files, "test"),
+    output:
+        temp(f"{ROOT}/{paths.part(paths.BASELINES)}"),
+    log:
+        log_file("{dataset}", "baselines_{part}of{parts}"),
+    benchmark:
+        benchmark_file("{dataset}", "baselines_{part}of{parts}")
+    conda:
+        ENVIRONMENT
+    params:
+        config=lambda wildcards: evaluation_task(wildcards, begins=STUDY.begins(wildcards.dataset)),
+        metrics=METRICS_CODE,
+        version=VERSIONS["evaluate"],
+    shell:
+        STAGE + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
+        "--test {input.test:q} --output {output:q} " + PART + "--device cpu" + LOG
+
+
 rule baselines:
     message:
         "evaluate persistence and climatology on {wildcards.dataset}"
     input:
         statistics=climate,
         test=partial(split_files, "test"),
+        parts=partial(parts_of, paths.BASELINES),
     output:
         f"{ROOT}/{paths.BASELINES}",
     log:
@@ -46,7 +73,35 @@ rule baselines:
         version=VERSIONS["evaluate"],
     shell:
         STAGE + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} --device cpu" + LOG
+        "--test {input.test:q} --output {output:q} --parts {input.parts:q} --device cpu" + LOG
+
+
+rule reconstruction_write:
+    message:
+        "evaluate the reconstruction of {wildcards.dataset}/{wildcards.autoencoder}, part "
+        "{wildcards.part} of {wildcards.parts}"
+    input:
+        autoencoder=partial(chosen, "autoencoder"),
+        statistics=statistics,
+        test=partial(split_files, "test"),
+    output:
+        temp(f"{ROOT}/{paths.part(paths.RECONSTRUCTION)}"),
+    log:
+        log_file(paths.AUTOENCODER, "reconstruction_{part}of{parts}"),
+    benchmark:
+        benchmark_file(paths.AUTOENCODER, "reconstruction_{part}of{parts}")
+    conda:
+        ENVIRONMENT
+    params:
+        config=evaluation_task,
+        metrics=METRICS_CODE,
+        version=VERSIONS["evaluate"],
+    resources:
+        gpu=1,
+    shell:
+        STAGE + "evaluate reconstruction --config {params.config:q} "
+        "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
+        "--test {input.test:q} --output {output:q} " + PART + "--device {CONFIG.device:q}" + LOG
 
 
 rule reconstruction:
@@ -56,6 +111,7 @@ rule reconstruction:
         autoencoder=partial(chosen, "autoencoder"),
         statistics=statistics,
         test=partial(split_files, "test"),
+        parts=partial(parts_of, paths.RECONSTRUCTION),
     output:
         f"{ROOT}/{paths.RECONSTRUCTION}",
     log:
@@ -73,7 +129,42 @@ rule reconstruction:
     shell:
         STAGE + "evaluate reconstruction --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} --device {CONFIG.device:q}" + LOG
+        "--test {input.test:q} --output {output:q} --parts {input.parts:q} "
+        "--device {CONFIG.device:q}" + LOG
+
+
+rule evaluate_write:
+    message:
+        "evaluate {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}, part "
+        "{wildcards.part} of {wildcards.parts}"
+    input:
+        autoencoder=partial(chosen, "autoencoder"),
+        rollouts=f"{ROOT}/{paths.ROLLOUTS}",
+        statistics=statistics,
+        test=partial(split_files, "test"),
+        mask=mask,
+    output:
+        temp(f"{ROOT}/{paths.part(paths.METRICS)}"),
+    log:
+        log_file(paths.ROLLOUT, "evaluate_{part}of{parts}"),
+    benchmark:
+        benchmark_file(paths.ROLLOUT, "evaluate_{part}of{parts}")
+    conda:
+        ENVIRONMENT
+    params:
+        config=evaluation_task,
+        metrics=METRICS_CODE,
+        version=VERSIONS["evaluate"],
+        whole=f"{ROOT}/{paths.METRICS}",
+    resources:
+        gpu=1,
+    shell:
+        STAGE + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
+        "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
+        "--test {input.test:q} --output {output:q} --whole {params.whole:q} "
+        + PART
+        + "--device {CONFIG.device:q}"
+        + LOG
 
 
 rule evaluate:
@@ -85,6 +176,7 @@ rule evaluate:
         statistics=statistics,
         test=partial(split_files, "test"),
         mask=mask,
+        parts=partial(parts_of, paths.METRICS),
     output:
         # Kept as long as it is current: other frames are no reason to evaluate again.
         metrics=update(f"{ROOT}/{paths.METRICS}"),
@@ -104,5 +196,5 @@ rule evaluate:
     shell:
         STAGE + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output.metrics:q} "
+        "--test {input.test:q} --output {output.metrics:q} --parts {input.parts:q} "
         "--frames {output.frames:q} --device {CONFIG.device:q}" + LOG

@@ -1,4 +1,10 @@
 # Ensembles of rollouts from the test split, stored as latents: a new metric never samples again.
+# One job makes what is small; what is large is made in parts, by jobs of their own, before that job
+# finishes it.
+ROLLOUT_ARGUMENTS = (
+    "--config {params.config:q} --autoencoder {input.autoencoder:q} --emulator {input.emulator:q} "
+    "--latents {input.latents:q} --store {params.store:q} --output {output:q} {params.observed} "
+)
 TARGETS["rollout"] = every(paths.ROLLOUTS, ROLLOUTS)
 
 
@@ -24,6 +30,62 @@ def observed_arguments(wildcards, input):
     return f"--statistics {shlex.quote(input.statistics)} --test {shlex.join(input.test)}"
 
 
+rule rollout_create:
+    message:
+        "create the rollouts of {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
+    input:
+        unpack(observed),
+        autoencoder=partial(chosen, "autoencoder"),
+        emulator=partial(chosen, "emulator"),
+        latents=manifest("test"),
+        mask=mask,
+    output:
+        temp(f"{ROOT}/{paths.created(paths.ROLLOUTS)}"),
+    log:
+        log_file(paths.ROLLOUT, "rollout_create"),
+    benchmark:
+        benchmark_file(paths.ROLLOUT, "rollout_create")
+    conda:
+        ENVIRONMENT
+    params:
+        config=rollout_task,
+        version=VERSIONS["rollout"],
+        store=f"{ROOT}/{paths.store(paths.ROLLOUTS)}",
+        observed=observed_arguments,
+    shell:
+        STAGE + "rollout create " + ROLLOUT_ARGUMENTS + "--device cpu" + LOG
+
+
+rule rollout_write:
+    message:
+        "roll out {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}, part "
+        "{wildcards.part} of {wildcards.parts}"
+    input:
+        unpack(observed),
+        autoencoder=partial(chosen, "autoencoder"),
+        emulator=partial(chosen, "emulator"),
+        latents=manifest("test"),
+        mask=mask,
+        created=f"{ROOT}/{paths.created(paths.ROLLOUTS)}",
+    output:
+        temp(f"{ROOT}/{paths.part(paths.ROLLOUTS)}"),
+    log:
+        log_file(paths.ROLLOUT, "rollout_{part}of{parts}"),
+    benchmark:
+        benchmark_file(paths.ROLLOUT, "rollout_{part}of{parts}")
+    conda:
+        ENVIRONMENT
+    params:
+        config=rollout_task,
+        version=VERSIONS["rollout"],
+        store=f"{ROOT}/{paths.store(paths.ROLLOUTS)}",
+        observed=observed_arguments,
+    resources:
+        gpu=1,
+    shell:
+        STAGE + "rollout write " + ROLLOUT_ARGUMENTS + PART + "--device {CONFIG.device:q}" + LOG
+
+
 rule rollout:
     message:
         "roll out {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
@@ -33,6 +95,7 @@ rule rollout:
         emulator=partial(chosen, "emulator"),
         latents=manifest("test"),
         mask=mask,
+        parts=partial(parts_of, paths.ROLLOUTS),
     output:
         f"{ROOT}/{paths.ROLLOUTS}",
     log:
@@ -49,6 +112,4 @@ rule rollout:
     resources:
         gpu=1,
     shell:
-        STAGE + "rollout --config {params.config:q} --autoencoder {input.autoencoder:q} "
-        "--emulator {input.emulator:q} --latents {input.latents:q} --store {params.store:q} "
-        "--manifest {output:q} {params.observed} --device {CONFIG.device:q}" + LOG
+        STAGE + "rollout finish " + ROLLOUT_ARGUMENTS + "--device {CONFIG.device:q}" + LOG

@@ -23,7 +23,7 @@ from lilas.evaluation.physics import Flow
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import autoencode, decode
 from lilas.models.observations import Observations
-from lilas.models.rollout import check_long_enough, read_steps
+from lilas.models.rollout import check_long_enough, part_of, read_steps
 from lilas.progress import progress
 from lilas.records.stores import read
 
@@ -227,6 +227,7 @@ def score_rollouts(
     physics: str | None,
     device: torch.device,
     observations: Observations | None = None,
+    part: tuple[int, int] = (1, 1),
 ) -> Iterator[pd.DataFrame]:
     """Yields the scores of rollouts, against the truth and against the auto-encoded truth.
 
@@ -237,6 +238,7 @@ def score_rollouts(
         physics: Which of `LAWS` hold.
         device: Where to decode and score.
         observations: What guided them, where they were guided by observations.
+        part: As of `part_of`: which of the trajectories to score.
 
     Raises:
         LilasError: as `paired_row`, before any score; the rollouts are damaged, or a metric is not
@@ -247,8 +249,10 @@ def score_rollouts(
     stride = dataset.attrs["stride"] * (1 if end > begin else -1)
     after = range(begin, end + stride, stride)
     every = _lead_times(after)
-    rows = [paired_row(dataset, i, pixels) for i in range(dataset.sizes["trajectory"])]
-    for i, row in enumerate(progress(rows, desc="evaluate rollouts", unit="trajectory")):
+    own = part_of(dataset.sizes["trajectory"], part)
+    rows = [paired_row(dataset, i, pixels) for i in own]
+    bar = progress(rows, desc="evaluate rollouts", unit="trajectory")
+    for i, row in zip(own, bar, strict=True):
         flow, done = Flow.of(*pixels.places[row]), context
         for leads, block in _blocks(pixels, after, members):
             times = slice(done, done + len(leads))

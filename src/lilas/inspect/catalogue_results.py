@@ -323,6 +323,13 @@ RESULTS = (
             Variable("sha256", (), "string", "", "Of that file; a study may move, or be edited."),
             Variable("format", (), "integer", "", "Of the results; others are refused."),
             Variable("job_bytes", (), "number", "bytes", "Data that a job encodes at most."),
+            Variable(
+                "cuts",
+                ("result",),
+                "mapping",
+                "",
+                "Rollouts and metrics by path: their parts, and most rollouts of a part.",
+            ),
         ),
     ),
 )

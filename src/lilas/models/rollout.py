@@ -108,6 +108,28 @@ def evaluated_trajectories(evaluation: dict[str, Any], rows: int) -> list[int]:
     return sorted(int(row) for row in drawn)
 
 
+def part_of(count: int, part: tuple[int, int], together: int = 1) -> range:
+    """Returns the places of the trajectories of a part, in order.
+
+    Parts are whole batches, as many as there are but for one, so that no batch, and no number in
+    it, depends on how many parts there are.
+
+    Args:
+        count: Trajectories in all.
+        part: Which, from 1, of how many.
+        together: Trajectories of a batch.
+
+    Raises:
+        LilasError: there is no such part.
+    """
+    number, parts = part
+    if not 1 <= number <= parts:
+        raise LilasError(f"part {number} of {parts}: allowed: 1 to {parts}")
+    batches = -(-count // together)
+    first, end = (together * (batches * i // parts) for i in (number - 1, number))
+    return range(min(first, count), min(end, count))
+
+
 def backward(step: Step) -> Step:
     """Returns a step for windows that run back in time.
 

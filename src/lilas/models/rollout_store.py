@@ -12,7 +12,7 @@ from lilas.data import axes
 from lilas.devices import compile_modules
 from lilas.draws import Draws
 from lilas.models.observations import Guide, guided
-from lilas.models.rollout import backward, check_long_enough, read_steps, rollout
+from lilas.models.rollout import backward, check_long_enough, part_of, read_steps, rollout
 from lilas.progress import progress
 from lilas.records import stores
 from lilas.seeds import derive
@@ -33,8 +33,11 @@ def write_rollouts(
     record: dict[str, Any],
     device: torch.device,
     guide: Guide | None = None,
+    part: tuple[int, int] = (1, 1),
 ) -> None:
     """Rolls ensembles out from trajectories into a partial store; what is there already is kept.
+
+    The store is begun where it is not; jobs that write parts of it side by side need it before.
 
     Args:
         store: The final path of the store.
@@ -48,23 +51,25 @@ def write_rollouts(
         record: Provenance.
         device: Where to sample.
         guide: What guides the sampler, where it is guided by observations.
+        part: As of `part_of`: which of the trajectories to roll out.
 
     Raises:
         LilasError: a trajectory has fewer steps, or what guides them is of other trajectories.
     """
-    check_long_enough(source, rows, steps)
     if guide is not None:
         guide.check(source, rows)
-    if not stores.is_begun(store, VARIABLE, record):
-        _create(store, source, rows, steps, sampler, stride, record)
+    begin_rollouts(
+        store, source, rows=rows, steps=steps, stride=stride, sampler=sampler, record=record
+    )
     array = stores.open_to_fill(store, VARIABLE)
     if sampler.compile:
         compile_modules(device, emulator.backbone)
     together = max(1, sampler.batch_size // sampler.members)
     name = "/".join(store.parts[-4:-1])
-    with progress(total=len(rows), desc=name, unit="trajectory") as bar:
-        for first in range(0, len(rows), together):
-            block = slice(first, min(first + together, len(rows)))
+    own = part_of(len(rows), part, together)
+    with progress(total=len(own), desc=name, unit="trajectory") as bar:
+        for first in own[::together]:
+            block = slice(first, min(first + together, own.stop))
             # What an earlier, killed run finished is kept.
             if stores.is_filled(array, block):
                 bar.update(block.stop - block.start)
@@ -93,15 +98,26 @@ def write_rollouts(
             bar.update(block.stop - block.start)
 
 
-def _create(
+def begin_rollouts(
     store: Path,
     source: Any,
+    *,
     rows: list[int],
     steps: range,
-    sampler: Any,
     stride: int,
+    sampler: Any,
     record: dict[str, Any],
 ) -> None:
+    """Creates the empty store of rollouts; the arguments are those of `write_rollouts`.
+
+    A store that a killed run of the same configuration began stays as it is.
+
+    Raises:
+        LilasError: a trajectory has fewer steps.
+    """
+    check_long_enough(source, rows, steps)
+    if stores.is_begun(store, VARIABLE, record):
+        return
     index = np.array(steps)
     leads = (np.arange(len(index)) - (sampler.context - 1)) * stride
     sizes = {"trajectory": len(rows), "member": sampler.members, "time": len(index)}

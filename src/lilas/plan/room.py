@@ -29,8 +29,11 @@ STAGES = {
     "official_emulator": "emulators",
     "emulator": "emulators",
     "rollout": "rollouts",
+    "evaluate_write": "scores, frames",
     "evaluate": "scores, frames",
+    "reconstruction_write": "scores, frames",
     "reconstruction": "scores, frames",
+    "baselines_write": "scores, frames",
     "baselines": "scores, frames",
 }
 # Bytes of a store or data file beside its array: metadata and coordinates.
@@ -113,7 +116,7 @@ class Sizes:
         names = [Path(file).parents[2].name for file in files]
         return sum(self._download(name, split) / well_facts()[name].state_bytes for name in names)
 
-    def _tested(self, dataset: str) -> float:
+    def tested(self, dataset: str) -> float:
         """Returns how many test trajectories are rolled out."""
         there = self._states(dataset, "test") / self.extents[dataset].steps["test"]
         return min(self.study.datasets[dataset].evaluation.trajectories or math.inf, there)
@@ -163,13 +166,13 @@ class Sizes:
     def _rollout(self, dataset: str, autoencoder: str, emulator: str, sampler: str) -> float:
         channels, grid = self._latent(dataset, autoencoder)
         entry = self.study.samplers[sampler]
-        members = self._tested(dataset) * entry.members
+        members = self.tested(dataset) * entry.members
         states = entry.context + self._lead_times(dataset)
         return STORE + 4 * members * states * channels * math.prod(grid)
 
     def _evaluate(self, dataset: str, sampler: str, **_: str) -> float:
         grid, channels = self._state(dataset)
-        shown = min(self.study.figures.trajectories, self._tested(dataset))
+        shown = min(self.study.figures.trajectories, self.tested(dataset))
         leads = min(LEAD_TIMES, 1 + self._lead_times(dataset))
         kinds = 4 + min(MEMBERS, self.study.samplers[sampler].members)
         kinds += sampler in self.study.twins()
@@ -180,9 +183,17 @@ class Sizes:
     def _baselines(self, dataset: str, **_: str) -> float:
         return len(self.study.begins(dataset)) * self._reconstruction(dataset)
 
+    def _evaluate_write(self, dataset: str, parts: str, **_: str) -> float:
+        return self._reconstruction(dataset) / int(parts)
+
+    _reconstruction_write = _evaluate_write
+
+    def _baselines_write(self, dataset: str, parts: str, **_: str) -> float:
+        return self._baselines(dataset) / int(parts)
+
     def _reconstruction(self, dataset: str, **_: str) -> float:
         _, channels = self._state(dataset)
-        return FILE + SCORES * self._tested(dataset) * channels * self._lead_times(dataset)
+        return FILE + SCORES * self.tested(dataset) * channels * self._lead_times(dataset)
 
 
 def _training(shapes: list[networks.Shape] | None, model: Any) -> float:

@@ -6,7 +6,8 @@ spectra, have a row per place along the curve, in `at`; the others leave it empt
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,11 @@ GROUP = 100_000
 
 
 def write_metrics(
-    path: Path, tables: Iterable[pd.DataFrame], names: dict[str, Any], record: dict[str, Any]
+    path: Path,
+    tables: Iterable[pd.DataFrame],
+    names: dict[str, Any],
+    record: dict[str, Any],
+    part: Sequence[int] = (1, 1),
 ) -> None:
     """Writes metrics as Parquet, table by table as they come.
 
@@ -71,25 +76,72 @@ def write_metrics(
         tables: Rows, some of one trajectory each; a missing `at` is empty.
         names: Columns that are the same in every row.
         record: Provenance, kept in the file's metadata, beside the seconds that it took.
+        part: Which it is of how many parts, for `join_metrics`.
     """
+    if part[1] > 1:
+        record = record | {"part": list(part)}
     begun = time.monotonic()
+    with _writer(path, record) as writer:
+        for group in _grouped(tables):
+            whole = group.assign(**{k: v for k, v in names.items() if k not in group})
+            if "at" not in whole:
+                whole["at"] = np.nan
+            writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], writer.schema, safe=True))
+        writer.add_key_value_metadata({"seconds": f"{time.monotonic() - begun:.3f}"})
+
+
+def join_metrics(path: Path, parts: Sequence[Path], record: dict[str, Any]) -> None:
+    """Writes the rows of parts, one part after the other, as one file, with the seconds of all.
+
+    Args:
+        path: The file.
+        parts: The files of its parts, in order.
+        record: Provenance of the whole.
+
+    Raises:
+        LilasError: a part is damaged, or of something else.
+    """
+    seconds = 0.0
+    with _writer(path, record) as writer:
+        for number, part in enumerate(parts, 1):
+            made = metrics_record(part)
+            if made.get("part") != [number, len(parts)] or making(made) != making(record):
+                expected = f"part {number} of {len(parts)} of {path.name}"
+                raise broken(part, expected, "the metrics of something else", _ACTION)
+            for group in _groups(part):
+                writer.write_table(group)
+            seconds += metrics_seconds(part) or 0.0
+        writer.add_key_value_metadata({"seconds": f"{seconds:.3f}"})
+
+
+@contextmanager
+def _writer(path: Path, record: dict[str, Any]) -> Iterator[pq.ParquetWriter]:
     record = record | {"metrics": metrics_fingerprint()}
     schema = SCHEMA.with_metadata({"lilas": as_json(record)})
     # A page with its sum: what has changed on the disk is told, and not averaged.
     settings = {"write_page_checksum": True}
     with atomic(path) as part, pq.ParquetWriter(part, schema, **settings) as writer:
-        for group in _grouped(tables):
-            whole = group.assign(**{k: v for k, v in names.items() if k not in group})
-            if "at" not in whole:
-                whole["at"] = np.nan
-            writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], schema, safe=True))
-        writer.add_key_value_metadata({"seconds": f"{time.monotonic() - begun:.3f}"})
+        yield writer
 
 
-def keep_metrics(path: Path, record: dict[str, Any]) -> bool:
-    """Whether metrics that this very code made of these inputs are there; as new if they are."""
+def _groups(path: Path) -> Iterator[pa.Table]:
     try:
-        made = metrics_record(path)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield from map(file.read_row_group, range(file.num_row_groups))
+    except (pa.ArrowException, OSError) as error:
+        raise broken(path, "a metrics file", f"{error}", _ACTION) from None
+
+
+def keep_metrics(path: Path, record: dict[str, Any], whole: Path | None = None) -> bool:
+    """Whether metrics that this very code made of these inputs are there; as new if they are.
+
+    Args:
+        path: Their file.
+        record: Of what would be made.
+        whole: What they would be joined to; where it is there, an empty file stands for them.
+    """
+    try:
+        made = metrics_record(whole or path)
     except (LilasError, FileNotFoundError):
         return False
     code = record["code"], metrics_fingerprint()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import broken
+from lilas.records.cuts import read_cuts
 from lilas.records.histories import read_history
 from lilas.records.metrics import metrics_seconds
 from lilas.records.stores import open_store
@@ -57,19 +58,29 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
             run = (dataset, paths.training_name(name, seed))
             add("autoencoder", run, "seconds", _benchmark(root, *run, "autoencoder"))
             add("autoencoder", run, "parameters", _parameters(root.joinpath(*run)))
-    emulators, forecasts = set(), paths.forecasts(study)
+    emulators, forecasts, cuts = set(), paths.forecasts(study), read_cuts(root)
     for rollout in paths.rollouts(study):
         run = tuple(rollout.values())
         emulators.add(run[:3])
         if rollout not in forecasts:
             continue
-        add("rollout", run, "seconds", _benchmark(root, *run, "rollout"))
+        parts = cuts.get(paths.ROLLOUTS.format(**rollout), {"parts": 1})["parts"]
+        add("rollout", run, "seconds", _rolled_out(root, run, parts))
         add("rollout", run, "states", _generated(root.joinpath(*run)))
         add("evaluation", run, "seconds", metrics_seconds(root / paths.METRICS.format(**rollout)))
     for run in sorted(emulators):
         add("emulator", run, "seconds", _benchmark(root, *run, "emulator"))
         add("emulator", run, "parameters", _parameters(root.joinpath(*run)))
     return pd.DataFrame(rows, columns=COSTS)
+
+
+def _rolled_out(root: Path, run: tuple[str, ...], parts: int) -> float | None:
+    """Returns the seconds of all jobs that made rollouts, in so many parts."""
+    names = ["rollout"]
+    if parts > 1:
+        names += ["rollout_create", *(f"rollout_{i}of{parts}" for i in range(1, parts + 1))]
+    jobs = [_benchmark(root, *run, name) for name in names]
+    return None if None in jobs else sum(jobs)
 
 
 def _benchmark(root: Path, *names: str) -> float | None:

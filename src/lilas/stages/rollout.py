@@ -1,4 +1,8 @@
-"""Stage `rollout`: ensembles of rollouts of the test split, stored as latents."""
+"""Stage `rollout`: ensembles of rollouts of the test split, stored as latents.
+
+`finish` makes what is not there yet and names it; of many rollouts, `create` makes the empty store
+beforehand, and jobs that `write` fill it side by side.
+"""
 
 from pathlib import Path
 
@@ -7,7 +11,7 @@ from lilas.models.build import load_emulator
 from lilas.models.latents import open_latents
 from lilas.models.observations import open_guide
 from lilas.models.rollout import evaluated_trajectories
-from lilas.models.rollout_store import write_rollouts
+from lilas.models.rollout_store import begin_rollouts, write_rollouts
 from lilas.records import stores
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
@@ -18,52 +22,48 @@ from lilas.study.samplers import observes
 
 def main() -> None:
     parser = make_parser(__doc__)
+    parser.add_argument("what", choices=["create", "write", "finish"])
     add_paths(
         parser,
         autoencoder="weights of the autoencoder",
         emulator="weights of the emulator",
         latents="manifest of the test latents",
         store="Zarr store of the rollouts",
-        manifest="its manifest",
+        output="its manifest, or what is left behind when a part of it is done",
     )
     parser.add_argument("--statistics", type=Path, help="statistics.json, to observe the truth")
     parser.add_argument("--test", type=Path, nargs="+", help="files of the test split, likewise")
+    parser.add_argument("--part", type=int, nargs=2, default=(1, 1), help="one part of so many")
     add_device(parser)
     args = parser.parse_args()
-    config, device = args.config, select_device(args.device)
-    evaluation, sampler = config.evaluation, config.sampler
-    source = open_latents(args.latents, args.autoencoder)
-    features = source.labels.shape[1]
-    emulator, settings = load_emulator(args.emulator, source.shape, features, device)
+    config, device, sampler = args.config, select_device(args.device), args.config.sampler
+    evaluation, source = config.evaluation, open_latents(args.latents, args.autoencoder)
+    rows = evaluated_trajectories(evaluation.model_dump(), source.trajectories)
+    span = evaluation.start, sampler.context, config.stride, evaluation.last
+    steps = rollout_steps(*span, sampler.direction)
+    sizes = {"rows": rows, "steps": steps, "stride": config.stride, "sampler": sampler}
     inputs = {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents}
     implementations = [*config.implementations(), *read_record(args.emulator)["implementations"]]
-    guide = None
     if observes(sampler):
-        truth = args.test, config.states.fields, args.statistics
-        guide = open_guide(sampler, *truth, args.autoencoder, device)
-        emulator.requires_grad_(False)
         inputs |= {"statistics": args.statistics, "test": args.test} | config.masks()
         implementations += read_record(args.autoencoder)["implementations"]
     record = provenance("rollout", config.record(), inputs, implementations)
     # Killed after the store had its name and before the manifest: nothing is left to sample.
-    if not stores.is_named(args.store, record):
-        write_rollouts(
-            args.store,
-            source,
-            emulator,
-            rows=evaluated_trajectories(evaluation.model_dump(), source.trajectories),
-            steps=rollout_steps(
-                *(evaluation.start, sampler.context, config.stride, evaluation.last),
-                sampler.direction,
-            ),
-            window=settings.window,
-            stride=config.stride,
-            sampler=sampler,
-            record=record,
-            device=device,
-            guide=guide,
-        )
-    stores.finish(args.store, args.manifest, record)
+    if not stores.is_named(args.store, record, mend=args.what != "write"):
+        begin_rollouts(args.store, source, **sizes, record=record)
+        if args.what != "create":
+            features, guide = source.labels.shape[1], None
+            emulator, settings = load_emulator(args.emulator, source.shape, features, device)
+            if observes(sampler):
+                truth = args.test, config.states.fields, args.statistics
+                guide = open_guide(sampler, *truth, args.autoencoder, device)
+                emulator.requires_grad_(False)
+            how = {"window": settings.window, "device": device, "guide": guide, "part": args.part}
+            write_rollouts(args.store, source, emulator, **sizes, record=record, **how)
+    if args.what == "finish":
+        stores.finish(args.store, args.output, record)
+    else:
+        stores.mark(args.output)
 
 
 if __name__ == "__main__":

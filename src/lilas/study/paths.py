@@ -73,6 +73,18 @@ def store(manifest: str) -> str:
     return manifest.removesuffix(".json") + ".zarr"
 
 
+def part(file: str) -> str:
+    """Returns the path of what a job leaves that made a part of a file, until all are joined."""
+    folder, _, name = file.rpartition("/")
+    return f"{folder}/.{name.partition('.')[0]}.{{part}}of{{parts}}"
+
+
+def created(manifest: str) -> str:
+    """Returns the path of what says that the empty store of a manifest is there, to be filled."""
+    folder, _, name = manifest.rpartition("/")
+    return f"{folder}/.{name.partition('.')[0]}.created"
+
+
 def log(*names: str) -> str:
     """Returns the path of a job's log: below the folders of its results, then its own name."""
     return "/".join(("logs", *names)) + ".log"

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from lilas import plugins
 from lilas.errors import LilasError
 from lilas.settings import Model, describe
-from lilas.settings.values import PathText, shown
+from lilas.settings.values import PathText, Positive, shown
 from lilas.study.study import Study
 from lilas.study.sweep import SWEPT, as_written, expanded
 from lilas.study.yaml import read_yaml
@@ -54,6 +54,11 @@ class Config(Model):
     )
     checkpoint_seconds: float = Field(
         default=60.0, ge=0, description="Time between checkpoints; 0 saves one whenever it logs."
+    )
+    job_rollouts: Positive = Field(
+        default=256,
+        description="Rollouts, members of test trajectories, that a job makes or scores at most; "
+        "several share more of them. What is finished stays as it is when this changes.",
     )
 
 
