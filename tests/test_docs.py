@@ -35,6 +35,7 @@ from lilas.study.samplers import (
     ObservingSettings,
     SamplingSettings,
 )
+from lilas.study.starts import StartSettings
 from lilas.study.study import Study
 from lilas.study.tasks import Expected, Task
 from lilas.systems.base import System
@@ -58,6 +59,7 @@ BASES |= {
     GuidanceSettings,
     ObservingSettings,
     BlockSettings,
+    StartSettings,
     Trained,
     Task,
     Variant,

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import lilas.study
+import test_start
 import test_sweep
 from lilas.errors import LilasError
 from lilas.study.datasets import Folder
@@ -702,6 +703,12 @@ def test_every_refusal_has_its_mistake(tmp_path):
         test_a_timing_of_no_emulator_is_refused(tmp_path)
         test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path)
         test_an_emulator_whose_autoencoders_are_of_other_datasets_is_refused(tmp_path)
+        for source, words in test_start.REFUSED:
+            test_start.test_sources_that_are_none_are_refused_in_one_line(source, words)
+        for case in test_start.MISFITS:
+            test_start.test_weights_that_do_not_fit_and_parts_that_are_none_are_refused(*case)
+        test_start.test_a_dataset_of_other_fields_is_refused()
+        test_start.test_an_emulator_starts_in_the_latents_that_its_parent_knows()
         for sweep, words in test_sweep.MISTAKES:
             test_sweep.test_a_mistake_in_a_sweep_is_told_in_one_line(sweep, words)
         test_sweep.test_a_name_that_is_taken_is_refused()

@@ -170,6 +170,16 @@ def test_every_kind_of_cell_is_computed_again(results, cell):
     assert f"{count} of {total}: dataset = flow" in text
 
 
+def test_the_chain_goes_through_what_a_training_started_from(results):
+    parent, emulator = SPACE / "solver-s1" / "weights.safetensors", EMULATOR / "weights.safetensors"
+    make_weights(parent, "emulator", 3.0, {"train": [Path("data/b.hdf5")]})
+    make_weights(emulator, "emulator", 2.0, {"start": parent})
+    lines = [line.strip() for line in trace(f"{CELL}/ab/vrmse/1-2", results).lines]
+    at = lines.index(f"start: {parent}  SHA-256 {sha256(parent)}, unchanged")
+    assert lines[at + 1].startswith("stage emulator version")
+    assert lines[at + 2].startswith("train: data files (1) in data")
+
+
 def test_the_chain_goes_down_to_the_data(results):
     text = "\n".join(trace(f"{CELL}/ab/vrmse/1-2", results).lines)
     for path in (

@@ -69,11 +69,23 @@ def settings(**changes):
 CPU = torch.device("cpu")
 
 
-def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6, device=CPU, seconds=0):
+def fit(
+    folder,
+    options=None,
+    making="a",
+    broken=(),
+    dropout=0.1,
+    rows=6,
+    device=CPU,
+    seconds=0,
+    prepare=None,
+):
     """Trains the toy; `broken` maps a step's loss to something else, by call."""
     torch.manual_seed(0)
     model = Model().to(device)
     model.dropout.p = dropout
+    if prepare is not None:
+        prepare(model)
     make = {"length": 2, "batch_size": 8, "device": device}
     train, valid = Windows(Waves(rows), seed=1, **make), Windows(Waves(seed=1), seed=2, **make)
     calls = iter(range(10**9))
@@ -94,7 +106,7 @@ def fit(folder, options=None, making="a", broken=(), dropout=0.1, rows=6, device
         settings=options or settings(),
         seed=3,
         folder=folder,
-        making={"config": {"name": making}, "inputs": {}},
+        making=making if isinstance(making, dict) else {"config": {"name": making}, "inputs": {}},
         name="toy",
         checkpoint_seconds=seconds,
     )
@@ -214,6 +226,58 @@ def test_another_configuration_starts_fresh_and_keeps_the_old_checkpoint(tmp_pat
         "what was there is kept as checkpoint.of-another-configuration.pt\n"
     )
     assert said in capsys.readouterr().err
+
+
+def made(options):
+    return {"config": {"autoencoder": {"train": options}}, "inputs": {}}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_more_steps_go_on_where_the_schedule_allows(tmp_path, capsys, optimizer, schedule):
+    """To the bits of a training that had as many from the beginning; else it says why not."""
+    few, many = (
+        settings(steps=n, optimizer=optimizer, schedule=schedule, validate_every=4) for n in (8, 20)
+    )
+    whole = fit(tmp_path / "whole", many, making=made(many))
+    fit(tmp_path / "parts", few, making=made(few))
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "parts", many, making=made(many), broken=[(9, stop)])
+    said = capsys.readouterr().err
+    goes_on = schedule == "constant"
+    assert torch.load(tmp_path / "parts" / "checkpoint.pt")["step"] == (13 if goes_on else 5)
+    assert goes_on == ("begins at step 0" not in said)
+    if not goes_on:
+        assert (
+            "since autoencoder.train.steps was 8 and is 20, and the learning rates of its cosine "
+            "schedule are others then; those of a constant one are not; what was there is kept"
+        ) in said
+    parts = fit(tmp_path / "parts", many, making=made(many))
+    assert same(whole.last, parts.last)
+    assert same(whole.best, parts.best)
+    plain = [{k: v for k, v in e.items() if k != "seconds"} for e in whole.history]
+    assert plain == [{k: v for k, v in e.items() if k != "seconds"} for e in parts.history]
+
+
+def test_more_steps_go_on_within_the_warm_up_and_fewer_where_it_is_not_beyond(tmp_path, capsys):
+    def trained(folder, steps, broken=(), **options):
+        one = settings(steps=steps, validate_every=2, **options)
+        return fit(tmp_path / folder, one, making=made(one), broken=broken)
+
+    # In the fifth step: two validations have called the loss, too.
+    with pytest.raises(KeyboardInterrupt):
+        trained("parts", 10, warmup=6, broken=[(12, stop)])
+    parts, whole = (trained(folder, 14, warmup=6) for folder in ("parts", "whole"))
+    assert "begins at step 0" not in capsys.readouterr().err
+    assert same(parts.last, whole.last)
+    with pytest.raises(KeyboardInterrupt):
+        trained("fewer", 10, schedule="constant", broken=[(12, stop)])
+    fewer, few = (trained(folder, 6, schedule="constant") for folder in ("fewer", "few"))
+    assert same(fewer.last, few.last)
+    assert "begins at step 0" not in capsys.readouterr().err
+    trained("fewer", 4, schedule="constant")
+    said = capsys.readouterr().err
+    assert "since autoencoder.train.steps was 6 and is 4, and it has done 6; what was" in said
 
 
 def test_a_non_finite_step_is_skipped_and_counted(tmp_path):

@@ -10,6 +10,7 @@ rule autoencoder:
         statistics=f"{ROOT}/{paths.STATISTICS}",
         train=partial(split_files, "train"),
         valid=partial(split_files, "valid"),
+        start=partial(started, "autoencoder"),
     output:
         weights=f"{AUTOENCODER}/{paths.WEIGHTS}",
         best=f"{AUTOENCODER}/{paths.BEST}",
@@ -41,7 +42,8 @@ rule autoencoder:
     shell:
         TRAINING_STAGE + "autoencoder --config {params.config:q} "
         "--statistics {input.statistics:q} "
-        "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
+        "--train {input.train:q} --valid {input.valid:q} --start {input.start:q} "
+        "--weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
         "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "
         "--device {CONFIG.device:q}" + LOG

@@ -19,6 +19,7 @@ from lilas.study.read import read_config, read_study, study_path, read_swept
 from lilas.errors import LilasError, told
 from lilas.files import check_owner, check_writable, take_ownership
 from lilas.locks import hold
+from lilas.plan.starts import check_starts, start_files
 from lilas.plan.room import Job, Sizes, check_room, rows, table
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
@@ -41,6 +42,7 @@ try:
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
     plan.check_masks(STUDY, ON_DISK)
+    check_starts(STUDY, CONFIG, ON_DISK)
     TWINS = STUDY.twins()
     # What is guided by the truth is no forecast, and is shown apart.
     ROLLOUTS = paths.rollouts(STUDY)
@@ -233,6 +235,15 @@ def chosen(kind, wildcards):
     folder = {"autoencoder": paths.AUTOENCODER, "emulator": paths.EMULATOR}[kind]
     name = paths.WEIGHTS if which == "last" else paths.BEST
     return f"{ROOT}/{folder}/{name}".format(**wildcards)
+
+
+def started(kind, wildcards):
+    """The files that a training starts from: its parent's weights, others', or none."""
+    if (run := paths.parent(STUDY, kind, wildcards)) is not None:
+        return chosen(kind, run)
+    entry = resolved(kind, wildcards)
+    start = entry.model.train.start if entry.is_trained else None
+    return start_files(CONFIG, start.source) if start else []
 
 
 def official_run(kind, wildcards):

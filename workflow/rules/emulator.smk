@@ -10,6 +10,7 @@ rule emulator:
         weights=partial(chosen, "autoencoder"),
         train=manifest("train"),
         valid=manifest("valid"),
+        start=partial(started, "emulator"),
     output:
         weights=f"{EMULATOR}/{paths.WEIGHTS}",
         best=f"{EMULATOR}/{paths.BEST}",
@@ -41,7 +42,8 @@ rule emulator:
         nodes=1,
     shell:
         TRAINING_STAGE + "emulator --config {params.config:q} --autoencoder {input.weights:q} "
-        "--train {input.train:q} --valid {input.valid:q} --weights {output.weights:q} "
+        "--train {input.train:q} --valid {input.valid:q} --start {input.start:q} "
+        "--weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
         "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "
         "--device {CONFIG.device:q}" + LOG

@@ -102,8 +102,7 @@ def load_weights(path: str | Path, model: "nn.Module") -> dict[str, Any]:
     Raises:
         LilasError: the file is damaged, or its names or shapes differ from the model's.
     """
-    record = read_record(path)
-    state = dict(read_weights(path))
+    record, state = load_state(path)
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
     if wrong := sorted(key for key in expected | found if expected.get(key) != found.get(key)):
@@ -114,9 +113,19 @@ def load_weights(path: str | Path, model: "nn.Module") -> dict[str, Any]:
             f"{found.get(key, 'none')} ({len(wrong)} names differ)",
             "The configuration does not belong to these weights.",
         )
+    model.load_state_dict(state)
+    return record
+
+
+def load_state(path: str | Path) -> "tuple[dict[str, Any], dict[str, Tensor]]":
+    """Returns the record of weights, and all of them by name.
+
+    Raises:
+        LilasError: the file is damaged, or weights are not finite.
+    """
+    record, state = read_record(path), dict(read_weights(path))
     if bad := [key for key, value in state.items() if not value.isfinite().all()]:
         raise LilasError(f"{path}: {bad[0]} is not finite. Train again with a lower rate.")
     if (found := _sum(state)) != (written := _metadata(path).get("crc32c", found)):
         raise broken(path, f"weights with the crc32c {written}", f"damaged ones, {found}", _AGAIN)
-    model.load_state_dict(state)
-    return record
+    return record, state

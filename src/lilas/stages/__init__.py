@@ -47,9 +47,9 @@ def add_training(parser: argparse.ArgumentParser, **inputs: str) -> None:
         history="history.jsonl",
         checkpoint="checkpoint folder",
     )
+    parser.add_argument("--start", type=Path, nargs="*", default=[], help="of train.start")
     add_device(parser)
-    text = "time between checkpoints (default 60); 0 saves one whenever it logs"
-    parser.add_argument("--seconds", type=float, default=60.0, help=text)
+    parser.add_argument("--seconds", type=float, default=60.0, help="between checkpoints")
 
 
 def execute(main: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ from lilas.data.well import open_splits
 from lilas.devices import compile_modules
 from lilas.draws import Draws
 from lilas.models.build import make_autoencoder_for
+from lilas.official.start import start_from, start_inputs
 from lilas.records.provenance import provenance
 from lilas.seeds import derive
 from lilas.stages import add_training, execute, make_parser
@@ -32,7 +33,8 @@ def main() -> None:
     record = provenance(
         "autoencoder",
         config.record(),
-        {"statistics": args.statistics, "train": args.train, "valid": args.valid},
+        {"statistics": args.statistics, "train": args.train, "valid": args.valid}
+        | start_inputs(args.start),
         config.implementations(),
     )
     torch.manual_seed(derive(config.seed))
@@ -40,6 +42,7 @@ def main() -> None:
     if entry.is_pixel_space:
         outcome = Outcome(model.state_dict(), model.state_dict(), [])
     else:
+        start_from(model, "autoencoder", args.start, entry.train.start, train_files[0])
         settings = entry.train.model_dump()
         processes.use_threads(settings["threads"])
         preprocessing = Preprocessing.read(args.statistics)

@@ -8,6 +8,7 @@ from lilas.draws import Draws
 from lilas.models.build import make_emulator_for
 from lilas.models.latents import open_latents
 from lilas.models.masks import draw_masks
+from lilas.official.start import start_from, start_inputs
 from lilas.records.provenance import provenance
 from lilas.seeds import derive
 from lilas.stages import add_training, execute, make_parser
@@ -30,7 +31,8 @@ def main() -> None:
     record = provenance(
         "emulator",
         config.record(),
-        {"autoencoder": args.autoencoder, "train": args.train, "valid": args.valid},
+        {"autoencoder": args.autoencoder, "train": args.train, "valid": args.valid}
+        | start_inputs(args.start),
         config.implementations(),
     )
     windows = make_windows(
@@ -44,6 +46,7 @@ def main() -> None:
     )
     torch.manual_seed(derive(config.seed))
     emulator = make_emulator_for(entry, sources[0].shape, sources[0].labels.shape[1]).to(device)
+    start_from(emulator, "emulator", args.start, entry.train.start)
     if settings["compile"]:
         compile_modules(device, emulator.backbone)
 

@@ -4,6 +4,9 @@ The path is an experiment's identity. Every path of data and results is named he
 pattern, whose words in braces the workflow's rules and `str.format` fill.
 """
 
+from collections.abc import Mapping
+
+from lilas.study import starts
 from lilas.study.datasets import Well
 from lilas.study.latent_analysis import analysed_autoencoders, rolls_out
 from lilas.study.study import Study
@@ -104,6 +107,22 @@ def split_training_name(run: str) -> tuple[str, int]:
     """Returns the (name, seed) of a training's folder name."""
     name, _, seed = run.rpartition("-s")
     return name, int(seed)
+
+
+def parent(study: Study, kind: str, run: Mapping[str, str]) -> dict[str, str] | None:
+    """Returns the run whose training one starts from, if it starts from one of the study.
+
+    Args:
+        study: The study.
+        kind: autoencoder or emulator.
+        run: The dataset, and folders by kind.
+    """
+    name, seed = split_training_name(run[kind])
+    found = starts.parent(study, f"{kind}s", run["dataset"], name, seed)
+    if found is None:
+        return None
+    dataset, name, seed = found
+    return {**run, "dataset": dataset, kind: training_name(name, seed)}
 
 
 def rollouts(study: Study) -> list[dict[str, str]]:

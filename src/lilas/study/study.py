@@ -26,6 +26,7 @@ from lilas.study.latent_analysis import LatentAnalysis, check_analysis, check_re
 from lilas.study.leads import Direction, rollout_steps
 from lilas.study.methods import METHODS
 from lilas.study.samplers import observes
+from lilas.study.starts import check_starts
 from lilas.study.sweep import expanded
 
 # What twins may differ in: guidance, and what is for memory and speed alone.
@@ -117,6 +118,7 @@ class Study(Model):
                 raise ValueError(f"datasets.{name}.{error}") from None
             if extent is not None:
                 self.check_extent(name, extent)
+        check_starts(self)
         return self
 
     def resolve(self, kind: str, name: str, dataset: str) -> Any:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from lilas.settings import Model
 from lilas.settings.values import Natural, Positive, PositiveNumber
+from lilas.study.starts import Start
 
 # Optimisers with a preconditioner.
 PRECONDITIONED = ("psgd", "soap")
@@ -62,6 +63,9 @@ class Train(Model):
         default=64.0,
         description="Memory for states, of all processes together; a larger training split is "
         "streamed, in pieces.",
+    )
+    start: Start | None = Field(
+        default=None, description="Weights of another training to start from; null draws them."
     )
 
     @model_validator(mode="after")

@@ -54,21 +54,54 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def set_aside(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Renames a checkpoint of another training, and says what makes it another.
+def difference(state: dict[str, Any], now: dict[str, Any], settings: dict[str, Any]) -> str | None:
+    """Returns why a training does not go on from a checkpoint; None where it does.
+
+    With another number of steps and all else the same it does, where every step so far would have
+    had the same learning rate.
 
     Args:
-        path: The checkpoint.
-        before: The making that it is of.
-        now: The making of the training that begins instead.
+        state: The checkpoint.
+        now: The making of the training.
+        settings: The keys of `lilas.study.training.Train`.
     """
+    before, step = state["making"], state["step"]
+    if before == now:
+        return None
+    found = changes(before, now)
+    told = ", ".join(found[:_TOLD])
+    told += f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+    if _but_steps(before) != _but_steps(now):
+        return told
+    if step > settings["steps"]:
+        return f"{told}, and it has done {step}"
+    if settings["schedule"] != "constant" and step > settings["warmup"]:
+        return (
+            f"{told}, and the learning rates of its {settings['schedule']} schedule are others "
+            "then; those of a constant one are not"
+        )
+    return None
+
+
+def _but_steps(making: dict[str, Any]) -> dict[str, Any]:
+    """Returns a making, but for the number of steps in it."""
+    found = {}
+    for key, value in making.items():
+        if isinstance(value, dict):
+            found[key] = _but_steps(value)
+            if key == "train":
+                found[key].pop("steps", None)
+        else:
+            found[key] = value
+    return found
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Renames a checkpoint of another training, and says what makes it another."""
     kept = path.with_suffix(".of-another-configuration.pt")
     os.replace(path, kept)
-    found = changes(before, now)
-    more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
     print(
-        f"{path}: begins at step 0, since {', '.join(found[:_TOLD])}{more}; "
-        f"what was there is kept as {kept.name}",
+        f"{path}: begins at step 0, since {reason}; what was there is kept as {kept.name}",
         file=sys.stderr,
         flush=True,
     )

@@ -27,9 +27,15 @@ from lilas.files import writing
 from lilas.locks import locked
 from lilas.progress import progress
 from lilas.seeds import derive
-from lilas.training.checkpoints import load_checkpoint, save_checkpoint, set_aside
+from lilas.training.checkpoints import (
+    difference,
+    load_checkpoint,
+    save_checkpoint,
+    set_aside,
+)
 from lilas.training.objective import Loss, Objective
 from lilas.training.optimizers import make_optimizer
+from lilas.training.start import to_training, trained
 
 # A run is given up after this many steps in a row with non-finite gradients.
 PATIENCE = 100
@@ -102,7 +108,7 @@ class _Training:
         self.model, self.settings = model, settings
         # As it is read back: JSON knows no tuples.
         self.path, self.making = folder / "checkpoint.pt", json.loads(json.dumps(making))
-        self.optimizer = make_optimizer(model.parameters(), settings)
+        self.optimizer = make_optimizer(trained(model), settings)
         self.average = (
             {key: value.detach().clone() for key, value in model.state_dict().items()}
             if settings["ema"]
@@ -186,9 +192,9 @@ class _Training:
         if not self.path.is_file():
             return None
         state = load_checkpoint(self.path)
-        if state["making"] == self.making:
+        if (reason := difference(state, self.making, self.settings)) is None:
             return state
-        set_aside(self.path, state["making"], self.making)
+        set_aside(self.path, reason)
         return None
 
     def check_alike(self) -> None:
@@ -305,7 +311,7 @@ def _train_step(
     rate = settings["learning_rate"] * learning_rate_factor(training.step, settings)
     for group in training.optimizer.param_groups:
         group["lr"] = rate
-    training.model.train()
+    to_training(training.model)
     windows, label = train.batch(training.step)
     value = objective.gradients(windows, label, random)
     parameters = [p for p in training.model.parameters() if p.grad is not None]
