@@ -42,14 +42,14 @@ MUTATIONS = [
     ),
     Mutation(
         "a checkpoint of another configuration is resumed",
-        "loop.py",
-        'if state["making"] != self.making:',
-        "if False:",
+        "state.py",
+        "if (reason := difference(state, self.making, self.settings)) is None:",
+        "if True:",
         "test_training.py::test_another_configuration_starts_fresh_and_keeps_the_old_checkpoint",
     ),
     Mutation(
         "the optimiser's state is not restored",
-        "loop.py",
+        "state.py",
         'self.optimizer.load_state_dict(state["optimizer"])',
         "pass",
         "test_training.py::test_a_stopped_run_resumes_to_the_same_bits",

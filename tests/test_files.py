@@ -26,7 +26,7 @@ from lilas.study.autoencoders import OfficialAutoencoder
 from lilas.study.datasets import Folder
 from lilas.study.read import read_config, read_study
 from lilas.systems.base import Trajectories
-from lilas.training.loop import _Training
+from lilas.training.state import Training
 
 ROOT = Path(__file__).parents[1]
 MINIATURE = ROOT / "tests" / "data" / "miniature.yaml"
@@ -54,7 +54,7 @@ def test_what_is_written_has_the_mode_of_a_new_file(tmp_path, umask):
     write_weights(folder / "weights.safetensors", {"w": torch.zeros(3)}, {})
     _csv(folder / "a.csv", pd.DataFrame({"a": [1]}))
     settings = {"optimizer": "adam", "learning_rate": 1.0, "betas": None, "weight_decay": 0.0}
-    training = _Training(nn.Linear(2, 2), settings | {"ema": 0.9}, folder / "checkpoint", "it")
+    training = Training(nn.Linear(2, 2), settings | {"ema": 0.9}, folder / "checkpoint", "it")
     training.save()
     trajectories = Trajectories(
         {"heat": np.zeros((1, 2, 4), np.float32)},

@@ -18,7 +18,7 @@ from lilas.errors import LilasError
 from lilas.locks import locked
 from lilas.study.training import Train
 from lilas.training import loop as training
-from lilas.training import optimizers
+from lilas.training import optimizers, state
 
 OPTIMIZERS = ["adam", "adamw", "soap", "psgd", "muon"]
 
@@ -144,9 +144,9 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, optimizer, at, monkeyp
         clock[0] += seconds
         return value
 
-    for name in ("_validate", "save_checkpoint"):
-        slow = getattr(training, name)
-        monkeypatch.setattr(training, name, lambda *of, slow=slow: tick(slow(*of), 100.0))
+    for module, name in ((training, "_validate"), (state, "save_checkpoint")):
+        slow = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *of, slow=slow: tick(slow(*of), 100.0))
     ticks = [(call, tick) for call in range(100)]
     options = settings(optimizer=optimizer)
     whole = fit(tmp_path / "whole", options, broken=ticks)
@@ -418,7 +418,7 @@ def test_clipping_bounds_the_gradient_and_logs_what_it_was(tmp_path, monkeypatch
     def descent(parameters, options):
         return torch.optim.SGD(parameters, lr=options["learning_rate"])
 
-    monkeypatch.setattr(training, "make_optimizer", descent)
+    monkeypatch.setattr(state, "make_optimizer", descent)
     options = settings(steps=1, ema=0.0, schedule="constant", clip=clip)
     result = fit(tmp_path, options, dropout=0.0)
     torch.manual_seed(0)
@@ -506,7 +506,7 @@ def test_optimisers_minimise_a_quadratic(optimizer):
     lens = torch.diag(torch.linspace(0.3, 3, 6))
     parameters = [nn.Parameter(torch.zeros_like(goal)) for goal in goals]
     options = settings(steps=200, optimizer=optimizer, learning_rate=0.2)
-    made = training.make_optimizer(parameters, options)
+    made = optimizers.make_optimizer(parameters, options)
     losses = []
     for step in range(200):
         for group in made.param_groups:
@@ -525,7 +525,7 @@ def test_optimisers_minimise_a_quadratic(optimizer):
 def test_optimisers_follow_the_rate_that_is_set(optimizer):
     shapes = (4, 3), (2, 2, 3), (5,)
     parameters = [nn.Parameter(value) for value in gradients(0, *shapes)]
-    made = training.make_optimizer(parameters, settings(optimizer=optimizer, weight_decay=0.1))
+    made = optimizers.make_optimizer(parameters, settings(optimizer=optimizer, weight_decay=0.1))
     trace = []
     for seed, rate in enumerate((1e-2, 1e-2, 0.0, 1e-2)):
         for group in made.param_groups:
@@ -543,7 +543,7 @@ def test_adams_first_step_is_the_rate_times_the_sign(optimizer, decay):
     (start,), (gradient,) = gradients(0, (4, 3)), gradients(1, (4, 3))
     parameter = nn.Parameter(start.clone())
     options = settings(optimizer=optimizer, weight_decay=decay)
-    take(training.make_optimizer([parameter], options), [parameter], [gradient])
+    take(optimizers.make_optimizer([parameter], options), [parameter], [gradient])
     expected = (1 - 1e-2 * decay) * start - 1e-2 * gradient.sign()
     assert torch.allclose(parameter, expected, atol=1e-6)
 
@@ -551,7 +551,7 @@ def test_adams_first_step_is_the_rate_times_the_sign(optimizer, decay):
 def test_adams_second_step_has_the_papers_betas():
     (start,), (g1,), (g2,) = gradients(0, (6,)), gradients(1, (6,)), gradients(2, (6,))
     parameter = nn.Parameter(start.clone())
-    made = training.make_optimizer([parameter], settings(optimizer="adamw"))
+    made = optimizers.make_optimizer([parameter], settings(optimizer="adamw"))
     take(made, [parameter], [g1])
     take(made, [parameter], [g2])
     m = (0.9 * 0.1 * g1 + 0.1 * g2) / (1 - 0.9**2)
@@ -567,7 +567,7 @@ def test_muon_moves_a_matrix_by_its_orthogonalised_momentum(shape):
     """
     starts = gradients(0, shape, (7,))
     parameters = [nn.Parameter(value.clone()) for value in starts]
-    made = training.make_optimizer(parameters, settings(optimizer="muon", weight_decay=0.1))
+    made = optimizers.make_optimizer(parameters, settings(optimizer="muon", weight_decay=0.1))
     first, second = gradients(1, shape, (7,)), gradients(2, shape, (7,))
     take(made, parameters, first)
     matrix, vector = (parameter.detach().clone() for parameter in parameters)
@@ -598,7 +598,7 @@ def test_muon_is_torchs_up_to_bfloat16(shape):
             options = {"momentum": 0.95, "adjust_lr_fn": "match_rms_adamw"}
             made = kind([matrix], lr=1e-2, weight_decay=0.1, **options)
         else:
-            made = training.make_optimizer([matrix], settings(optimizer="muon", weight_decay=0.1))
+            made = optimizers.make_optimizer([matrix], settings(optimizer="muon", weight_decay=0.1))
         for seed in range(1, 4):
             take(made, [matrix], gradients(seed, shape))
         found.append((matrix.detach(), made.state_dict()["state"][0]["momentum_buffer"]))
@@ -614,17 +614,17 @@ def test_muon_is_torchs_up_to_bfloat16(shape):
 
 def test_muon_trains_matrices_alone_but_refuses_a_model_without():
     matrix = nn.Parameter(torch.zeros(3, 3))
-    take(training.make_optimizer([matrix], settings(optimizer="muon")), [matrix], [torch.eye(3)])
+    take(optimizers.make_optimizer([matrix], settings(optimizer="muon")), [matrix], [torch.eye(3)])
     assert (matrix.diagonal() < 0).all()
     kernel = nn.Parameter(torch.zeros(3, 2, 3, 3))
     with pytest.raises(LilasError, match="only convolutions and vectors"):
-        training.make_optimizer([kernel], settings(optimizer="muon"))
+        optimizers.make_optimizer([kernel], settings(optimizer="muon"))
 
 
 def test_psgd_and_soap_have_the_papers_settings():
     weight = nn.Parameter(torch.zeros(3, 2))
     psgd, soap = (
-        training.make_optimizer([weight], settings(optimizer=name, precondition_every=None))
+        optimizers.make_optimizer([weight], settings(optimizer=name, precondition_every=None))
         for name in ("psgd", "soap")
     )
     plain = {
@@ -654,7 +654,7 @@ def test_contractions_are_searched_once_and_change_no_bit(optimizer, monkeypatch
     for strategy in ("remembered", "auto"):
         parameters = [nn.Parameter(value) for value in gradients(0, *shapes)]
         torch.manual_seed(0)
-        made = training.make_optimizer(parameters, settings(optimizer=optimizer))
+        made = optimizers.make_optimizer(parameters, settings(optimizer=optimizer))
         assert torch.backends.opt_einsum.strategy == "remembered"
         monkeypatch.setattr(torch.backends.opt_einsum, "strategy", strategy)
         for step in range(8):
@@ -669,7 +669,7 @@ def test_contractions_are_searched_once_and_change_no_bit(optimizer, monkeypatch
 
 def test_soaps_basis_turns_as_often_as_asked():
     weight = nn.Parameter(torch.zeros(4, 3))
-    made = training.make_optimizer([weight], settings(optimizer="soap", precondition_every=4))
+    made = optimizers.make_optimizer([weight], settings(optimizer="soap", precondition_every=4))
     turned, basis = [], None
     for step in range(1, 14):
         take(made, [weight], gradients(step, (4, 3)))

@@ -42,7 +42,9 @@ try:
     plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
     plan.check_masks(STUDY, ON_DISK)
-    check_starts(STUDY, CONFIG, ON_DISK)
+    if workflow.is_main_process:
+        # Jobs that read the study once more need not look at networks again.
+        check_starts(STUDY, CONFIG, ON_DISK)
     TWINS = STUDY.twins()
     # What is guided by the truth is no forecast, and is shown apart.
     ROLLOUTS = paths.rollouts(STUDY)
