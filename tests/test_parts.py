@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -20,6 +21,7 @@ from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 from lilas.evaluation.score import score_rollouts
 from lilas.files import take_ownership
+from lilas.inspect.trace import trace
 from lilas.models.autoencoder import make_identity
 from lilas.models.latents import PixelLatents
 from lilas.models.observations import Guide, Observations
@@ -301,7 +303,7 @@ RUN = "convection/c16-s0/diffusion-s0/ab4"
 MADE = (f"{RUN}/rollouts.json", f"{RUN}/frames.json", "convection/baselines.parquet")
 
 
-def test_a_study_in_parts_makes_the_same_and_reruns_nothing(miniature, tmp_path):
+def test_a_study_in_parts_makes_the_same_and_reruns_nothing(miniature, tmp_path, monkeypatch):
     """Two rollouts a job: of 4 trajectories one with 2 members, of which batches hold 2."""
     twin = miniature.copy(tmp_path / "twin")
     config = twin.folder / "config.yaml"
@@ -333,6 +335,11 @@ def test_a_study_in_parts_makes_the_same_and_reruns_nothing(miniature, tmp_path)
     assert {path.name for path in (twin.results / RUN).iterdir()} == {
         path.name for path in (miniature.results / RUN).iterdir()
     }
+    # A table's number is followed through them.
+    monkeypatch.chdir(twin.folder)
+    cells = pd.read_csv(twin.results / "tables/horizons.csv")["cell"]
+    (cell,) = cells[cells.str.endswith("c16-s0/diffusion-s0/ab4/vrmse/4-8")]
+    assert trace(cell, Path("results/miniature")).problems == []
     # Whatever the size of parts is now, what is finished stays.
     for size in (256, 1):
         twin.edit("job_rollouts: ", f"job_rollouts: {size}  # ", config)
