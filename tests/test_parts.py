@@ -88,15 +88,26 @@ def test_what_is_finished_keeps_its_parts(tmp_path):
     (tmp_path / "study.yaml").write_text("")
     sizes = {"members": 1, "batch": 1}
 
+    def left(*names: str) -> set[str]:
+        return {path.name for path in tmp_path.glob(".*")} ^ set(names)
+
     def planned(most: int, file: str, trajectories: int = 64, planning: bool = True) -> int:
         cuts = Cuts(tmp_path, most, planning=planning)
         count = cuts.parts(file, trajectories, **sizes)
         if planning:
             take_ownership(tmp_path, tmp_path / "study.yaml", cuts=cuts.known)
+            cuts.forget()
         return count
 
     assert planned(32, "a.json") == 2
-    # Of the run of before that was killed there is nothing to keep.
+    # Of the run of before that was killed there is no part to keep, but all that is not one.
+    others = [".a.created", ".a.1of4", ".a.json.9-of2.part", ".ab.1of2"]
+    for name in (".a.1of2", *others):
+        (tmp_path / name).touch()
+    assert planned(16, "a.json") == 4
+    assert left(*others) == set()
+    assert planned(64, "a.json") == 1
+    assert left(*others[2:]) == set()
     assert planned(16, "a.json") == 4
     (tmp_path / "a.json").touch()
     assert planned(8, "a.json") == 4
@@ -341,6 +352,5 @@ def test_a_study_in_parts_makes_the_same_and_reruns_nothing(miniature, tmp_path,
     (cell,) = cells[cells.str.endswith("c16-s0/diffusion-s0/ab4/vrmse/4-8")]
     assert trace(cell, Path("results/miniature")).problems == []
     # Whatever the size of parts is now, what is finished stays.
-    for size in (256, 1):
-        twin.edit("job_rollouts: ", f"job_rollouts: {size}  # ", config)
-        assert twin.planned(*(f"results/miniature/{name}" for name in MADE)) == {}
+    twin.edit("job_rollouts: 2", "job_rollouts: 256", config)
+    assert twin.planned(*(f"results/miniature/{name}" for name in MADE)) == {}

@@ -102,6 +102,7 @@ onstart:
         atexit.register(hold(written, read, plan.data_folders(CONFIG, FILES), ROOT).close)
         if any(Path(file).is_relative_to(ROOT) for file in written):
             take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES, cuts=CUTS.known)
+            CUTS.forget()
     except (LilasError, OSError) as error:
         sys.exit(told(error))
 

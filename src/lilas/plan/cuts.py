@@ -1,6 +1,7 @@
 """In how many parts, of a job each, the rollouts of a study are made, and scored."""
 
 import math
+import re
 from pathlib import Path
 
 from lilas.records.cuts import read_cuts
@@ -52,3 +53,12 @@ class Cuts:
             begun = {"parts": parts(trajectories, most, **sizes), "most": most}
             self.known[file] = begun
         return begun["parts"] if begun else 1
+
+    def forget(self) -> None:
+        """Deletes what killed jobs left of parts that are no longer made, since the cut changed."""
+        for file, begun in self.known.items():
+            path, count = Path(self.root, file), begun["parts"]
+            for left in path.parent.glob(f".{path.stem}.*"):
+                found = re.fullmatch(rf"\.{path.stem}\.(?:\d+of(\d+)|created)", left.name)
+                if found and (count == 1 or found[1] not in (None, str(count))):
+                    left.unlink()
