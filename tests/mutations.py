@@ -335,6 +335,41 @@ MUTATIONS = [
         'rows["sampler"].isin(list(results.study.twins())) >= guided',
         "test_claims.py::test_what_is_guided_by_the_truth_counts_in_no_other_claim",
     ),
+    Mutation(
+        "the optimiser draws other numbers in each process",
+        "objective.py",
+        "            torch.manual_seed(seed)\n",
+        "            pass\n",
+        "test_processes.py::test_weights_are_the_same_bits_in_all_processes",
+    ),
+    Mutation(
+        "windows that are sent come in the order of who held them",
+        "windows.py",
+        'np.argsort(np.argsort(wanted, kind="stable"))',
+        "np.arange(len(wanted))",
+        "test_processes.py::test_processes_share_the_batches_of_one",
+    ),
+    Mutation(
+        "the gradient of similarity is that of a part of the pairs",
+        "processes.py",
+        "rows + (count() - 1) * (rows - rows.detach())",
+        "rows",
+        "test_processes.py::test_similarity_is_of_the_pairs_of_all_processes",
+    ),
+    Mutation(
+        "micro-batches are added up, not averaged",
+        "objective.py",
+        "lost = lost / len(parts)",
+        "pass",
+        "test_processes.py::test_micro_batches_make_no_other_losses",
+    ),
+    Mutation(
+        "each process tells its fault",
+        "processes.py",
+        "if _is_first_to_fail():",
+        "if True:",
+        "test_processes.py::test_a_fault_is_told_once",
+    ),
 ]
 
 

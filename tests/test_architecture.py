@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "lilas"
 # From the bottom to the top: a module imports its own layer or lower ones.
 LAYERS = {
-    "base": "errors, files, locks, seeds, draws, progress, devices, display, plugins",
+    "base": "errors, files, locks, seeds, draws, progress, processes, devices, display, plugins",
     "settings": "models of settings, and the values they are made of: refused in one line",
     "systems": "simulated systems: settings, and numbers from these alone",
     "study": "what a user asks for; read before there is any data, so without torch and HDF5",

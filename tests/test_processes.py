@@ -190,8 +190,8 @@ def test_a_training_goes_on_in_another_number_of_processes(tmp_path):
         assert furthest(*pairs) <= 1e-5
 
 
-def test_a_fault_in_one_process_is_told_once(tmp_path):
-    status, said = ended("together", "fails", tmp_path)
+def test_a_fault_is_told_once(tmp_path):
+    status, said = ended("together", "fails", tmp_path, count=3)
     assert (status, said) == (1, f"error: {tmp_path}: expected a file, found none. Make one.\n")
 
 
@@ -254,6 +254,31 @@ def test_a_profile_chooses_how_many_processes_train(pipeline):
         launch = f"--processes {count} --nodes {count} lilas.stages.emulator "
         assert text.count(launch) == 3, text
         assert text.count("--processes 1 --nodes 1 lilas.stages.autoencoder ") == 2
+
+
+SRUN = """#!/bin/bash
+# Starts a command once for each node, all of them here.
+for option in "$@"; do
+    case $option in --nodes=*) nodes=${option#*=};; --*) ;; *) break;; esac
+    shift
+done
+for _ in $(seq "$nodes"); do "$@" & done
+wait
+"""
+
+
+def test_processes_of_several_nodes_meet(tmp_path, monkeypatch):
+    """By torchrun's own rendezvous; the stand-in for srun starts both nodes on this machine."""
+    srun = tmp_path / "srun"
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    status, said = ended("--nodes", 2, "together", "meets", tmp_path, count=4)
+    assert status == 0, said
+    told = [(tmp_path / f"of-{rank}").read_text() for rank in range(4)]
+    # A node's threads are shared by its processes.
+    assert told == ["1.5 OMP_NUM_THREADS=2"] * 4
 
 
 @pytest.mark.parametrize("nodes", [1, 2])

@@ -123,9 +123,18 @@ def trains(folder: Path, seconds: float = 0.05, until: int = -1) -> None:
     test_training.fit(folder, options, dropout=0.0, broken=slow)
 
 
+def meets(folder: Path) -> None:
+    """Each process tells the mean of all ranks, and the threads that it may use."""
+    mean = processes.mean(torch.tensor(float(processes.rank())))
+    # As it began; tests have one thread.
+    began = Path("/proc/self/environ").read_text().split("\0")
+    threads = next(entry for entry in began if entry.startswith("OMP_NUM_THREADS="))
+    (folder / f"of-{processes.rank()}").write_text(f"{mean.item()} {threads}")
+
+
 def fails(folder: Path) -> None:
-    """One process finds a fault while the other waits for it."""
-    if processes.rank() == 1:
+    """Two processes find a fault while the first waits for them."""
+    if processes.rank():
         raise LilasError(f"{folder}: expected a file, found none. Make one.")
     processes.mean(torch.zeros(1))
 
