@@ -192,7 +192,8 @@ def end_by(error: LilasError | OSError | RuntimeError) -> NoReturn:
     if not _is_loss(error):
         raise error
     # Another process is gone: it has said why, or torchrun will, and ends this one.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_DFL)
     time.sleep(_NOTICE)
     end(
         "error: another process of this training is gone, on another machine; the same command "

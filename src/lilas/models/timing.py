@@ -241,7 +241,7 @@ def gradient(
         settings: A `lilas.study.emulators.EmulatorSettings` that is trained; its `train` has batch,
             precision and whether it is compiled.
         device: Where to measure.
-        batch: Windows at once; None takes the training's.
+        batch: Windows at once; None takes those of a pass in the training.
         names: What else the row says.
     """
     train, window = settings.train, settings.window
@@ -265,7 +265,7 @@ def gradient(
     return Piece(
         "gradient",
         make,
-        batch or train.batch_size,
+        batch or train.micro_batch or train.batch_size,
         names={**names, "windows": train.steps * train.batch_size},
         model=emulator,
         compiled=emulator.backbone if train.compile else None,
