@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
-# Optional dependencies, such as simulate: the simulators of Euler and of gravity and cooling.
+# Optional dependencies: simulate, the simulators of Euler and of gravity and cooling; slurm, jobs
+# through Slurm.
 EXTRAS ?=
 comma := ,
 
-.PHONY: demo test test-cuda test-datasets test-simulate test-paper test-mutations mutations install lint clean
+.PHONY: demo test test-cuda test-datasets test-simulate test-paper test-slurm test-mutations mutations install lint clean
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
@@ -47,6 +48,12 @@ test-simulate:
 test-paper:
 	$(MAKE) install EXTRAS=simulate
 	$(BIN)/python -m pytest tests/test_paper.py tests/test_ablation.py
+
+# Jobs through a Slurm of this machine alone, which root installs, starts and ends.
+test-slurm: export LILAS_TEST_SLURM = 1
+test-slurm:
+	$(MAKE) install EXTRAS=slurm
+	$(BIN)/python -m pytest -rs tests/test_slurm.py
 
 # Each set of extras has a stamp of its own; what is installed stays.
 STAMP := $(VENV)/.installed$(addprefix -,$(EXTRAS))

@@ -10,7 +10,7 @@ FALSE_ALARMS = {
     "targets and report, a rule's own pattern of paths and the name of a file",
     r"Mixed rules and functions in same snakefile\.": "a function of one file's rules lies beside "
     "them; what files share is in common.smk",
-    r"Environment variable (PATH|PYTHONSAFEPATH) used but .* in line \d+\.": "set for "
+    r"Environment variable (PATH|PYTHONSAFEPATH|LILAS_GPUS) used but .* in line \d+\.": "set for "
     "the jobs, not asked of a user",
     r"Shell command directly uses variable (CONFIG|EXPECTED) from .*": "the device, the time "
     "between checkpoints and what a download must hold decide no result; as parameters, they "

@@ -1,4 +1,4 @@
-"""The command `lilas`: look at what the pipeline has made."""
+"""The command `lilas`: what a run would take, and what the pipeline has made."""
 
 import argparse
 import os
@@ -14,8 +14,9 @@ from lilas.official.cli import add_commands, run_command
 from lilas.stages import execute
 
 DESCRIPTION = """\
-Looks at what the pipeline has made; the pipeline itself is run with snakemake.
+Looks at what the pipeline has made, or would take; the pipeline itself is run with snakemake.
 
+  lilas plan STUDY     jobs, hours, memory and disk of a run, by stage, before it runs
   lilas check FOLDER   what a folder of data holds, and all that is wrong with it
   lilas inspect PATH   what a file is, its ranges, where it comes from, whether it is current
   lilas show FOLDER    the main table of a study's results
@@ -49,6 +50,23 @@ CHECK_EXAMPLES = """\
 examples:
   lilas check /data/my_flow            # holds data/{train,valid,test}/*.hdf5
   lilas check /data/my_flow --states   # reads all states too: finite values, repeated states"""
+
+PLAN = """\
+Prints what is left to run of a study, by stage: jobs; hours of all of them, one after the other,
+and of the longest; cores, GPUs and memory of the job that needs most; gigabytes to download and to
+write, and the room there is. It runs nothing: it is what `snakemake -n` ends with.
+
+Of config.yaml it takes the study where none is named, `data` and `results`, where it looks for what
+is there already, and `device`: with cpu no job has a GPU. A profile tells how many GPUs a job may
+have (`resources: gpu`), and its most threads. Hours and memory are estimates: docs/clusters.md says
+how far off they are."""
+
+PLAN_EXAMPLES = """\
+examples:
+  lilas plan demo                     # on this machine, without a GPU
+  lilas plan laptop --profile gpu     # beside one GPU
+  lilas plan paper --profile slurm    # on a cluster, within what profiles/slurm allows
+  lilas plan paper --all              # as if nothing were there yet"""
 
 SHOW = """\
 Prints the first table of a study, the VRMSE by horizon, and where its report lies."""
@@ -107,6 +125,27 @@ def _main() -> None:
         help="where the picture goes (default: NAME.inspect.png in the current folder)",
     )
     picture.add_argument("--no-picture", action="store_true", help="draw none")
+    plan = commands.add_parser(
+        "plan",
+        help="jobs, hours, memory and disk of a run, by stage, before it runs",
+        description=PLAN,
+        epilog=PLAN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    plan.add_argument(
+        "study", nargs="?", metavar="STUDY", help="its name or file (default: config.yaml's)"
+    )
+    plan.add_argument(
+        "--profile", metavar="NAME", help="default, gpu, slurm, or the folder of your own"
+    )
+    plan.add_argument("--all", action="store_true", help="count what is there already as well")
+    plan.add_argument(
+        "--config",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings in place of config.yaml's, such as results=/scratch/lilas",
+    )
     data = commands.add_parser(
         "check",
         help="what a folder of data holds, and all that is wrong with it",
@@ -147,6 +186,10 @@ def _main() -> None:
         parser.print_help()
     elif args.command == "official":
         run_command(args)
+    elif args.command == "plan":
+        from lilas.plan.dry_run import plan_study
+
+        print(plan_study(args.study, args.profile, args.all, args.config))
     elif args.command == "check":
         _check(args.folder, args.states)
     elif args.command == "show":

@@ -34,9 +34,9 @@ rule autoencoder:
         checkpoint=lambda wildcards, output: str(Path(output.weights).parent / paths.CHECKPOINT),
     # The longest jobs begin first: what waits for others runs beside them.
     priority: 1
-    threads: partial(training_threads, "autoencoder")
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
         processes=1,
         nodes=1,
     shell:

@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from lilas import plan
@@ -20,7 +20,10 @@ from lilas.errors import LilasError, told
 from lilas.files import check_owner, check_writable, take_ownership
 from lilas.locks import hold
 from lilas.plan.starts import check_starts, start_files
-from lilas.plan.room import Job, Sizes, check_room, rows, table
+from lilas.plan.needs import Machine, Needs
+from lilas.plan.overview import overview
+from lilas.plan.room import Job, Sizes, check_room, rows
+from lilas.plan.work import Works
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
 # Snakemake keeps its records in the folder of a run, which may be another user's clone.
@@ -58,22 +61,35 @@ except (LilasError, OSError) as error:
     sys.exit(told(error))
 
 
+def described(jobs):
+    """Jobs of Snakemake as plans know them, less those that only name targets."""
+    return [
+        Job(job.rule.name, job.wildcards_dict, list(map(str, job.output)), joins(job.input))
+        for job in jobs
+        if job.rule.shellcmd
+    ]
+
+
+def joins(files):
+    """Whether a job joins what others made, in parts."""
+    return bool(files.get("parts"))
+
+
 def room(jobs):
     """What jobs download and write, by stage."""
-    jobs = [Job(job.rule.name, job.wildcards_dict, list(map(str, job.output))) for job in jobs]
-    sizes = Sizes(STUDY, {name: needed(name) for name in FILES}, ON_DISK)
-    return rows(sizes, jobs, CONFIG.data, ROOT)
+    return rows(needs().works.sizes, described(jobs), CONFIG.data, ROOT)
 
 
 @atexit.register
-def tell_room():
+def tell_plan():
     """Ends a dry run with what a run would need."""
     if workflow.dryrun and workflow.dag is not None:
-        if found := room(workflow.dag.needrun_jobs(exclude_finished=False)):
-            print(f"\n{table(found)}", flush=True)
+        waiting = list(workflow.dag.needrun_jobs(exclude_finished=False))
+        if found := described(waiting):
+            print(f"\n{overview(found, needs(), room(waiting))}", flush=True)
         jobs = [
             (job.rule.name, Path(job.output.weights), job.params.config)
-            for job in workflow.dag.needrun_jobs(exclude_finished=False)
+            for job in waiting
             if job.rule.name in ("autoencoder", "emulator")
         ]
         if kept := finished(jobs):
@@ -83,6 +99,65 @@ def tell_room():
                 "run nothing of this, run snakemake --touch once.",
                 flush=True,
             )
+
+
+def on_cluster():
+    """Whether jobs run on other machines; a dry run of those has no cores, but a number of jobs."""
+    counted = workflow.dryrun and workflow.nodes is not None
+    return workflow.remote_exec or not workflow.local_exec or counted
+
+
+@cache
+def needs():
+    """What jobs need on the machines that they run on."""
+    said = workflow.resource_settings
+    # What a profile sets for a rule, and what it allows a job. The jobs of a cluster are told by
+    # their environment: Snakemake passes on the first alone.
+    given = {
+        kind: {
+            name: its[kind].value
+            for name, its in said._parsed_overwrite_resources.items()
+            if kind in its
+        }
+        for kind in ("gpu", "processes")
+    }
+    limits = {
+        name: workflow.global_resources.get(name).value for name in ("gpu", "mem_mb", "runtime")
+    }
+    gpus = 1 if limits["gpu"] is None else limits["gpu"]
+    if workflow.remote_exec:
+        gpus = int(os.environ["LILAS_GPUS"])
+    os.environ["LILAS_GPUS"] = str(gpus)
+    threads = {name: its.value for name, its in said._parsed_overwrite_threads.items()}
+    machine = Machine(
+        gpus=0 if CONFIG.device == "cpu" else gpus,
+        cores=None if on_cluster() else workflow.cores,
+        most=said.max_threads,
+        memory_mb=limits["mem_mb"],
+        minutes=limits["runtime"],
+        retries=workflow.execution_settings.retries,
+    )
+    sizes = Sizes(STUDY, {name: needed(name) for name in FILES}, ON_DISK)
+    return Needs(Works(sizes, PARTS), machine, given["gpu"], given["processes"], threads)
+
+
+def need(wildcards, input, rulename):
+    return needs().of(Job(rulename, dict(wildcards.items()), [], joins(input)))
+
+
+def cores(wildcards, input, rulename):
+    return need(wildcards, input, rulename).cores
+
+
+def asks(kind):
+    """A resource of a job, as what it needs has it."""
+    return lambda wildcards, input, rulename, attempt: need(wildcards, input, rulename).asks(
+        kind, attempt
+    )
+
+
+# What every rule asks for, by the study's sizes. It decides no result and is no parameter.
+RESOURCES = {kind: asks(kind) for kind in ("gpu", "mem_mb", "runtime", "disk_mb")}
 
 
 onstart:
@@ -343,9 +418,3 @@ def evaluation(wildcards):
 def rolled_out(wildcards):
     """What rollouts depend on: the laws are for their scores."""
     return evaluation(wildcards).model_copy(update={"physics": None})
-
-
-def training_threads(kind, wildcards):
-    """CPU threads of a training: as configured, else every core that Snakemake may use."""
-    entry = resolved(kind, wildcards)
-    return (entry.model.train.threads if entry.is_trained else 1) or workflow.cores or 1

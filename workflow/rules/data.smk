@@ -38,12 +38,17 @@ rule simulate:
     params:
         config=lambda wildcards: task(source=SIMULATIONS[wildcards.folder]),
         version=VERSIONS["simulate"],
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "simulate --config {params.config:q} --part {wildcards.part:q} "
         "--train {output.train:q} --valid {output.valid:q} --test {output.test:q}" + LOG
 
 
 rule download:
+    # Nodes of a cluster often reach no network.
+    localrule: True
     message:
         "download {wildcards.file} of {wildcards.system}"
     output:
@@ -59,7 +64,9 @@ rule download:
         file="[^/]+",
     params:
         version=VERSIONS["download"],
+    threads: cores
     resources:
+        **RESOURCES,
         downloads=1,
     shell:
         STAGE + "download --dataset {wildcards.system:q} --split {wildcards.split} "

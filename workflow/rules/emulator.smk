@@ -35,9 +35,9 @@ rule emulator:
         checkpoint=lambda wildcards, output: str(Path(output.weights).parent / paths.CHECKPOINT),
     # The longest jobs begin first: what waits for others runs beside them.
     priority: 1
-    threads: partial(training_threads, "emulator")
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
         processes=1,
         nodes=1,
     shell:

@@ -47,6 +47,9 @@ rule baselines_write:
         config=lambda wildcards: evaluation_task(wildcards, begins=STUDY.begins(wildcards.dataset)),
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output:q} " + PART + "--device cpu" + LOG
@@ -71,6 +74,9 @@ rule baselines:
         config=lambda wildcards: evaluation_task(wildcards, begins=STUDY.begins(wildcards.dataset)),
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output:q} --parts {input.parts:q} --device cpu" + LOG
@@ -96,8 +102,9 @@ rule reconstruction_write:
         config=evaluation_task,
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "evaluate reconstruction --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
@@ -124,8 +131,9 @@ rule reconstruction:
         config=evaluation_task,
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "evaluate reconstruction --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
@@ -156,8 +164,9 @@ rule evaluate_write:
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
         whole=f"{ROOT}/{paths.METRICS}",
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
@@ -191,8 +200,9 @@ rule evaluate:
         config=partial(evaluation_task, figures={"trajectories": STUDY.figures.trajectories}),
         metrics=METRICS_CODE,
         version=VERSIONS["evaluate"],
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "

@@ -28,6 +28,9 @@ rule latent_parameters:
             names=dict(wildcards.items()),
         ),
         version=VERSIONS["latent_parameters"],
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "latent_parameters --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --train {input.train:q} --valid {input.valid:q} "
@@ -60,8 +63,9 @@ rule counterfactual:
             names=dict(wildcards.items()),
         ),
         version=VERSIONS["counterfactual"],
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "counterfactual --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--emulator {input.emulator:q} --latents {input.latents:q} --output {output:q} "

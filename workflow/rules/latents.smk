@@ -52,6 +52,9 @@ rule latents_create:
         version=VERSIONS["latents"],
         folder=LATENTS,
         splits=split_arguments,
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "latents create --config {params.config:q} {params.splits} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
@@ -80,8 +83,9 @@ rule latents_write:
         version=VERSIONS["latents"],
         folder=LATENTS,
         parts=lambda wildcards: PARTS[wildcards.dataset][wildcards.split][int(wildcards.part)],
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "latents write --config {params.config:q} --{wildcards.split} {input.files:q} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "
@@ -112,8 +116,9 @@ rule latents:
         version=VERSIONS["latents"],
         folder=LATENTS,
         splits=split_arguments,
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "latents finish --config {params.config:q} {params.splits} "
         "--statistics {input.statistics:q} --weights {input.weights:q} "

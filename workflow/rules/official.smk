@@ -1,6 +1,7 @@
 # Models taken from runs of the official code instead of being trained. A released run is fetched
 # once, into the data folder, and shared by all studies.
 rule fetch:
+    localrule: True
     message:
         "fetch the released run {wildcards.run}"
     output:
@@ -15,7 +16,9 @@ rule fetch:
         run=r"\w+",
     params:
         version=VERSIONS["download"],
+    threads: cores
     resources:
+        **RESOURCES,
         downloads=1,
     shell:
         STAGE + "download --run {wildcards.run} --output {output:q}" + LOG
@@ -44,6 +47,9 @@ rule official_autoencoder:
             autoencoder=resolved("autoencoder", wildcards).model,
         ),
         version=VERSIONS["official"],
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "official autoencoder --config {params.config:q} --run {input.run:q} "
         "--test {input.test:q} --weights {output.weights:q} "
@@ -76,6 +82,9 @@ rule official_emulator:
             emulator=resolved("emulator", wildcards).model,
         ),
         version=VERSIONS["official"],
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "official emulator --config {params.config:q} --run {input.run:q} "
         "--test {input.test:q} --autoencoder {input.autoencoder:q} "

@@ -47,6 +47,9 @@ rule tables:
             **paths.origins(STUDY),
         ),
         version=VERSIONS["tables"],
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "tables --config {params.config:q} --metrics {input.metrics:q} "
         "--histories {input.histories:q} --timings {input.timings:q} "
@@ -77,6 +80,9 @@ rule claims:
         version=VERSIONS["claims"],
         root=ROOT,
         data=CONFIG.data,
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "claims --config {params.config:q} --metrics {input.metrics:q} "
         "--timings {input.timings:q} --study {params.study:q} --root {params.root:q} "
@@ -105,6 +111,9 @@ rule figures:
         config=task(figures=STUDY.figures, twins=TWINS or None),
         version=VERSIONS["figures"],
         table=f"{ROOT}/{paths.HORIZONS}.csv",
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "figures --config {params.config:q} --metrics {input.metrics:q} "
         "--table {params.table:q} --histories {input.histories:q} "
@@ -137,6 +146,9 @@ rule report:
         version=VERSIONS["report"],
         root=ROOT,
         data=CONFIG.data,
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "report --config {params.config:q} --tables {input.tables:q} "
         "--claims {input.claims:q} --rows {input.rows:q} --figures {input.figures:q} --frames {input.frames:q} "

@@ -52,6 +52,9 @@ rule rollout_create:
         version=VERSIONS["rollout"],
         store=f"{ROOT}/{paths.store(paths.ROLLOUTS)}",
         observed=observed_arguments,
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "rollout create " + ROLLOUT_ARGUMENTS + "--device cpu" + LOG
 
@@ -80,8 +83,9 @@ rule rollout_write:
         version=VERSIONS["rollout"],
         store=f"{ROOT}/{paths.store(paths.ROLLOUTS)}",
         observed=observed_arguments,
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "rollout write " + ROLLOUT_ARGUMENTS + PART + "--device {CONFIG.device:q}" + LOG
 
@@ -109,7 +113,8 @@ rule rollout:
         version=VERSIONS["rollout"],
         store=f"{ROOT}/{paths.store(paths.ROLLOUTS)}",
         observed=observed_arguments,
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "rollout finish " + ROLLOUT_ARGUMENTS + "--device {CONFIG.device:q}" + LOG

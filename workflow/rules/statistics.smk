@@ -18,6 +18,9 @@ rule statistics:
     params:
         config=lambda wildcards: task(states=dataset(wildcards).states),
         version=VERSIONS["statistics"],
+    threads: cores
+    resources:
+        **RESOURCES,
     shell:
         STAGE + "statistics --config {params.config:q} --train {input.train:q} "
         "--output {output:q}" + LOG

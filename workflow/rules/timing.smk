@@ -46,9 +46,9 @@ rule timing:
     params:
         config=timing_task,
         version=VERSIONS["timing"],
-    threads: workflow.cores or 1
+    threads: cores
     resources:
-        gpu=1,
+        **RESOURCES,
     shell:
         STAGE + "timing --config {params.config:q} --autoencoders {input.autoencoders:q} "
         "--latents {input.latents:q} --emulators {input.emulators:q} --test {input.test:q} "

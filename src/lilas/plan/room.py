@@ -5,11 +5,11 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lilas.data.registry import well_urls
-from lilas.display import aligned
 from lilas.errors import LilasError
 from lilas.plan import networks
 from lilas.study import paths
@@ -47,14 +47,22 @@ LEAD_TIMES, MEMBERS = 41, 2
 
 @dataclass(frozen=True)
 class Job:
-    """A job of a run: its rule, what its wildcards stand for, and the files that it makes."""
+    """A job of a run.
+
+    Attributes:
+        rule: Its rule.
+        wildcards: What they stand for.
+        output: The files that it makes.
+        joins: Whether other jobs make its parts, which it joins.
+    """
 
     rule: str
     wildcards: Mapping[str, str]
     output: Sequence[str]
+    joins: bool = False
 
 
-class _UnknownError(Exception):
+class UnknownError(Exception):
     """A size that nothing tells before the run."""
 
 
@@ -74,6 +82,8 @@ class Sizes:
         found: Mapping[str, Extent],
     ) -> None:
         self.study, self.files = study, files
+        # Asked for with every job.
+        self.states = cache(self.states)
         self.extents = {
             name: found[name] if name in found else entry.extent()
             for name, entry in study.datasets.items()
@@ -83,11 +93,11 @@ class Sizes:
         """Returns the bytes that a job writes.
 
         Raises:
-            _UnknownError: nothing tells before the run.
+            UnknownError: nothing tells before the run.
         """
         makes = getattr(self, f"_{job.rule}", None)
         if makes is None:
-            raise _UnknownError
+            raise UnknownError
         return makes(**job.wildcards)
 
     # --- Data ---------------------------------------------------------------------------------
@@ -103,12 +113,12 @@ class Sizes:
         whole = SHARES[split] * facts.states * facts.state_bytes
         return whole / len(well_urls(system)[split])
 
-    def _state(self, dataset: str) -> tuple[list[int], int]:
+    def state(self, dataset: str) -> tuple[list[int], int]:
         """Returns the grid points by axis and the channels of a state."""
         extent = self.extents[dataset]
         return list(extent.size), len(extent.channels)
 
-    def _states(self, dataset: str, split: str) -> float:
+    def states(self, dataset: str, split: str) -> float:
         """Returns how many states a split has; on disk, the shortest trajectory speaks for all."""
         extent, files = self.extents[dataset], self.files[dataset][split]
         if split in extent.trajectories:
@@ -118,62 +128,62 @@ class Sizes:
 
     def tested(self, dataset: str) -> float:
         """Returns how many test trajectories are rolled out."""
-        there = self._states(dataset, "test") / self.extents[dataset].steps["test"]
+        there = self.states(dataset, "test") / self.extents[dataset].steps["test"]
         return min(self.study.datasets[dataset].evaluation.trajectories or math.inf, there)
 
-    def _lead_times(self, dataset: str) -> int:
+    def lead_times(self, dataset: str) -> int:
         entry = self.study.datasets[dataset]
         return entry.evaluation.last // entry.stride
 
     # --- Models -------------------------------------------------------------------------------
 
-    def _entry(self, kind: str, run: str, dataset: str) -> Any:
+    def entry(self, kind: str, run: str, dataset: str) -> Any:
         return self.study.resolve(kind, paths.split_training_name(run)[0], dataset)
 
     def _autoencoder(self, dataset: str, autoencoder: str) -> float:
-        entry = self._entry("autoencoders", autoencoder, dataset)
+        entry = self.entry("autoencoders", autoencoder, dataset)
         if entry.model.is_pixel_space:
             return FILE
-        grid, channels = self._state(dataset)
+        grid, channels = self.state(dataset)
         return _training(networks.autoencoder(entry.model, channels, len(grid)), entry.model)
 
     def _emulator(self, dataset: str, autoencoder: str, emulator: str) -> float:
-        entry = self._entry("emulators", emulator, dataset)
-        channels, grid = self._latent(dataset, autoencoder)
+        entry = self.entry("emulators", emulator, dataset)
+        channels, grid = self.latent(dataset, autoencoder)
         return _training(networks.emulator(entry.model, channels, len(grid)), entry.model)
 
-    def _latent(self, dataset: str, autoencoder: str) -> tuple[int, list[float]]:
+    def latent(self, dataset: str, autoencoder: str) -> tuple[int, list[float]]:
         """Returns the channels and the grid points by axis of a latent."""
-        grid, channels = self._state(dataset)
-        model = self._entry("autoencoders", autoencoder, dataset).model
+        grid, channels = self.state(dataset)
+        model = self.entry("autoencoders", autoencoder, dataset).model
         if model.is_pixel_space:
             return channels, list(grid)
         factor, latent = model.factor, getattr(model, "latent_channels", None)
         if factor is None or latent is None:
-            raise _UnknownError
+            raise UnknownError
         return latent, [points / factor for points in grid]
 
     # --- What they make -----------------------------------------------------------------------
 
     def _latents(self, dataset: str, autoencoder: str) -> float:
-        if self._entry("autoencoders", autoencoder, dataset).model.is_pixel_space:
+        if self.entry("autoencoders", autoencoder, dataset).model.is_pixel_space:
             return 0
-        channels, grid = self._latent(dataset, autoencoder)
+        channels, grid = self.latent(dataset, autoencoder)
         copies = {"train": self.study.datasets[dataset].augment.copies}
-        states = sum(copies.get(s, 1) * self._states(dataset, s) for s in self.files[dataset])
+        states = sum(copies.get(s, 1) * self.states(dataset, s) for s in self.files[dataset])
         return len(self.files[dataset]) * STORE + 4 * states * channels * math.prod(grid)
 
     def _rollout(self, dataset: str, autoencoder: str, emulator: str, sampler: str) -> float:
-        channels, grid = self._latent(dataset, autoencoder)
+        channels, grid = self.latent(dataset, autoencoder)
         entry = self.study.samplers[sampler]
         members = self.tested(dataset) * entry.members
-        states = entry.context + self._lead_times(dataset)
+        states = entry.context + self.lead_times(dataset)
         return STORE + 4 * members * states * channels * math.prod(grid)
 
     def _evaluate(self, dataset: str, sampler: str, **_: str) -> float:
-        grid, channels = self._state(dataset)
+        grid, channels = self.state(dataset)
         shown = min(self.study.figures.trajectories, self.tested(dataset))
-        leads = min(LEAD_TIMES, 1 + self._lead_times(dataset))
+        leads = min(LEAD_TIMES, 1 + self.lead_times(dataset))
         kinds = 4 + min(MEMBERS, self.study.samplers[sampler].members)
         kinds += sampler in self.study.twins()
         # Of three axes they keep a plane.
@@ -192,14 +202,14 @@ class Sizes:
         return self._baselines(dataset) / int(parts)
 
     def _reconstruction(self, dataset: str, **_: str) -> float:
-        _, channels = self._state(dataset)
-        return FILE + SCORES * self.tested(dataset) * channels * self._lead_times(dataset)
+        _, channels = self.state(dataset)
+        return FILE + SCORES * self.tested(dataset) * channels * self.lead_times(dataset)
 
 
-def _training(shapes: list[networks.Shape] | None, model: Any) -> float:
-    if shapes is None:
-        raise _UnknownError
-    return FILE + networks.training_bytes(shapes, model.train)
+def _training(layers: list[networks.Layer] | None, model: Any) -> float:
+    if layers is None:
+        raise UnknownError
+    return FILE + networks.training_bytes(layers, model.train)
 
 
 @dataclass
@@ -235,7 +245,7 @@ def rows(sizes: Sizes, jobs: Iterable[Job], data: str, results: str) -> list[Row
             row.folder = data
         try:
             size = max(0.0, sizes.written(job) - sum(map(_begun, job.output)))
-        except _UnknownError:
+        except UnknownError:
             row.unknown += 1
             continue
         row.written += size
@@ -253,43 +263,24 @@ def _begun(output: str) -> int:
     return sum(part.stat().st_size for part in parts if part.is_file())
 
 
-def table(found: Sequence[Row]) -> str:
-    """Returns the rows as a table for a terminal, in gigabytes, with the room of each volume."""
-    lines = [("GB, estimated", "to download", "to write")]
-    for row in found:
-        written = _told(row.written, row.unknown)
-        loads = row.downloaded or row.stage == STAGES["fetch"]
-        lines.append((row.stage, _told(row.downloaded, row.unknown) if loads else "", written))
-    text = "\n".join(aligned(lines))
-    for volume, (needed, free) in _volumes(found).items():
-        text += f"\non {volume}: {_gb(needed)} needed, {_gb(free)} free"
-    return text
-
-
-def _told(size: float, unknown: int) -> str:
-    if not unknown:
-        return _gb(size)
-    return f"{_gb(size)} + unknown" if size else "unknown"
-
-
 def check_room(found: Sequence[Row]) -> None:
     """Refuses a run whose files do not fit on their volumes.
 
     Raises:
         LilasError: a volume has not as many bytes free as the run is known to write there.
     """
-    for volume, (needed, free) in _volumes(found).items():
+    for volume, (needed, free) in volumes(found).items():
         if needed > free:
             raise LilasError(
-                f"{volume}: the run needs {_gb(needed)} GB there, {_gb(free)} GB are free. Free "
+                f"{volume}: the run needs {gb(needed)} GB there, {gb(free)} GB are free. Free "
                 "space, or set another `data` or `results` folder in config.yaml; `snakemake -n` "
                 "lists what is needed by stage."
             )
 
 
-def _volumes(found: Sequence[Row]) -> dict[str, tuple[float, float]]:
+def volumes(found: Sequence[Row]) -> dict[str, tuple[float, float]]:
     """Returns bytes needed and free by volume, which is named by where it is mounted."""
-    volumes: dict[str, tuple[float, float]] = {}
+    needs: dict[str, tuple[float, float]] = {}
     for row in found:
         place = Path(row.folder).absolute()
         while not place.exists():
@@ -297,12 +288,16 @@ def _volumes(found: Sequence[Row]) -> dict[str, tuple[float, float]]:
         free = shutil.disk_usage(place).free
         while not os.path.ismount(place):
             place = place.parent
-        needed, _ = volumes.get(str(place), (0.0, 0))
-        volumes[str(place)] = needed + row.written, free
-    return volumes
+        needed, _ = needs.get(str(place), (0.0, 0))
+        needs[str(place)] = needed + row.written, free
+    return needs
 
 
-def _gb(size: float) -> str:
+def gb(size: float) -> str:
     """Returns bytes in gigabytes, to three digits."""
-    gb = size / 1e9
-    return f"{gb:.0f}" if gb >= 100 else f"{gb:.3g}" if gb >= 0.001 else "< 0.001"
+    return digits(size / 1e9)
+
+
+def digits(value: float) -> str:
+    """Returns a quantity to three digits; what is less than a thousandth is not told apart."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 else "< 0.001"
