@@ -191,10 +191,12 @@ def end_by(error: LilasError | OSError | RuntimeError) -> NoReturn:
         end(told(error))
     if not _is_loss(error):
         raise error
-    # Another process is gone: it has said why, or torchrun will, and ends this one.
+    # Another process is gone: it has told why, or torchrun will, and ends this one.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_DFL)
-    time.sleep(_NOTICE)
+    until, mark = time.monotonic() + _NOTICE, _mark()
+    while time.monotonic() < until and not (mark and mark.exists()):
+        time.sleep(0.1)
     end(
         "error: another process of this training is gone, on another machine; the same command "
         "goes on from the last checkpoint"
@@ -211,15 +213,20 @@ def _is_loss(error: Exception) -> bool:
 
 
 def _is_first_to_fail() -> bool:
-    """Whether no other process on this machine has failed yet, by a file in torchrun's folder."""
-    place = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if place is None:
-        return True
+    """Whether no other process on this machine has told yet why it ends."""
+    mark = _mark()
     try:
-        (Path(place).parents[1] / "failed").touch(exist_ok=False)
+        if mark is not None:
+            mark.touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
+
+
+def _mark() -> Path | None:
+    """Returns the file, in torchrun's folder, that is there once a process has told why it ends."""
+    place = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    return None if place is None else Path(place).parents[1] / "told"
 
 
 def _end_with_parent() -> None:
