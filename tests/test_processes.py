@@ -119,11 +119,22 @@ def test_similarity_is_of_the_pairs_of_all_processes(found):
 
 @pytest.mark.parametrize("memory", together.MEMORIES)
 def test_processes_share_the_batches_of_one(found, memory):
-    """Bit by bit, augmented ones: each holds part of the trajectories, or all of them."""
+    """Bit by bit, augmented ones: each holds and reads part of the trajectories, or all of them."""
     first, second, alone = (part[memory] for part in found)
-    for parts in zip(first, second, alone, strict=True):
+    batches = (part["batches"] for part in (first, second, alone))
+    for parts in zip(*batches, strict=True):
         for a, b, both in zip(*parts, strict=True):
             assert torch.equal(torch.cat([a, b]), both)
+    copies = 2 if memory == "twice" else 1
+    assert first["held"] + second["held"] == copies * alone["held"]
+    if memory in ("in memory", "twice"):
+        assert first["read"] + second["read"] == copies * alone["read"]
+
+
+def test_weights_that_differ_in_a_bit_are_seen(found):
+    first, second, alone = found
+    assert first["alike"] == second["alike"] == [True, False]
+    assert alone["alike"] == [True, True]
 
 
 def until(happened, seconds=60):

@@ -49,8 +49,8 @@ def trainings(folder: Path) -> dict:
     return found
 
 
-def windows(memory: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches over three epochs of trajectories that differ in steps."""
+def windows(memory: float) -> dict:
+    """Batches over three epochs of trajectories that differ in steps, and what is held and read."""
     pool = Windows(
         Counted(rows=7, steps=[9, 5, 7, 7, 9, 6, 8]),
         length=2,
@@ -64,7 +64,8 @@ def windows(memory: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
             label + torch.from_numpy(rows)[:, None],
         ),
     )
-    return [pool.batch(step) for step in range(20)]
+    batches = [pool.batch(step) for step in range(20)]
+    return {"batches": batches, "held": pool.states.nbytes, "read": pool.source.reads}
 
 
 def dropped(label: torch.Tensor) -> dict:
@@ -110,6 +111,8 @@ def unused() -> str:
 def everything(folder: Path) -> None:
     found = trainings(folder) | {name: windows(size) for name, size in MEMORIES.items()}
     found["similarity"], found["unused"] = similar(), unused()
+    other = torch.full((2, 3), -0.0 if processes.rank() else 0.0)
+    found["alike"] = [processes.alike([torch.ones(3), one]) for one in (torch.tensor(7), other)]
     found["dropout"] = dropped(torch.arange(8.0)[processes.part(8)][:, None])
     torch.save(found, folder / f"of-{processes.rank()}.pt")
 
