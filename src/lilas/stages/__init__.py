@@ -53,13 +53,11 @@ def add_training(parser: argparse.ArgumentParser, **inputs: str) -> None:
 
 
 def execute(main: Callable[[], None]) -> None:
-    """Runs a stage; a broken contract, a full disk or Ctrl-C ends it with one clear line.
-
-    Of several processes one says it, and what another one has said ends the rest in silence.
-    """
+    """Runs a stage; a broken contract, a full disk or Ctrl-C ends it with one line, told once."""
     # What a terminal's encoding has no character for is escaped, not a reason to stop.
     sys.stdout.reconfigure(errors="backslashreplace")
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warned = "warning: {}\n" if processes.is_first() else ""
+    warnings.formatwarning = lambda message, *_, **__: warned.format(message)
     try:
         plugins.check()
         main()
