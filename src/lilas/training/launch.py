@@ -34,8 +34,10 @@ def main() -> None:
     args = parser.parse_args()
     command = [args.module, *args.rest]
     try:
-        here = _per_node(args.gpus or args.processes, args.nodes)
-        if args.gpus <= 1 and args.processes <= 1 and args.nodes == 1:
+        # A job may be promised a GPU that the machine has not.
+        count = max(args.gpus, args.processes)
+        here = _per_node(count, args.nodes)
+        if count == 1:
             os.execv(sys.executable, [sys.executable, "-m", *command])
         if args.nodes > 1 and args.meet is None:
             _start_on_nodes(args, command)
