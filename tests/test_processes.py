@@ -235,7 +235,7 @@ def test_a_stage_of_a_study_trains_in_two_processes(miniature, tmp_path, monkeyp
         config[stage]["network"] |= {"dropout": 0.0}
         config[stage]["train"] |= {"micro_batch": 1}
     config[stage]["train"] |= {"optimizer": "adamw", "precondition_every": None}
-    line = ["--config", json.dumps(config), "--device", "cpu"]
+    line = ["--start", "--config", json.dumps(config), "--device", "cpu"]
     for name, files in inputs.items():
         line += [f"--{name}", *map(str, files)]
     losses = []

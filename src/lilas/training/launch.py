@@ -23,7 +23,9 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--gpus", type=int, default=0, help="GPUs of the job: a process for each")
     parser.add_argument("--processes", type=int, default=1, help="processes of a job without")
@@ -94,7 +96,10 @@ def _run(here: int, args: argparse.Namespace, command: list[str]) -> NoReturn:
         options += ["--rdzv-endpoint", args.meet, "--rdzv-id", args.meet]
     with tempfile.TemporaryDirectory(prefix="lilas-torchrun-") as folder:
         try:
-            run(parse_args([*options, "--log-dir", folder, "--module", *command]))
+            parsed = parse_args([*options, "--log-dir", folder, "--module", command[0]])
+            # Torchrun would take a stage's --start for a short --start-method.
+            parsed.training_script_args = command[1:]
+            run(parsed)
         except ChildFailedError as error:
             _end(error.failures)
         except SignalException as error:
