@@ -2,16 +2,18 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 import yaml
 from safetensors.numpy import load_file
@@ -61,31 +63,45 @@ def small(tmp_path_factory) -> Pipeline:
     study["samplers"] = {"ab4": study["samplers"]["ab4"]}
     coder["train"] |= {"steps": 400, "validate_every": 200}
     pipeline.study.write_text(yaml.safe_dump(study))
-    pipeline.edit("device: auto", "device: cpu", pipeline.folder / "config.yaml")
+    config = pipeline.folder / "config.yaml"
+    pipeline.edit("device: auto", "device: cpu", config)
+    pipeline.edit("checkpoint_seconds: 0", "checkpoint_seconds: 0.3", config)
     return pipeline
 
 
-def snakemake(pipeline: Pipeline, slurm: dict[str, str], *arguments: str) -> subprocess.Popen:
-    """Starts Snakemake on the cluster."""
-    line = ["snakemake", *QUICK, *arguments, "--config", f"study={pipeline.study.name}"]
-    environment = pipeline.environment | {"SLURM_CONF": slurm["SLURM_CONF"]}
-    environment["PATH"] = f"{Path(slurm['SLURM_CONF']).parent}/bin{os.pathsep}{environment['PATH']}"
-    return subprocess.Popen(
-        line,
-        cwd=pipeline.folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def snakemake(slurm) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Starts Snakemake on the cluster; it ends with the test."""
+    begun = []
+
+    def start(pipeline: Pipeline, *arguments: str) -> subprocess.Popen:
+        folder = Path(slurm["SLURM_CONF"]).parent
+        path = f"{folder}/bin{os.pathsep}{pipeline.environment['PATH']}"
+        line = ["snakemake", *QUICK, *arguments, "--config", f"study={pipeline.study.name}"]
+        begun.append(
+            subprocess.Popen(
+                line,
+                cwd=pipeline.folder,
+                env=pipeline.environment | {"SLURM_CONF": slurm["SLURM_CONF"], "PATH": path},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def ask(slurm: dict[str, str], *line: str) -> str:
     return subprocess.run(line, env=slurm, capture_output=True, text=True, check=True).stdout
 
 
-def wait_for(found, process: subprocess.Popen, seconds: float = 120):
+def wait_for(found, process: subprocess.Popen, seconds: float = 240):
     """Returns what is found as soon as it is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -97,54 +113,102 @@ def wait_for(found, process: subprocess.Popen, seconds: float = 120):
     raise AssertionError(f"it did not come to that:\n{process.communicate()[0]}")
 
 
-def processes(*words: str) -> list[int]:
-    """The processes whose command lines have all of these words."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if all(word in line for word in words):
-                found.append(int(folder.name))
-    return found
-
-
-def test_a_training_cut_by_its_walltime_goes_on_and_all_is_as_without_slurm(small, slurm):
+def test_a_training_cut_by_its_walltime_goes_on_and_all_is_as_without_slurm(small, snakemake):
     """It stands still until Slurm ends it, a minute after its start; meanwhile it runs here."""
     local = small.copy(small.folder.with_name("local"))
     groups = [f"{rule}={group}" for group, rules in GROUPS.items() for rule in rules]
     process = snakemake(
-        *(small, slurm, "--groups", *groups, "--group-components", "data=10", "rest=20"),
+        *(small, "--groups", *groups, "--group-components", "data=10", "rest=20"),
         *("--set-resources", "autoencoder:runtime=1"),
     )
     checkpoint = small.results / RUN / "checkpoint" / "checkpoint.pt"
     wait_for(checkpoint.exists, process)
-    stage = ("-m lilas.stages.autoencoder", str(small.results.relative_to(small.folder)))
-    (training,) = [
-        one
-        for one in processes(*stage)
-        if os.readlink(f"/proc/{one}/cwd") == str(small.folder)
-        and "python" in os.readlink(f"/proc/{one}/exe")
-    ]
-    os.kill(training, signal.SIGSTOP)
-    begun = checkpoint.stat().st_mtime_ns
+    os.kill(training(small), signal.SIGSTOP)
+    reached = torch.load(checkpoint, weights_only=True)["step"]
+    assert 0 < reached < 400
     local.run()
-    said, _ = process.communicate(timeout=240)
+    said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
-    assert "TIMEOUT" in said or "'1'" in said, said
-    assert begun < checkpoint.stat().st_mtime_ns
+    assert "SLURM status is: 'TIMEOUT'" in said
+    # Its log is of what came after.
     log = (small.results / "logs" / RUN / "autoencoder.log").read_text()
-    print(said, log)
-    for path in local.results.rglob("weights*.safetensors"):
-        ours, theirs = load_file(path), load_file(small.results / path.relative_to(local.results))
+    assert int(re.findall(r"(\d+)/400", log)[0]) >= reached
+    weights = [path.relative_to(local.results) for path in local.results.rglob("weights*")]
+    assert len(weights) == 4
+    for path in weights:
+        ours, theirs = load_file(local.results / path), load_file(small.results / path)
         assert ours.keys() == theirs.keys()
         assert all((ours[key] == theirs[key]).all() for key in ours), path
     for path in ("latents/train.zarr", "diffusion-s0/ab4/rollouts.zarr"):
         stores = [xr.open_zarr(one.results / RUN / path) for one in (local, small)]
         np.testing.assert_array_equal(*[store["latent"].values for store in stores])
-    for path in local.results.rglob("*.parquet"):
-        tables = [
-            pd.read_parquet(p) for p in (path, small.results / path.relative_to(local.results))
-        ]
-        pd.testing.assert_frame_equal(*tables, check_exact=True)
+    scores = [path.relative_to(local.results) for path in local.results.rglob("*.parquet")]
+    assert len(scores) == 3
+    for path in scores:
+        pd.testing.assert_frame_equal(
+            *(pd.read_parquet(one.results / path) for one in (local, small)), check_exact=True
+        )
     csv = "tables/horizons.csv"
     assert (small.results / csv).read_text() == (local.results / csv).read_text()
+    # Slurm had as much to say as a run here: nothing is left to do.
+    assert small.planned() == {}
+
+
+def training(pipeline: Pipeline) -> int:
+    """The process that trains."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            here = os.readlink(folder / "cwd") == str(pipeline.folder)
+            if here and words[1:3] == [b"-m", b"lilas.stages.autoencoder"]:
+                found.append(int(folder.name))
+    (one,) = found
+    return one
+
+
+def test_eight_gpus_are_asked_for_as_slurm_has_them(small, slurm, snakemake, tmp_path):
+    """A training whose partition is down: it waits, and Slurm tells what for."""
+    copy = small.copy(tmp_path / "copy")
+    copy.edit("threads: 1", "threads: null")
+    asked = ["autoencoder:gpu=8", "autoencoder:slurm_partition=down", "autoencoder:runtime=90"]
+    weights = copy.results.relative_to(copy.folder) / RUN / "weights.safetensors"
+    process = snakemake(copy, str(weights), "--set-resources", *asked)
+    queue = ("squeue", "--noheader", "--partition", "down", "--format", "%i")
+    job = wait_for(lambda: ask(slurm, *queue).strip(), process)
+    told = dict(
+        one.split("=", 1)
+        for one in ask(slurm, "scontrol", "show", "job", job).split()
+        if "=" in one
+    )
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert told["TresPerJob"] == "gres:gpu:8"
+    # One task, that torchrun multiplies, with eight cores for each GPU.
+    assert (told["NumTasks"], told["CPUs/Task"], told["NumCPUs"]) == ("1", "64", "64")
+    assert told["TimeLimit"] == "01:30:00"
+    # A process and what is beside it for each GPU, a fifth more.
+    assert 8 * 5 * 1.2 <= float(told["MinMemoryNode"].removesuffix("M")) / 1000 < 60
+    assert said.splitlines()[-1] == "What is finished is kept: the same command goes on from there."
+    assert ask(slurm, *queue) == ""
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        (["slurm_partition=nowhere"], "Invalid partition name specified"),
+        (["slurm_partition=up", "constraint=quick"], "Invalid feature specification"),
+    ],
+)
+def test_what_slurm_refuses_is_told_in_a_line_before_the_first_job(
+    pipeline, snakemake, resources, words
+):
+    arguments = ("all_statistics", "--default-resources", *resources)
+    said, _ = (process := snakemake(pipeline, *arguments)).communicate(timeout=120)
+    assert process.returncode == 1
+    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert said.rstrip().endswith(line)
+    assert line.startswith("error: Slurm refuses jobs of simulate (")
+    assert words in line
+    assert len(line) <= 300
+    assert not (pipeline.folder / "results" / "data").exists()

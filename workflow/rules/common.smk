@@ -23,6 +23,7 @@ from lilas.plan.starts import check_starts, start_files
 from lilas.plan.needs import Machine, Needs
 from lilas.plan.overview import overview
 from lilas.plan.room import Job, Sizes, check_room, rows
+from lilas.plan.slurm import check_slurm
 from lilas.plan.work import Works
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
@@ -169,6 +170,9 @@ onstart:
         for folder in ("log", "metadata", "incomplete"):
             check_writable(f".snakemake/{folder}", ELSEWHERE)
         check_room(room(jobs))
+        if workflow.executor_plugin.name == "slurm":
+            sent = [job for job in jobs if job.rule.shellcmd and not job.is_local]
+            check_slurm((job.rule.name, dict(job.resources.items())) for job in sent)
         # Jobs of a cluster run elsewhere, on other devices.
         if workflow.local_exec and any(
             "{CONFIG.device" in (job.rule.shellcmd or "") for job in jobs
