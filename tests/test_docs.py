@@ -140,7 +140,7 @@ def test_known_keys_read_as_known():
     assert "| `method` | `diffusion` | required |" in page
     assert "| `window` | integer ≥ 2, ≤ 10000 | `5` |" in page
     assert '| `device` | text | `"auto"` |' in page
-    assert "| `steps` | integer > 0 | required | Optimiser steps. |" in page
+    assert "| `batch_size` | integer > 0 | required | States or windows per step. |" in page
     assert "| `samplers` | list of name, at least one, each once | required |" in page
     horizons = "list of [integer > 0, integer > 0], at least one, each once"
     assert f"| `horizons` | {horizons} | required |" in page

@@ -18,7 +18,8 @@ from lilas.plan.overview import SMALL, overview
 from lilas.plan.room import STAGES, Job, Sizes, rows
 from lilas.plan.work import Work, Works
 from lilas.study import autoencoders, emulators, paths
-from lilas.study.read import Config, read_study
+from lilas.study.read import Config, make_study, read_study
+from lilas.study.yaml import read_yaml
 from test_room import DCAE, TOKENS, UNET, VIT
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +114,28 @@ def test_the_papers_training_asks_for_its_states_and_as_many_gpus_as_make_it_a_d
     # Nothing of it depends on how often it was tried, but for what is asked for.
     assert node.minutes(2) == pytest.approx(2 * node.minutes(1), abs=10)
     assert node.memory_mb(3) == pytest.approx(2 * node.memory_mb(1), abs=100)
+
+
+def test_a_budget_takes_its_hours_or_the_steps_that_its_flops_are():
+    """Those of 25 steps and a half are 25; a hundred hours ask for no more GPUs than these."""
+
+    def need(**train):
+        values = read_yaml(STUDIES / "paper.yaml")
+        values["autoencoders"]["f32c64"]["train"] |= {"validate_every": 4, "warmup": 0} | train
+        study = make_study("study.yaml", values)
+        works = Works(Sizes(study, plan.study_files(Config(), study), {}))
+        return works.of(LARGE), Needs(works, Machine(8, None)).of(LARGE)
+
+    validated = {"validation_batches": 1, "optimizer": "adam", "precondition_every": None}
+    steps, few = need(steps=25, **validated)
+    ten, _ = need(steps=10, **validated)
+    # Each validation of a batch is a third of a step.
+    each = (ten.flops - ten.flops / (10 * 3 + 2) * 2) / 10
+    flops, _ = need(steps=None, budget={"flops": 25.5 * each}, **validated)
+    assert flops.flops == pytest.approx(steps.flops)
+    work, asked = need(steps=None, budget={"hours": 100.0}, **validated)
+    assert (work.seconds, asked.gpus) == (360_000, few.gpus)
+    assert 100 < asked.seconds / 3600 < 101
 
 
 def test_threads_are_the_studys_the_users_the_machines_or_by_hours():

@@ -201,6 +201,24 @@ def test_a_training_goes_on_in_another_number_of_processes(tmp_path):
         assert furthest(*pairs) <= 1e-5
 
 
+def test_processes_whose_time_is_up_save_once(tmp_path):
+    """All are told, torchrun too; the others end when the first one has gone."""
+    process = started("together", "saves_at_the_end", tmp_path)
+    course = tmp_path / "history.jsonl"
+    while process.poll() is None and (
+        not course.is_file() or len(course.read_bytes().splitlines()) < 5
+    ):
+        time.sleep(0.02)
+    assert not (tmp_path / "checkpoint.pt").exists()
+    for pid in [process.pid, *(int((tmp_path / f"pid-{rank}").read_text()) for rank in (0, 1))]:
+        os.kill(pid, signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert said.count("stopped; the same command goes on from here") == 1, said
+    assert "Traceback" not in said
+    assert 5 <= torch.load(tmp_path / "checkpoint.pt")["step"] < 60
+
+
 def test_a_fault_is_told_once(tmp_path):
     status, said = ended("together", "fails", tmp_path, count=3)
     told = {"warning: a field stands still", f"error: {tmp_path}: expected a file, found none."}

@@ -229,6 +229,27 @@ MISTAKES = [
     ("autoencoders.c16.transformer", VIT["transformer"], ["autoencoders.c16", "transformer"]),
     ("autoencoders.c16.architecture", GONE, ["autoencoders.c16", "architecture"]),
     ("autoencoders.c16.train", GONE, ["autoencoders.c16: train is missing"]),
+    (
+        "autoencoders.c16.train.budget",
+        {"hours": 1.0},
+        ["autoencoders.c16.train: expected one of steps and budget, found both"],
+    ),
+    (
+        "autoencoders.c16.train.steps",
+        GONE,
+        ["autoencoders.c16.train: expected one of steps and budget, found neither"],
+    ),
+    (
+        "autoencoders.c16.train.budget",
+        {"hours": 1.0, "flops": 1e15},
+        ["c16.train.budget: expected one of hours and flops, found both"],
+    ),
+    (
+        "autoencoders.c16.train.budget",
+        {},
+        ["c16.train.budget: expected one of hours and flops, found none"],
+    ),
+    ("autoencoders.c16.train.budget", {"hours": 0.0}, ["train.budget.hours", "greater than 0"]),
     ("autoencoders.c16.train.warmup", 8, ["warmup 8 must be shorter than steps 8"]),
     ("autoencoders.c16.train.validate_every", 9, ["validate_every 9", "at most 8"]),
     ("emulators.diffusion.train.micro_batch", 3, ["micro_batch 3", "divide batch_size 4"]),

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import zipfile
 from types import SimpleNamespace
 
@@ -17,8 +19,8 @@ from lilas.devices import select_device
 from lilas.errors import LilasError
 from lilas.locks import locked
 from lilas.study.training import Train
+from lilas.training import budget, optimizers, state
 from lilas.training import loop as training
-from lilas.training import optimizers, state
 
 OPTIMIZERS = ["adam", "adamw", "soap", "psgd", "muon"]
 
@@ -57,7 +59,7 @@ def settings(**changes):
         "batch_size": 8,
         "optimizer": "adam",
         "learning_rate": 1e-2,
-        "validate_every": min(7, changes.get("steps", 30)),
+        "validate_every": min(7, changes.get("steps") or 30),
         "ema": 0.9,
         "threads": 1,
     }
@@ -161,6 +163,149 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, optimizer, at, monkeyp
     # A finished run returns at once with what it had.
     again = fit(tmp_path / "parts", options, broken=[(0, stop)])
     assert same(whole.last, again.last)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Ends of steps, two seconds each: calls of the loss put the clock forward."""
+    now = [7.0]
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def tick(value):
+        now[0] += 2.0
+        return value
+
+    return [(call, tick) for call in range(10_000)]
+
+
+def ask_to_stop(value):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return value
+
+
+def test_sigterm_saves_at_once_and_the_same_command_goes_on_to_the_same_bits(tmp_path, clock):
+    """In the midst of what is logged together, and of what would be saved in an hour."""
+    options = settings(steps=1000, validate_every=500)
+    whole = fit(tmp_path / "whole", options, broken=clock, seconds=math.inf)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, options, broken=[*clock, (612, ask_to_stop)], seconds=math.inf)
+    assert signal.getsignal(signal.SIGTERM) is before
+    saved = torch.load(tmp_path / "checkpoint.pt")
+    # Two validations of four batches came before.
+    assert (saved["step"], len(saved["losses"]), saved["seconds"]) == (609, 1, 1218.0)
+    parts = fit(tmp_path, options, broken=clock, seconds=math.inf)
+    assert same(whole.last, parts.last)
+    assert same(whole.best, parts.best)
+    assert whole.history == parts.history
+
+
+def test_sigterm_at_a_validation_is_heard_after_it(tmp_path):
+    options = settings(steps=20, validate_every=5)
+    whole = fit(tmp_path / "whole", options, seconds=math.inf)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, options, broken=[(4, ask_to_stop)], seconds=math.inf)
+    saved = torch.load(tmp_path / "checkpoint.pt")
+    assert saved["step"] == 5
+    assert "valid_loss" in saved["history"][-1]
+    assert same(whole.last, fit(tmp_path, options, seconds=math.inf).last)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(tmp_path):
+    """Which saved where it had logged, without losses and seconds."""
+    options = settings(steps=20)
+    whole = fit(tmp_path / "whole", options)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, options, broken=[(14, stop)])
+    saved = torch.load(tmp_path / "checkpoint.pt")
+    seconds = saved.pop("seconds")
+    del saved["losses"]
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    parts = fit(tmp_path, options)
+    assert same(whole.last, parts.last)
+    assert parts.history[saved["step"]]["seconds"] > seconds
+
+
+# --- Budgets ----------------------------------------------------------------------------------
+
+
+def test_a_budget_of_hours_ends_with_them_and_the_schedule_follows(tmp_path, clock):
+    """Thirty steps of two seconds in a minute: the rates of thirty steps; and it resumes."""
+    options = {"schedule": "linear", "ema": 0.0, "validate_every": 7}
+    hours = settings(steps=None, budget={"hours": 1 / 60}, **options)
+    found = fit(tmp_path / "hours", hours, broken=clock)
+    assert [entry["step"] for entry in found.history] == list(range(1, 31))
+    assert "valid_loss" in found.history[-1]
+    rates = [1e-2 * (1 - step / 30) for step in range(30)]
+    assert [entry["learning_rate"] for entry in found.history] == pytest.approx(rates)
+    steps = fit(tmp_path / "steps", settings(**options), broken=clock)
+    assert all(torch.allclose(found.last[key], steps.last[key], atol=1e-6) for key in found.last)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "parts", hours, broken=[*clock, (17, stop)])
+    parts = fit(tmp_path / "parts", hours, broken=clock)
+    assert parts.history == found.history
+    assert same(parts.last, found.last)
+    # A finished one returns at once.
+    fit(tmp_path / "parts", hours, broken=[(0, stop)])
+
+
+def lost(model):
+    def loss(x, label, _):
+        return (model(x[:, :, 0], label) - x[:, :, 1]).square().mean()
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("frozen", "flops"), [((), 4 * 8 * 8 * 9), (["scale"], 2 * 8 * 8 * 9 + 2 * 8 * 8)]
+)
+@pytest.mark.parametrize("micro", [None, 2])
+def test_a_budget_of_flops_is_so_many_steps(frozen, flops, micro):
+    """Products of 8 samples by matrices 8 x 8 and 8 x 1, and their gradients by the weights."""
+    model = Model()
+    for name in frozen:
+        getattr(model, name).requires_grad_(False)
+    windows = Windows(Waves(), seed=1, length=2, batch_size=8, device=CPU)
+    asked = settings(steps=None, budget={"flops": 30.5 * flops}, micro_batch=micro)
+    found = budget.in_steps(model, lost(model), windows, asked, "toy")
+    assert found == asked | {"steps": 30}
+    assert all(parameter.grad is None for parameter in model.parameters())
+    plain = settings()
+    assert budget.in_steps(model, lost(model), windows, plain, "toy") is plain
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes", "words"),
+    [
+        (0.5, {}, "toy: budget.flops 1152: a step takes 2304; allowed: at least as many"),
+        (6, {}, "a step takes 2304, and in 6 steps validate_every 7 is more than steps 6"),
+        (8, {"warmup": 9}, "in 8 steps warmup 9 must be shorter than steps 8"),
+    ],
+)
+def test_a_budget_of_too_few_flops_is_refused(steps, changes, words):
+    model = Model()
+    windows = Windows(Waves(), seed=1, length=2, batch_size=8, device=CPU)
+    asked = settings(steps=None, budget={"flops": steps * 2304}, **changes, validate_every=7)
+    with pytest.raises(LilasError) as told:
+        budget.in_steps(model, lost(model), windows, asked, "toy")
+    assert words in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_budget_that_is_raised_goes_on_where_the_schedule_is_constant(tmp_path, clock, capsys):
+    def trained(folder, minutes, schedule):
+        one = settings(steps=None, budget={"hours": minutes / 60}, schedule=schedule)
+        return fit(tmp_path / folder, one, making=made(one), broken=clock)
+
+    trained("parts", 1, "constant")
+    parts, whole = (trained(folder, 2, "constant") for folder in ("parts", "whole"))
+    assert same(parts.last, whole.last)
+    assert "begins at step 0" not in capsys.readouterr().err
+    trained("cosine", 1, "cosine")
+    trained("cosine", 2, "cosine")
+    said = capsys.readouterr().err
+    assert "since autoencoder.train.budget.hours was 0.0166" in said
+    assert "and the learning rates of its cosine schedule are others then" in said
 
 
 def test_a_rate_that_diverges_is_told(tmp_path, monkeypatch):

@@ -118,13 +118,17 @@ def everything(folder: Path) -> None:
     torch.save(found, folder / f"of-{processes.rank()}.pt")
 
 
-def trains(folder: Path, seconds: float = 0.05, until: int = -1) -> None:
+def trains(folder: Path, seconds: float = 0.05, until: int = -1, saves: float = 0) -> None:
     """A training whose steps take a while, and that tells who takes part; it may be stopped."""
     (folder / f"pid-{processes.rank()}").write_text(str(os.getpid()))
     options = test_training.settings(steps=60, validate_every=20, optimizer="psgd", ema=0.5)
     slow = [(call, lambda value: time.sleep(seconds) or value) for call in range(60)]
     slow.append((until, test_training.stop))
-    test_training.fit(folder, options, dropout=0.0, broken=slow)
+    test_training.fit(folder, options, dropout=0.0, broken=slow, seconds=saves)
+
+
+def saves_at_the_end(folder: Path) -> None:
+    trains(folder, saves=float("inf"))
 
 
 def meets(folder: Path) -> None:

@@ -226,10 +226,12 @@ except (KeyError, OSError):
 # Nor do Snakemake's own processes take what lies in the working folder for a module.
 os.environ["PYTHONSAFEPATH"] = "1"
 ENVIRONMENT = "../../envs/lilas.yaml"
-# NPROC is what jax takes for the number of cores.
+# A job is told by SIGTERM, all of its processes at once, that its time is up: the shell waits for
+# what a training saves then, and tee writes what it says. NPROC is what jax takes for the number of
+# cores.
 PYTHON = (
-    "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} NPROC={threads} PYTHONSAFEPATH=1 "
-    "python -m lilas."
+    "trap : TERM; OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} NPROC={threads} "
+    "PYTHONSAFEPATH=1 python -m lilas."
 )
 STAGE = PYTHON + "stages."
 # The same in a process for each GPU, or as many as a profile says. They make no other training, so
@@ -238,7 +240,7 @@ TRAINING_STAGE = (
     PYTHON + "training.launch --gpus {resources.gpu} --processes {resources.processes} "
     "--nodes {resources.nodes} lilas.stages."
 )
-LOG = " 2>&1 | tee {log:q}"
+LOG = " 2>&1 | (trap '' TERM; exec tee {log:q})"
 # Which part of how many a job makes.
 PART = "--part {wildcards.part} {wildcards.parts} "
 

@@ -155,6 +155,8 @@ MODELS = (
             Variable("best_loss", (), "number", "1", "Best validation loss."),
             Variable("best", (), "mapping", "1", "Parameters of the best validation."),
             Variable("history", (), "list", "", "Entries of the history."),
+            Variable("losses", (), "list", "1", "Losses of the steps since the last entry."),
+            Variable("seconds", (), "number", "s", "Wall time of steps, validations apart."),
         ),
     ),
     Artifact(

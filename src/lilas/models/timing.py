@@ -33,8 +33,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from lilas.devices import arithmetic, compile_modules
 from lilas.draws import Draws
@@ -45,6 +43,7 @@ from lilas.models.rollout import backward, rollout
 from lilas.plugins import load
 from lilas.progress import progress
 from lilas.systems.base import System
+from lilas.training.budget import count_flops
 
 # Calls of each piece before the first that counts.
 WARM_UP = 2
@@ -266,7 +265,7 @@ def gradient(
         "gradient",
         make,
         batch or train.micro_batch or train.batch_size,
-        names={**names, "windows": train.steps * train.batch_size},
+        names={**names, "windows": train.steps and train.steps * train.batch_size},
         model=emulator,
         compiled=emulator.backbone if train.compile else None,
         trains=True,
@@ -347,16 +346,6 @@ def measure(
             seconds = _seconds(calls[i], repeats[i], device, clock)
             rows[i]["seconds"].append(seconds / rows[i]["states"])
     return rows
-
-
-def count_flops(call: Call) -> int:
-    """Returns the FLOPs of matrix products, convolutions and attention in a call.
-
-    Attention is computed as such products: those of a fused one are not seen on every device.
-    """
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops()
 
 
 def _ready(piece: Piece) -> None:

@@ -154,7 +154,8 @@ class Needs:
             2 * gpus <= self.machine.gpus and rule in TRAININGS and not work.together % (2 * gpus)
         ):
             enough = work.network + work.samples / gpus <= GPU_BYTES
-            if enough and _seconds(work, gpus, CORES_PER_GPU) <= DAY:
+            # Hours that a study gives are what they are.
+            if enough and _seconds(work, gpus, CORES_PER_GPU) - work.seconds <= DAY:
                 break
             gpus *= 2
         return gpus
@@ -169,7 +170,7 @@ class Needs:
         if gpus:
             return gpus * CORES_PER_GPU
         cores = 1
-        while cores < MOST_CORES and _seconds(work, 0, cores) > DAY:
+        while cores < MOST_CORES and _seconds(work, 0, cores) - work.seconds > DAY:
             cores *= 2
         return cores if rule in TRAININGS else MOST_CORES
 
@@ -178,7 +179,7 @@ def _seconds(work: Work, gpus: int, cores: int) -> float:
     rate = gpus * GPU[work.precision] if gpus else cores * CORE
     starting = STARTING + COMPILING * work.compiles
     moving = work.moved / (BYTES * max(1, gpus))
-    return starting + work.flops / rate + work.numbers / NUMBERS + moving
+    return starting + work.seconds + work.flops / rate + work.numbers / NUMBERS + moving
 
 
 def _memory(work: Work, gpus: int, processes: int) -> float:

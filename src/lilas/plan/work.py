@@ -43,6 +43,7 @@ class Work:
         flops: Operations of networks.
         numbers: Numbers that one core scores or simulates.
         moved: Bytes read and written.
+        seconds: What a study gives it, whatever the machine.
         held: Bytes in main memory, whatever the device.
         network: Bytes on the device of each process: weights and what an optimiser keeps.
         samples: Bytes on the device of all samples that are computed together.
@@ -56,6 +57,7 @@ class Work:
     flops: float = 0.0
     numbers: float = 0.0
     moved: float = 0.0
+    seconds: float = 0.0
     held: float = 0.0
     network: float = 0.0
     samples: float = 0.0
@@ -330,15 +332,20 @@ def _training(
     """
     passes = RECOMPUTED if checkpointing else BACKWARD
     times = PRECONDITIONED if train.optimizer in ("psgd", "soap") else 1.0
-    validated = train.steps // train.validate_every * train.validation_batches
-    samples = train.batch_size * (train.steps * passes * times + validated)
+    step = train.batch_size * passes * networks.flops(layers, points)
+    hours, flops = (getattr(train.budget, key, None) or 0.0 for key in ("hours", "flops"))
+    # Of hours, nobody knows how many steps they are.
+    steps = train.steps or int(flops // step)
+    validated = steps // train.validate_every * train.validation_batches
+    samples = train.batch_size * (steps * passes * times + validated)
     weights = 4.0 * networks.weights(layers)
     memory = 1e9 * train.memory_gb
     # Where it streams, a window's states are read with those that begin beside it.
     streams = splits[0] > memory
     return Work(
         flops=samples * networks.flops(layers, points),
-        moved=train.steps * train.batch_size * state if streams else splits[0],
+        moved=steps * train.batch_size * state if streams else splits[0],
+        seconds=3600 * hours,
         # Weights there: the best, the first, and those of a checkpoint that is being written.
         held=_states_held(splits, memory) + 3 * weights + networks.training_bytes(layers, train),
         # Weights, gradients, the average, and what a validation sets aside.

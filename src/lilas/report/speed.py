@@ -107,10 +107,12 @@ def training_seconds(timings: pd.DataFrame, rows: pd.DataFrame) -> dict[str, np.
 
     Args:
         timings: Of `lilas.records.timings.read_timings`.
-        rows: With the columns dataset, autoencoder, emulator; those that were timed count.
+        rows: With the columns dataset, autoencoder, emulator; those that were timed count, and
+            whose windows are known: of a budget they are not.
     """
     keys = ["dataset", "autoencoder", "emulator"]
-    own = timings[timings["kind"] == "gradient"].merge(rows[keys].drop_duplicates(), on=keys)
+    known = (timings["kind"] == "gradient") & timings["windows"].notna()
+    own = timings[known].merge(rows[keys].drop_duplicates(), on=keys)
     return {
         f"{paths.TIMING.format(dataset=row.dataset)}: {row.autoencoder}/{row.emulator}": row.seconds
         * row.windows

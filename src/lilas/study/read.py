@@ -53,7 +53,7 @@ class Config(Model):
         description="cpu, cuda, cuda:N, mps, or auto: the best that is there.",
     )
     checkpoint_seconds: float = Field(
-        default=60.0, ge=0, description="Time between checkpoints; 0 saves one whenever it logs."
+        default=60.0, ge=0, description="Time between checkpoints; 0 saves one after every step."
     )
     job_rollouts: Positive = Field(
         default=256,

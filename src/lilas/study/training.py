@@ -12,10 +12,34 @@ from lilas.study.starts import Start
 PRECONDITIONED = ("psgd", "soap")
 
 
-class Train(Model):
-    """One training, of an autoencoder or an emulator."""
+class Budget(Model):
+    """How long a training is, if not by its steps: one of `hours` and `flops`."""
 
-    steps: Positive = Field(description="Optimiser steps.")
+    hours: PositiveNumber | None = Field(
+        default=None, description="Wall time of the steps; validations and checkpoints are apart."
+    )
+    flops: PositiveNumber | None = Field(
+        default=None,
+        description="Floating-point operations of losses and their gradients; they are counted "
+        "once, and make a number of steps.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> "Budget":
+        if (self.hours is None) == (self.flops is None):
+            found = "none" if self.hours is None else "both"
+            raise ValueError(f"expected one of hours and flops, found {found}")
+        return self
+
+
+class Train(Model):
+    """One training, of an autoencoder or an emulator, of so many `steps` or of a `budget`."""
+
+    steps: Positive | None = Field(default=None, description="Optimiser steps.")
+    budget: Budget | None = Field(
+        default=None,
+        description="Takes the place of steps; the schedule follows the share of it that is used.",
+    )
     batch_size: Positive = Field(description="States or windows per step.")
     micro_batch: Positive | None = Field(
         default=None,
@@ -70,17 +94,22 @@ class Train(Model):
 
     @model_validator(mode="after")
     def _within_steps(self) -> "Train":
+        if (self.steps is None) == (self.budget is None):
+            found = "neither" if self.steps is None else "both"
+            raise ValueError(f"expected one of steps and budget, found {found}")
+        if self.batch_size % (self.micro_batch or 1):
+            raise ValueError(
+                f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}; "
+                "allowed: null, or a number that does"
+            )
+        if self.steps is None:
+            return self
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
         if self.validate_every > self.steps:
             raise ValueError(
                 f"validate_every {self.validate_every} is more than steps {self.steps}, so there "
                 f"is no validation; allowed: at most {self.steps}"
-            )
-        if self.batch_size % (self.micro_batch or 1):
-            raise ValueError(
-                f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}; "
-                "allowed: null, or a number that does"
             )
         return self
 

@@ -57,8 +57,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def difference(state: dict[str, Any], now: dict[str, Any], settings: dict[str, Any]) -> str | None:
     """Returns why a training does not go on from a checkpoint; None where it does.
 
-    With another number of steps and all else the same it does, where every step so far would have
-    had the same learning rate.
+    With another number of steps, or budget, and all else the same it does, where every step so far
+    would have had the same learning rate.
 
     Args:
         state: The checkpoint.
@@ -73,7 +73,7 @@ def difference(state: dict[str, Any], now: dict[str, Any], settings: dict[str, A
     told += f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
     if _but_steps(before) != _but_steps(now):
         return told
-    if step > settings["steps"]:
+    if settings["steps"] is not None and step > settings["steps"]:
         return f"{told}, and it has done {step}"
     if settings["schedule"] != "constant" and step > settings["warmup"]:
         return (
@@ -84,13 +84,14 @@ def difference(state: dict[str, Any], now: dict[str, Any], settings: dict[str, A
 
 
 def _but_steps(making: dict[str, Any]) -> dict[str, Any]:
-    """Returns a making, but for the number of steps in it."""
+    """Returns a making, but for what says how long a training is."""
     found = {}
     for key, value in making.items():
         if isinstance(value, dict):
             found[key] = _but_steps(value)
             if key == "train":
                 found[key].pop("steps", None)
+                found[key].pop("budget", None)
         else:
             found[key] = value
     return found

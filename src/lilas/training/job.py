@@ -13,6 +13,7 @@ from lilas.records.histories import write_history
 from lilas.records.provenance import making
 from lilas.records.weights import write_weights
 from lilas.seeds import derive
+from lilas.training.budget import in_steps
 from lilas.training.loop import Outcome, fit
 from lilas.training.objective import Loss
 
@@ -74,15 +75,16 @@ def train(
         record: Provenance; a checkpoint of another making is set aside.
         files: What `lilas.stages.add_training` parses.
     """
+    name = "/".join(files.weights.parts[-3:-1])
     return fit(
         model,
         loss,
         *windows,
-        settings=settings,
+        settings=in_steps(model, loss, windows[0], settings, name),
         seed=derive(seed, 2),
         folder=files.checkpoint,
         making=making(record),
-        name="/".join(files.weights.parts[-3:-1]),
+        name=name,
         checkpoint_seconds=files.seconds,
     )
 

@@ -30,6 +30,7 @@ from lilas.seeds import derive
 from lilas.training.objective import Loss, Objective
 from lilas.training.start import to_training
 from lilas.training.state import Entry, Training, advice
+from lilas.training.stopping import asked_to_stop
 
 # A run is given up after this many steps in a row with non-finite gradients.
 PATIENCE = 100
@@ -75,12 +76,13 @@ def fit(
         making: What is being trained, as `lilas.records.provenance.making` has it. A checkpoint of
             something else is set aside, and what makes it another is said.
         name: Shown beside the progress bar.
-        checkpoint_seconds: Time between checkpoints; 0 saves one whenever it logs.
+        checkpoint_seconds: Time between checkpoints; 0 saves one after every step.
 
     Raises:
         LilasError: another process trains in this folder, gradients stay non-finite or were in
             more than half of the steps, no weight changed, weights or validation are not finite,
             the disk is full, or processes differ in their weights.
+        KeyboardInterrupt: it was asked to stop, and has saved a checkpoint.
     """
     with locked(folder) if processes.is_first() else nullcontext():
         training = Training(model, settings, folder, making)
@@ -105,37 +107,48 @@ def _loop(
     _write_live(training, training.history, "w")
     # What cannot be validated on is told before the first step, not hours later.
     valid.batch(0)
-    log_every = max(1, total // 500)
-    losses: list[Tensor] = []
-    begun = time.monotonic()
-    with progress(total=total, initial=training.step, desc=name, unit="step") as bar:
-        while training.step < total:
+    log_every = max(1, total // 500 if total else settings["validate_every"] // 10)
+    begun, over = time.monotonic(), training.share >= 1
+    bar = progress(total=total, initial=training.step, desc=name, unit="step")
+    with bar, asked_to_stop() as stops:
+        while not over:
             value, norm = _train_step(training, objective, train, seed)
-            losses.append(value)
-            validates = training.step % settings["validate_every"] == 0 or training.step == total
+            training.losses.append(value)
+            begun = _count(training, begun)
+            over = training.share >= 1
+            validates = training.step % settings["validate_every"] == 0 or over
             if training.step % log_every == 0 or validates:
-                entry = _entry(training, losses, norm)
-                # After the losses have come from the device, and before a validation.
-                if training.seconds is not None:
-                    training.seconds += time.monotonic() - begun
+                entry = _entry(training, norm)
+                # Once the losses have come from the device, and before a validation.
+                begun = _count(training, begun)
                 entry["seconds"] = training.seconds
                 if validates:
                     entry["valid_loss"] = _validate(training, objective, valid, seed)
-                losses = []
+                training.losses = []
                 training.history.append(entry)
                 _write_live(training, [entry], "a")
                 bar.set_postfix(
                     {key: entry[key] for key in ("loss", "valid_loss") if key in entry},
                     refresh=False,
                 )
-                # Checkpoints fall on logged steps, so that no loss is lost between two of them.
-                if time.monotonic() - saved >= checkpoint_seconds:
-                    training.save()
-                    saved = time.monotonic()
                 # Neither validations nor checkpoints are steps.
                 begun = time.monotonic()
+            # Of several processes the first one saves, and the others end when it has gone.
+            stopped = stops() and processes.is_first()
+            if stopped or time.monotonic() - saved >= checkpoint_seconds:
+                training.save()
+                saved = begun = time.monotonic()
+            if stopped:
+                raise KeyboardInterrupt
             bar.update()
     training.save()
+
+
+def _count(training: Training, begun: float) -> float:
+    """Adds the time since then to the seconds of a training; returns what time it is."""
+    now = time.monotonic()
+    training.count(now - begun)
+    return now
 
 
 def _write_live(training: Training, entries: list[Entry], mode: str) -> None:
@@ -156,9 +169,9 @@ def _train_step(
     settings = training.settings
     random = derive(seed, training.step, _TRAIN)
     torch.manual_seed(random)
-    rate = settings["learning_rate"] * learning_rate_factor(training.step, settings)
+    factor = learning_rate_factor(training.step, settings, training.share)
     for group in training.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = settings["learning_rate"] * factor
     to_training(training.model)
     windows, label = train.batch(training.step)
     value = objective.gradients(windows, label, random)
@@ -182,8 +195,8 @@ def _train_step(
     return value, norm
 
 
-def _entry(training: Training, losses: list[Tensor], norm: Tensor) -> Entry:
-    parts = processes.mean(torch.stack(losses))
+def _entry(training: Training, norm: Tensor) -> Entry:
+    parts = processes.mean(torch.stack(training.losses))
     finite = [value for value in parts.tolist() if math.isfinite(value)]
     return {
         "step": training.step,
@@ -219,17 +232,18 @@ def _validate(training: Training, objective: Objective, valid: Windows, seed: in
     return mean
 
 
-def learning_rate_factor(step: int, settings: dict[str, Any]) -> float:
+def learning_rate_factor(step: int, settings: dict[str, Any], share: float = 0.0) -> float:
     """Returns the learning rate at a step as a fraction of its peak.
 
-    Linear warm-up over `warmup` steps, then, with s the fraction of the remaining steps done:
-    cosine (1 + cos(pi s))/2, linear 1 - s, exponential 1e-2^s, constant 1. The official code sets
-    the rate once per epoch; ours is the same where epochs begin.
+    Linear warm-up over `warmup` steps, then, with s the fraction of the remaining steps done, or of
+    a budget of hours the share that is used: cosine (1 + cos(pi s))/2, linear 1 - s, exponential
+    1e-2^s, constant 1. The official code sets the rate once per epoch; ours is the same where
+    epochs begin.
     """
-    warmup = settings["warmup"]
+    warmup, steps = settings["warmup"], settings["steps"]
     if step < warmup:
         return (step + 1) / warmup
-    s = (step - warmup) / (settings["steps"] - warmup)
+    s = share if steps is None else (step - warmup) / (steps - warmup)
     return {
         "cosine": (1 + math.cos(math.pi * s)) / 2,
         "linear": 1 - s,

@@ -41,8 +41,24 @@ class Training:
         self.best_loss, self.best = math.inf, self.weights()
         self.begun = self.best
         self.history: list[Entry] = []
+        # Losses of the steps since the last entry of the history.
+        self.losses: list[Tensor] = []
         # Seconds of the steps so far; unknown of what an earlier version began.
         self.seconds: float | None = 0.0
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done: of its steps, or of its hours."""
+        if self.settings["steps"] is not None:
+            return self.step / self.settings["steps"]
+        return (self.seconds or 0.0) / (3600 * self.settings["budget"]["hours"])
+
+    def count(self, seconds: float) -> None:
+        """Adds to the seconds of the steps; where these decide, they are those of all processes."""
+        if self.seconds is not None:
+            self.seconds += seconds
+        if self.settings["steps"] is None:
+            self.seconds = processes.from_first(self.seconds)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to evaluate: the average where there is one."""
@@ -76,6 +92,8 @@ class Training:
                 "best_loss": self.best_loss,
                 "best": self.best,
                 "history": self.history,
+                "losses": [value.cpu() for value in self.losses],
+                "seconds": self.seconds,
             },
         )
 
@@ -108,7 +126,10 @@ class Training:
             state["in_a_row"],
         )
         self.best_loss, self.history = state["best_loss"], state["history"]
-        self.seconds = self.history[-1].get("seconds") if self.history else 0.0
+        # An earlier version saved where it had logged, and nothing was left over.
+        self.losses = [value.to(device) for value in state.get("losses", [])]
+        logged = self.history[-1].get("seconds") if self.history else 0.0
+        self.seconds = state.get("seconds", logged)
 
     def _goes_on(self) -> dict[str, Any] | None:
         """Returns the checkpoint of this training; one of another is set aside."""
