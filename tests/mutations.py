@@ -370,6 +370,55 @@ MUTATIONS = [
         "if True:",
         "test_processes.py::test_a_fault_is_told_once",
     ),
+    Mutation(
+        "what is frozen is trained",
+        "start.py",
+        "parameter.requires_grad_(not start.freezes(name))",
+        "pass",
+        "test_start.py::test_what_is_frozen_stays_to_the_bit_and_the_rest_moves",
+    ),
+    Mutation(
+        "what is frozen drops out",
+        "start.py",
+        "            module.eval()",
+        "            pass",
+        "test_start.py::test_a_frozen_module_computes_as_it_does_once_trained",
+    ),
+    Mutation(
+        "all weights are taken, whatever the parts",
+        "start.py",
+        "state[key] if start.takes(key) else own[key]",
+        "state[key]",
+        "test_start.py::test_parts_are_the_parents_and_the_rest_is_drawn",
+    ),
+    Mutation(
+        "a cosine goes on where steps are raised",
+        "checkpoints.py",
+        'if settings["schedule"] != "constant" and step > settings["warmup"]:',
+        "if False:",
+        "test_training.py::test_more_steps_go_on_where_the_schedule_allows",
+    ),
+    Mutation(
+        "losses since the last line are forgotten when a training stops",
+        "state.py",
+        'state.get("losses", [])',
+        "[]",
+        "test_training.py::test_sigterm_saves_at_once_and_the_same_command_goes_on_to_the_same_bits",
+    ),
+    Mutation(
+        "a budget of FLOPs is counted by micro-batches",
+        "budget.py",
+        'return flops * settings["batch_size"] / few',
+        "return float(flops)",
+        "test_training.py::test_a_budget_of_flops_is_so_many_steps",
+    ),
+    Mutation(
+        "the learning rate does not follow the hours",
+        "loop.py",
+        "s = share if steps is None else",
+        "s = 0 if steps is None else",
+        "test_training.py::test_a_budget_of_hours_ends_with_them_and_the_schedule_follows",
+    ),
 ]
 
 
