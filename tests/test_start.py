@@ -6,14 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 from torch import nn
 
+from lilas.data.well import open_files
+from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
 from lilas.files import sha256
+from lilas.models.build import make_autoencoder
 from lilas.official.folders import open_run
 from lilas.official.models import load_run_autoencoder
 from lilas.official.start import start_from, start_inputs
@@ -145,8 +149,6 @@ def test_parts_that_fit_are_taken_of_another_architecture():
 
 def test_an_official_run_is_started_from_under_our_names(tmp_path):
     entry, theirs = load_run_autoencoder(open_run(AE))
-    from lilas.models.build import make_autoencoder
-
     model = make_autoencoder(entry, 4, ("x", "y"))
     files = [AE / "config.yaml", AE / "state.pth"]
     one = Start.model_validate({"from": {"official": str(AE)}, "freeze": ["encoder"]})
@@ -167,6 +169,40 @@ def test_an_official_run_is_started_from_under_our_names(tmp_path):
         start_from(model, "autoencoder", [weights], one)
     with pytest.raises(LilasError, match="--start: expected files where the config"):
         start_from(model, "autoencoder", [], one)
+
+
+def test_an_autoencoder_starts_from_the_same_channels_alone(tmp_path):
+    """In the same order, a field for its components; of a run of ours and an official one."""
+    scalars = {name: np.ones((1, 3, 8, 8), np.float32) for name in ("buoyancy", "pressure")}
+    write_well(
+        tmp_path / "a.hdf5",
+        dataset="a",
+        fields=scalars | {"velocity": np.ones((1, 3, 8, 8, 2), np.float32)},
+        time=np.arange(3.0),
+        coordinates={"x": np.arange(8.0), "y": np.arange(8.0)},
+        parameters={},
+        boundaries={"x": "periodic", "y": "wall"},
+    )
+    entry, model = load_run_autoencoder(open_run(AE))
+    weights = tmp_path / "weights.safetensors"
+    official = [AE / "config.yaml", AE / "state.pth"]
+
+    def begun(parent, files, *fields):
+        record = {"autoencoder": {}, "states": {"fields": parent}}
+        write_weights(weights, model.state_dict(), provenance("autoencoder", record, {}))
+        data = open_files([tmp_path / "a.hdf5"], list(fields))[0]
+        start_from(make_autoencoder(entry, 4, ("x", "y")), "autoencoder", files, start(), data)
+
+    fields = ["buoyancy", "pressure", "velocity"]
+    for files in ([weights], official):
+        begun(fields, files, *fields)
+        begun([*fields[:2], "velocity_x", "velocity_y"], files, *fields)
+        words = "expected channels pressure, buoyancy, velocity_x, velocity_y, found buoyancy, pre"
+        with pytest.raises(LilasError, match=words):
+            begun(fields, files, "pressure", "buoyancy", "velocity")
+    for other in (fields[:2], [*fields, "density"], []):
+        with pytest.raises(LilasError, match="expected channels buoyancy, pressure, velocity_x, v"):
+            begun(other, [weights], *fields)
 
 
 # --- Studies ----------------------------------------------------------------------------------
@@ -329,6 +365,22 @@ def test_plans_of_studies_without_a_start_do_not_wait_for_torch():
 
 
 # --- The workflow -----------------------------------------------------------------------------
+
+
+def test_a_released_run_is_fetched_to_start_from_and_what_does_not_fit_is_told(pipeline):
+    values = yaml.safe_load(pipeline.study.read_text())
+    values["emulators"]["tuned"] = emulator({"official": "ny04m1tl"})
+    pipeline.study.write_text(yaml.safe_dump(values))
+    target = "results/miniature/convection/c16-s0/tuned-s0/weights.safetensors"
+    planned = pipeline.planned(target)
+    assert (planned["fetch"], planned["emulator"]) == (1, 1)
+    values["emulators"]["tuned"] = emulator({"training": "diffusion"})
+    pipeline.study.write_text(yaml.safe_dump(values))
+    done = pipeline.run("--dry-run", target, check=False)
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert told[0].startswith("error: emulators.tuned.train.start.from: another architecture: ")
 
 
 def test_a_plan_knows_the_shapes_of_what_is_trained(miniature):

@@ -259,14 +259,17 @@ def lost(model):
 @pytest.mark.parametrize(
     ("frozen", "flops"), [((), 4 * 8 * 8 * 9), (["scale"], 2 * 8 * 8 * 9 + 2 * 8 * 8)]
 )
-@pytest.mark.parametrize("micro", [None, 2])
-def test_a_budget_of_flops_is_so_many_steps(frozen, flops, micro):
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 2}, {"compile": True}])
+def test_a_budget_of_flops_is_so_many_steps(frozen, flops, options):
     """Products of 8 samples by matrices 8 x 8 and 8 x 1, and their gradients by the weights."""
     model = Model()
     for name in frozen:
         getattr(model, name).requires_grad_(False)
     windows = Windows(Waves(), seed=1, length=2, batch_size=8, device=CPU)
-    asked = settings(steps=None, budget={"flops": 30.5 * flops}, micro_batch=micro)
+    if "compile" in options:
+        # At its first call, which would need a compiler.
+        model.compile()
+    asked = settings(steps=None, budget={"flops": 30.5 * flops}, **options)
     found = budget.in_steps(model, lost(model), windows, asked, "toy")
     assert found == asked | {"steps": 30}
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,6 +1,7 @@
 """Weights that a training starts from: in a file of ours, or in a run of the official code."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ def start_from(
     if data is not None:
         own = [channel.name for channel in data.channels]
         # A field stands for its components.
-        named = [c.name for field in fields for c in data.channels if field in (c.field, c.name)]
-        if named != own or len(fields) > len(own):
+        stands = [[c.name for c in data.channels if field in (c.field, c.name)] for field in fields]
+        if [*chain(*stands)] != own or not all(stands):
             raise broken(files[0], f"channels {', '.join(own)}", ", ".join(fields), _ACTION)
     try:
         begin(model, state, start, f"{kind}.train.start")
