@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,8 +164,17 @@ def test_a_device_holds_a_share_of_the_batch_and_main_memory_all_of_it_without_o
     needs = [Needs(Fixed(sizes), Machine(gpus, None)).of(LARGE) for gpus in (0, 1, 16)]
     # 30 + 200 / 4 GB are more than a GPU has, and 12 samples are not dealt out to 8.
     assert [need.gpus for need in needs] == [0, 1, 4]
+    assert [need.device for need in needs] == [0, 230e9, 80e9]
     assert needs[0].memory == 1e9 + 5e9 + 230e9
     assert needs[2].memory == 4 * (1e9 + 4e9) + 5e9
+    # Of micro-batches of two a GPU holds no more.
+    work = replace(work, micro=2)
+    (alone,) = [Needs(Fixed(sizes), Machine(16, None)).of(LARGE)]
+    assert alone.gpus == 1
+    assert alone.device == pytest.approx(30e9 + 200e9 / 6)
+    # Three of the twelve do not go into micro-batches of two.
+    work = replace(work, flops=1e20)
+    assert Needs(Fixed(sizes), Machine(16, None)).of(LARGE).gpus == 2
 
 
 def test_every_rule_asks_by_the_same_functions_and_has_its_stage():
@@ -212,15 +222,16 @@ def test_what_goes_beyond_a_profile_is_told():
     jobs = [LARGE, Job("statistics", {"dataset": "rayleigh_benard"}, [])]
     lines = overview(jobs, needs, rows(needs.works.sizes, jobs, "data", "results")).splitlines()
     asked = needs.of(LARGE).memory_mb(1)
-    assert lines[-2] == (
-        "1 jobs need more memory than the 64 GB that the profile allows (autoencoder): lower "
+    assert lines[-3] == (
+        "beyond the 64 GB of memory that the profile allows: 1 of autoencoder; lower "
         f"train.memory_gb, or allow {asked} MB."
     )
+    assert lines[-2].startswith("beyond a GPU of 70 GB, up to 78 GB by these estimates: 1 of")
     times = math.ceil(needs.of(LARGE).seconds / 86400) - 1
     assert lines[-1].endswith(f"up to {times} times; `retries` is 2.")
     free = of("paper", Machine(1, None))
     said = overview(jobs, free, rows(free.works.sizes, jobs, "data", "results"))
-    assert "jobs" not in said.splitlines()[-1]
+    assert [line for line in said.splitlines() if line.startswith("beyond")] == [lines[-2]]
 
 
 def test_a_plan_counts_the_jobs_of_a_dry_run(pipeline, monkeypatch, capsys):
@@ -268,3 +279,19 @@ def test_no_rank_is_told_by_slurms_variables():
     assert len(places) > 100
     for path in places:
         assert "SLURM_" not in path.read_text("utf-8"), path
+
+
+def test_parts_share_the_work_and_the_job_that_joins_them_has_none():
+    needs = of("paper", Machine(1, None))
+    run = paths.rollouts(needs.works.study)[0]
+    whole, part, joined = (
+        needs.works.of(job)
+        for job in (
+            Job("rollout", run, []),
+            Job("rollout_write", run | {"part": "1", "parts": "4"}, []),
+            Job("rollout", run, [], joins=True),
+        )
+    )
+    assert part.flops == whole.flops / 4
+    assert (part.samples, part.held) == (whole.samples, whole.held)
+    assert (joined.flops, joined.samples) == (0, 0)

@@ -67,6 +67,7 @@ class Need:
         cores: Its threads.
         gpus: GPUs.
         memory: Bytes of main memory.
+        device: Bytes on each of its GPUs.
         seconds: Its time, estimated.
         written: Bytes that it writes; None where nothing tells.
         known: Whether its time and memory are more than a guess.
@@ -75,6 +76,7 @@ class Need:
     cores: int
     gpus: int
     memory: float
+    device: float
     seconds: float
     written: float | None
     known: bool
@@ -142,7 +144,8 @@ class Needs:
         cores = min(cores, self.machine.most or cores)
         seconds = _seconds(work, gpus, cores) if known else UNKNOWN_SECONDS
         memory = _memory(work, gpus, self.processes.get(job.rule, 1))
-        return Need(cores, gpus, memory, seconds, written, known)
+        device = work.on_device(gpus) if gpus else 0.0
+        return Need(cores, gpus, memory, device, seconds, written, known)
 
     def _gpus(self, rule: str, work: Work) -> int:
         if rule in self.gpus:
@@ -150,12 +153,11 @@ class Needs:
         if rule not in ON_DEVICE or not self.machine.gpus:
             return 0
         gpus = 1
-        while (
-            2 * gpus <= self.machine.gpus and rule in TRAININGS and not work.together % (2 * gpus)
-        ):
-            enough = work.network + work.samples / gpus <= GPU_BYTES
+        more = rule in TRAININGS
+        while more and 2 * gpus <= self.machine.gpus and work.is_shared(2 * gpus):
             # Hours that a study gives are what they are.
-            if enough and _seconds(work, gpus, CORES_PER_GPU) - work.seconds <= DAY:
+            computing = _seconds(work, gpus, CORES_PER_GPU) - work.seconds
+            if work.on_device(gpus) <= GPU_BYTES and computing <= DAY:
                 break
             gpus *= 2
         return gpus

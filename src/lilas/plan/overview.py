@@ -1,10 +1,11 @@
 """What a run would take, by stage: jobs, hours, memory, GPUs and disk, as a table."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from lilas.display import aligned
-from lilas.plan.needs import Need, Needs
+from lilas.plan.needs import GPU_BYTES, Need, Needs
 from lilas.plan.room import STAGES, Job, Row, digits, gb, volumes
 
 # The stages of the rules that write next to nothing.
@@ -71,8 +72,15 @@ def _beyond(jobs: Sequence[Job], needs: Needs) -> list[str]:
     ]
     if large:
         found.append(
-            f"{len(large)} jobs need more memory than the {machine.memory_mb / 1e3:g} GB that the "
-            f"profile allows ({_rules(large)}): lower train.memory_gb, or allow {max(large)[0]} MB."
+            f"beyond the {machine.memory_mb / 1e3:g} GB of memory that the profile allows: "
+            f"{_rules(large)}; lower train.memory_gb, or allow {max(large)[0]} MB."
+        )
+    full = [(round(need.device / 1e9), rule) for rule, need in every if need.device > GPU_BYTES]
+    if full:
+        found.append(
+            f"beyond a GPU of {GPU_BYTES / 1e9:g} GB, up to {max(full)[0]} GB by these estimates: "
+            f"{_rules(full)}; set train.micro_batch, lower a sampler's batch_size, or allow more "
+            "GPUs."
         )
     long = [
         (math.ceil(need.seconds / 60 / machine.minutes), rule)
@@ -81,15 +89,17 @@ def _beyond(jobs: Sequence[Job], needs: Needs) -> list[str]:
     ]
     if long:
         found.append(
-            f"{len(long)} jobs take longer than the {machine.minutes / 60:g} hours that the "
-            f"profile allows ({_rules(long)}): trainings and rollouts go on where they were, up to "
-            f"{max(long)[0] - 1} times; `retries` is {machine.retries}."
+            f"beyond the {machine.minutes / 60:g} hours that the profile allows: {_rules(long)}; "
+            f"trainings and rollouts go on where they were, up to {max(long)[0] - 1} times; "
+            f"`retries` is {machine.retries}."
         )
     return found
 
 
 def _rules(found: Sequence[tuple[int, str]]) -> str:
-    return ", ".join(dict.fromkeys(rule for _, rule in found))
+    """Returns how many jobs of each rule there are."""
+    counts = Counter(rule for _, rule in found)
+    return ", ".join(f"{count} of {rule}" for rule, count in counts.items())
 
 
 def _line(stage: str, own: Sequence[Need], row: Row | None) -> tuple[str, ...]:

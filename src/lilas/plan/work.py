@@ -113,6 +113,8 @@ class Works:
         makes = getattr(self, f"_{rule}", None)
         work = makes(**wildcards) if makes else Work()
         counted = {name: share * getattr(work, name) for name in ("flops", "numbers", "moved")}
+        if not share and rule == "rollout":
+            counted["samples"] = 0.0
         return replace(work, **counted)
 
     # --- Data ---------------------------------------------------------------------------------
