@@ -17,6 +17,7 @@ DESCRIPTION = """\
 Looks at what the pipeline has made, or would take; the pipeline itself is run with snakemake.
 
   lilas plan STUDY     jobs, hours, memory and disk of a run, by stage, before it runs
+  lilas status STUDY   how far a run is: done, running, waiting, stale, failed
   lilas check FOLDER   what a folder of data holds, and all that is wrong with it
   lilas inspect PATH   what a file is, its ranges, where it comes from, whether it is current
   lilas show FOLDER    the main table of a study's results
@@ -67,6 +68,17 @@ examples:
   lilas plan laptop --profile gpu     # beside one GPU
   lilas plan paper --profile slurm    # on a cluster, within what profiles/slurm allows
   lilas plan paper --all              # as if nothing were there yet"""
+
+STATUS = """\
+Prints how far a study is, by rule: jobs that are done; running; waiting, for they or what they need
+were not made yet; stale, made but to be made again, and why; failed, with the end of their log. Of
+trainings it tells step, losses and the time that is left, of jobs of a cluster their number there.
+Run it in the folder that snakemake runs in, as often as you like: it changes nothing."""
+
+STATUS_EXAMPLES = """\
+examples:
+  lilas status                 # of config.yaml's study
+  watch -n 30 lilas status paper"""
 
 SHOW = """\
 Prints the first table of a study, the VRMSE by horizon, and where its report lies."""
@@ -133,19 +145,27 @@ def _main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     plan.add_argument(
-        "study", nargs="?", metavar="STUDY", help="its name or file (default: config.yaml's)"
-    )
-    plan.add_argument(
         "--profile", metavar="NAME", help="default, gpu, slurm, or the folder of your own"
     )
     plan.add_argument("--all", action="store_true", help="count what is there already as well")
-    plan.add_argument(
-        "--config",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings in place of config.yaml's, such as results=/scratch/lilas",
+    status = commands.add_parser(
+        "status",
+        help="how far a run is: done, running, waiting, stale, failed",
+        description=STATUS,
+        epilog=STATUS_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    for one in (plan, status):
+        one.add_argument(
+            "study", nargs="?", metavar="STUDY", help="its name or file (default: config.yaml's)"
+        )
+        one.add_argument(
+            "--config",
+            nargs="+",
+            default=[],
+            metavar="KEY=VALUE",
+            help="settings in place of config.yaml's, such as results=/scratch/lilas",
+        )
     data = commands.add_parser(
         "check",
         help="what a folder of data holds, and all that is wrong with it",
@@ -190,6 +210,10 @@ def _main() -> None:
         from lilas.plan.dry_run import plan_study
 
         print(plan_study(args.study, args.profile, args.all, args.config))
+    elif args.command == "status":
+        from lilas.plan.dry_run import study_status
+
+        print(study_status(args.study, args.config))
     elif args.command == "check":
         _check(args.folder, args.states)
     elif args.command == "show":

@@ -24,6 +24,7 @@ from lilas.plan.needs import Machine, Needs
 from lilas.plan.overview import overview
 from lilas.plan.room import Job, Sizes, check_room, rows
 from lilas.plan.slurm import check_slurm
+from lilas.plan.status import write_jobs
 from lilas.plan.work import Works
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
 
@@ -100,6 +101,13 @@ def tell_plan():
                 "run nothing of this, run snakemake --touch once.",
                 flush=True,
             )
+
+
+@atexit.register
+def tell_status():
+    """Writes down the jobs that a dry run found, for `lilas status`."""
+    if (path := os.environ.get("LILAS_STATUS")) and workflow.dag is not None:
+        write_jobs(path, ROOT, workflow.dag)
 
 
 def on_cluster():

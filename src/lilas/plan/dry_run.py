@@ -1,13 +1,16 @@
-"""A plan of a study for the command line, by a dry run of Snakemake."""
+"""A plan or the status of a study for the command line, by a dry run of Snakemake."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import lilas
 from lilas.errors import LilasError
 from lilas.plan.overview import HEAD
+from lilas.plan.status import status
 
 # Snakemake's own words where an executor is not installed.
 NO_EXECUTOR = "invalid choice: 'slurm'"
@@ -27,18 +30,44 @@ def plan_study(
     Raises:
         LilasError: there is no workflow here, or Snakemake refused the plan; it has said why.
     """
-    snakefile = _snakefile()
+    arguments = ["--forceall" if everything else "--rerun-incomplete"]
     if profile:
-        _check_profile(profile, snakefile)
+        _check_profile(profile, _snakefile())
+        arguments += ["--workflow-profile", profile]
+    output = _dry_run(study, settings, arguments, {})
+    _, head, rest = output.rpartition(f"\n{HEAD[0]} ")
+    return f"{head}{rest}".strip() or "Nothing to be done: all results are there."
+
+
+def study_status(study: str | None, settings: Sequence[str]) -> str:
+    """Returns how far a study is, as `lilas.plan.status` tells it.
+
+    Args:
+        study: As of `plan_study`.
+        settings: As of `plan_study`.
+
+    Raises:
+        LilasError: as `plan_study`.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "jobs.json")
+        _dry_run(study, settings, ["--rerun-incomplete"], {"LILAS_STATUS": str(path)})
+        return status(path)
+
+
+def _dry_run(
+    study: str | None, settings: Sequence[str], arguments: list[str], environment: dict[str, str]
+) -> str:
+    """Returns what a dry run of Snakemake prints; its warnings are passed on."""
     told = [*([f"study={study}"] if study else []), *settings]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--dry-run"]
-    command += ["--quiet", "all", "--forceall" if everything else "--rerun-incomplete"]
-    command += ["--workflow-profile", profile] if profile else []
-    command += ["--config", *told] if told else []
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(_snakefile()), "--dry-run"]
+    command += ["--quiet", "all", *arguments, *(["--config", *told] if told else [])]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | environment
+    )
     if NO_EXECUTOR in done.stderr:
         raise LilasError(
-            f"profile {profile}: snakemake-executor-plugin-slurm is not installed. Run `make "
+            "snakemake-executor-plugin-slurm, which the profile names, is not installed. Run `make "
             "install EXTRAS=slurm`."
         )
     lines = done.stderr.splitlines()
@@ -50,8 +79,7 @@ def plan_study(
     for line in lines:
         if line.startswith("warning: "):
             print(line, file=sys.stderr)
-    _, head, rest = done.stdout.rpartition(f"\n{HEAD[0]} ")
-    return f"{head}{rest}".strip() or "Nothing to be done: all results are there."
+    return done.stdout
 
 
 def _check_profile(profile: str, snakefile: Path) -> None:

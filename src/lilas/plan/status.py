@@ -1,0 +1,224 @@
+"""How far a study is, job by job, from a dry run of Snakemake and from what its jobs write."""
+
+import base64
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lilas.display import aligned
+from lilas.errors import LilasError
+from lilas.files import read_json, write_json
+from lilas.locks import locked
+from lilas.study import paths
+
+STATES = ("done", "running", "waiting", "stale", "failed")
+TRAININGS = ("autoencoder", "emulator")
+# Lines of a failed job's log that are told, and runs of Snakemake that are searched for failures.
+TOLD, RUNS = 3, 20
+_FAILED = re.compile(r"^ +log: (.+) \(check log file", re.MULTILINE)
+_BAR = re.compile(r"\d+%\|")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a study as a dry run knows it.
+
+    Attributes:
+        rule: Its rule.
+        output: The files that it makes.
+        log: Its log; empty if it has none.
+        needed: Whether it is to run.
+        why: What makes finished output stale; empty where output is missing.
+        steps: Of a training, how many; None of what is none.
+    """
+
+    rule: str
+    output: list[str]
+    log: str
+    needed: bool
+    why: str = ""
+    steps: int | None = field(default=None)
+
+
+def write_jobs(path: str, root: str, dag: Any) -> None:
+    """Writes the jobs of Snakemake's graph, inputs first, and the folder of the study's results.
+
+    Those that only name targets are none.
+    """
+    found = []
+    levels = (sorted(level, key=lambda job: str(job.output)) for level in dag.toposorted())
+    for job in (job for level in levels for job in level if job.rule.shellcmd):
+        reason, output = dag.reason(job), [str(file) for file in job.output]
+        # What a job has begun to make is no finished output.
+        part = reason.incomplete_output or any(not os.path.lexists(file) for file in output)
+        why = "" if part or not dag.needrun(job) else _why(reason)
+        steps = None
+        if job.rule.name in TRAININGS:
+            steps = json.loads(job.params.config)[job.rule.name].get("train", {}).get("steps")
+        log = next(map(str, job.log), "")
+        found.append(Job(job.rule.name, output, log, dag.needrun(job), why, steps))
+    write_json(path, {"root": root, "jobs": [asdict(job) for job in found]})
+
+
+def _why(reason: Any) -> str:
+    """Returns in a few words why output that is there is made again."""
+    if reason.params_changed:
+        return "its settings or its stage's version changed"
+    if reason.updated_input:
+        return f"changed: {', '.join(sorted(map(str, reason.updated_input)))}"
+    if reason.input_changed:
+        return "its inputs are other files than before"
+    return "what it is made from is to be made again"
+
+
+@dataclass(frozen=True)
+class Status:
+    """A job with its state, one of `STATES`, and what is to be told of it."""
+
+    job: Job
+    state: str
+    told: list[str]
+
+
+def status(path: Path) -> str:
+    """Returns how far a study is, for a terminal: a row per rule, then jobs that are to be told.
+
+    Args:
+        path: What `write_jobs` wrote.
+    """
+    written = read_json(path, ("root", "jobs"))
+    root, jobs = Path(written["root"]), [Job(**entry) for entry in written["jobs"]]
+    working, begun, failed = is_held(root), _begun(), _failed()
+    return _overview(working, root, [_status(job, working, begun, failed) for job in jobs])
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder."""
+    if not (folder / "lock").is_file():
+        return False
+    try:
+        with locked(folder, shared=True):
+            return False
+    except LilasError:
+        return True
+
+
+def _status(job: Job, working: bool, begun: dict[str, str], failed: set[str]) -> Status:
+    if not job.needed:
+        return Status(job, "done", [])
+    mark = next((begun[file] for file in job.output if file in begun), None)
+    training = _training(job) if job.rule in TRAININGS else None
+    if working and mark is not None:
+        return Status(job, "running", [*([training] if training else []), mark])
+    if mark is None and job.log in failed and not job.why:
+        return Status(job, "failed", [f"{job.log} ends with", *_end(Path(job.log))])
+    if job.why:
+        return Status(job, "stale", [job.why])
+    if mark is not None:
+        return Status(job, "waiting", [f"stopped{f' at {training}' if training else ''}, {mark}"])
+    return Status(job, "waiting", [])
+
+
+def _training(job: Job) -> str | None:
+    """Returns how far a training is, by the history that it writes as it goes."""
+    live = Path(job.output[0]).parent / paths.CHECKPOINT / paths.HISTORY
+    entries = [json.loads(line) for line in _lines(live) if line.endswith("}")]
+    if not entries:
+        return None
+    last, of = entries[-1], f" of {job.steps}" if job.steps else ""
+    told = [f"step {last['step']}{of}"]
+    valid = [entry["valid_loss"] for entry in entries if entry.get("valid_loss") is not None]
+    told += [f"loss {last['loss']:.3g}"] if last["loss"] is not None else []
+    told += [f"validation loss {valid[-1]:.3g}"] if valid else []
+    if job.steps and last.get("seconds"):
+        left = last["seconds"] / last["step"] * (job.steps - last["step"])
+        told.append(f"{_duration(left)} left")
+    return ", ".join(told)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _lines(path: Path) -> list[str]:
+    """Returns the lines of a file that another process may be writing; none where it is not."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _end(log: Path) -> list[str]:
+    """Returns the last lines of a log that are no progress bars, errors before others."""
+    lines = [line.strip() for line in _lines(log) if line.strip() and not _BAR.search(line)]
+    errors = [line for line in lines if line.startswith("error")]
+    return errors[-1:] or lines[-TOLD:] or ["nothing"]
+
+
+def _begun() -> dict[str, str]:
+    """Returns the files whose jobs Snakemake began and has not seen to end, and since when.
+
+    It keeps a marker for each, named by the file's path in base64, long ones in folders.
+    """
+    root, found = Path(".snakemake/incomplete"), {}
+    for marker in root.rglob("*") if root.is_dir() else ():
+        if not marker.is_file():
+            continue
+        name = "".join(part.removeprefix("@") for part in marker.relative_to(root).parts)
+        try:
+            file = base64.urlsafe_b64decode(name).decode()
+            job = json.loads(marker.read_text(encoding="utf-8")).get("external_jobid")
+            since = datetime.fromtimestamp(marker.stat().st_mtime)
+        except (OSError, ValueError):
+            # It ended just now, or is no marker.
+            continue
+        where = f"job {job} of the cluster, " if job else ""
+        found[file] = f"{where}since {since:%Y-%m-%d %H:%M:%S}"
+    return found
+
+
+def _failed() -> set[str]:
+    """Returns the logs of jobs that failed in the latest run of Snakemake that ran them."""
+    runs = sorted(Path(".snakemake/log").glob("*.snakemake.log"), reverse=True)[:RUNS]
+    found = set()
+    for run in runs:
+        for names in _FAILED.findall("\n".join(_lines(run))):
+            found.update(names.split(", "))
+    return found
+
+
+def _overview(working: bool, root: Path, found: Sequence[Status]) -> str:
+    counts: dict[str, Counter[str]] = {}
+    for one in found:
+        counts.setdefault(one.job.rule, Counter())[one.state] += 1
+    rows = [("rule", "jobs", *STATES)]
+    for rule, states in counts.items():
+        cells = (str(states[state] or "") for state in STATES)
+        rows.append((rule, str(states.total()), *cells))
+    total = Counter(one.state for one in found)
+    rows.append(("total", str(len(found)), *(str(total[state] or "") for state in STATES)))
+    at_work = "a run is at work" if working else "no run is at work"
+    parts = [f"{root}: {total['done']} of {len(found)} jobs are done, {at_work}"]
+    parts.append("\n".join(aligned(rows)))
+    for state in STATES:
+        if lines := list(_told(found, state, root)):
+            parts.append("\n".join((f"{state}:", *lines)))
+    return "\n\n".join(parts)
+
+
+def _told(found: Iterable[Status], state: str, root: Path) -> Iterator[str]:
+    for one in found:
+        if one.state == state and one.told:
+            place = Path(os.path.relpath(one.job.output[0], root)).parent
+            name = one.job.rule if place == Path() else f"{one.job.rule} {place}"
+            first, *more = one.told
+            yield f"  {name}: {first}"
+            yield from (f"    {line}" for line in more)
