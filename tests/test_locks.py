@@ -448,3 +448,28 @@ def test_hdf5_files_need_no_locks_of_the_file_system(tmp_path, number):
     command = [sys.executable, "-c", TO_AND_FRO, tmp_path]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+HANDLED = """
+import os, signal, sys, threading
+from lilas.locks import in_a_thread
+
+lock, done = threading.Lock(), threading.Event()
+
+def handler(*_):
+    with lock:
+        done.set()
+
+signal.signal(signal.SIGTERM, handler)
+in_a_thread(signal.SIGTERM)
+with lock:
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert not done.is_set()
+sys.exit(not done.wait(60))
+"""
+
+
+def test_a_signal_finds_the_lock_that_it_interrupts_the_holder_of():
+    """As Snakemake's of SIGTERM: its main thread holds the lock that the handler waits for."""
+    done = subprocess.run([sys.executable, "-c", HANDLED], timeout=120, check=False)
+    assert done.returncode == 0

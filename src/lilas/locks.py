@@ -4,7 +4,9 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -196,3 +198,14 @@ def hold(
 
 def _below(folder: str, files: set[str]) -> list[str]:
     return [file for file in files if Path(file).is_relative_to(folder)]
+
+
+def in_a_thread(number: signal.Signals) -> None:
+    """Lets the handler of a signal, where there is one, run in a thread of its own.
+
+    A handler interrupts the main thread; one that waits for a lock which that thread holds would
+    wait for ever.
+    """
+    handler = signal.getsignal(number)
+    if callable(handler):
+        signal.signal(number, lambda *frame: threading.Thread(target=handler, args=frame).start())

@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import shlex
+import signal
 import sys
 from functools import cache, partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from lilas.systems.base import SPLITS
 from lilas.study.read import read_config, read_study, study_path, read_swept
 from lilas.errors import LilasError, told
 from lilas.files import check_owner, check_writable, take_ownership
-from lilas.locks import hold
+from lilas.locks import hold, in_a_thread
 from lilas.plan.starts import check_starts, start_files
 from lilas.plan.needs import Machine, Needs
 from lilas.plan.overview import overview
@@ -170,6 +171,8 @@ RESOURCES = {kind: asks(kind) for kind in ("gpu", "mem_mb", "runtime", "disk_mb"
 
 
 onstart:
+    # Snakemake's own handler waits for a lock that the thread it interrupts may hold.
+    in_a_thread(signal.SIGTERM)
     # Unlike Snakemake's own lock, what is held is let go with the process, however it ends.
     jobs = list(workflow.dag.needrun_jobs())
     written = [file for job in jobs for file in job.output]
