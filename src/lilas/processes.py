@@ -8,7 +8,6 @@ import ctypes
 import os
 import signal
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
 # How long a process waits for the others in one exchange: some may still read their data.
 PATIENCE = timedelta(minutes=30)
-# Seconds in which torchrun ends the others of a process that failed.
-_NOTICE = 20.0
+# Exit status of a process that lost another one.
+LOST = 75
 # Linux: send me this signal when my parent dies.
 _PR_SET_PDEATHSIG = 1
 
@@ -191,16 +190,8 @@ def end_by(error: LilasError | OSError | RuntimeError) -> NoReturn:
         end(told(error))
     if not _is_loss(error):
         raise error
-    # Another process is gone: it has told why, or torchrun will, and ends this one.
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_DFL)
-    until, mark = time.monotonic() + _NOTICE, _mark()
-    while time.monotonic() < until and not (mark and mark.exists()):
-        time.sleep(0.1)
-    end(
-        "error: another process of this training is gone, on another machine; the same command "
-        "goes on from the last checkpoint"
-    )
+    # Another process is gone, which has told why, or the launcher does.
+    os._exit(LOST)
 
 
 def _is_loss(error: Exception) -> bool:
@@ -213,20 +204,15 @@ def _is_loss(error: Exception) -> bool:
 
 
 def _is_first_to_fail() -> bool:
-    """Whether no other process on this machine has told yet why it ends."""
-    mark = _mark()
+    """Whether no other process on this machine has failed yet, by a file in torchrun's folder."""
+    place = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if place is None:
+        return True
     try:
-        if mark is not None:
-            mark.touch(exist_ok=False)
+        (Path(place).parents[1] / "failed").touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
-
-
-def _mark() -> Path | None:
-    """Returns the file, in torchrun's folder, that is there once a process has told why it ends."""
-    place = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    return None if place is None else Path(place).parents[1] / "told"
 
 
 def _end_with_parent() -> None:

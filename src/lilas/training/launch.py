@@ -15,6 +15,7 @@ import sys
 import tempfile
 from typing import Any, NoReturn
 
+from lilas import processes
 from lilas.errors import LilasError, told
 
 # Variables that tell how many threads a process may use.
@@ -113,16 +114,17 @@ def _run(here: int, args: argparse.Namespace, command: list[str]) -> NoReturn:
 
 
 def _end(failures: dict[int, Any]) -> NoReturn:
-    """Ends as the process did that failed first; the others were then ended by torchrun."""
+    """Ends as the process did that failed first, before others lost it or torchrun ended them."""
+    after = (processes.LOST, -signal.SIGTERM)
     rank, first = min(
-        failures.items(), key=lambda one: (one[1].exitcode == -signal.SIGTERM, one[1].timestamp)
+        failures.items(), key=lambda one: (one[1].exitcode in after, one[1].timestamp)
     )
+    goes_on = "the same command goes on from the last checkpoint"
+    if first.exitcode == processes.LOST:
+        raise LilasError(f"a process of this training on another machine is gone; {goes_on}")
     if first.exitcode < 0:
-        raise LilasError(
-            f"process {rank} of this training was ended by "
-            f"{signal.Signals(-first.exitcode).name}; the same command goes on from the last "
-            "checkpoint"
-        )
+        name = signal.Signals(-first.exitcode).name
+        raise LilasError(f"process {rank} of this training was ended by {name}; {goes_on}")
     # It has told why.
     sys.exit(first.exitcode)
 

@@ -162,10 +162,7 @@ def _write_live(training: Training, entries: list[Entry], mode: str) -> None:
 def _train_step(
     training: Training, objective: Objective, train: Windows, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Takes one step; returns the loss, NaN where it is skipped, and the gradient norm.
-
-    The loss is that of this process's part of the batch; the gradients are of the whole.
-    """
+    """Takes one step; returns the loss, NaN where it is skipped, and the gradient norm."""
     settings = training.settings
     random = derive(seed, training.step, _TRAIN)
     torch.manual_seed(random)
@@ -196,8 +193,8 @@ def _train_step(
 
 
 def _entry(training: Training, norm: Tensor) -> Entry:
-    parts = processes.mean(torch.stack(training.losses))
-    finite = [value for value in parts.tolist() if math.isfinite(value)]
+    losses = torch.stack(training.losses).tolist()
+    finite = [value for value in losses if math.isfinite(value)]
     return {
         "step": training.step,
         # The mean over the steps that counted, null where all were skipped.
@@ -221,7 +218,7 @@ def _validate(training: Training, objective: Objective, valid: Windows, seed: in
         windows, label = valid.batch(batch)
         values.append(objective.value(windows, label, derive(seed, batch, _VALID)))
     training.model.load_state_dict(current)
-    mean = sum(processes.mean(torch.stack(values)).tolist()) / len(values)
+    mean = sum(torch.stack(values).tolist()) / len(values)
     if not math.isfinite(mean):
         raise LilasError(
             f"{training.path.parent}: the validation loss is not finite at step {training.step}. "

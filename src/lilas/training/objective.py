@@ -34,7 +34,7 @@ class _Lost(nn.Module):
 
 
 class Objective:
-    """The loss of a model on this process's part of batches, and its gradients over all parts.
+    """The loss of a model on batches of which each process has a part, and its gradients.
 
     Args:
         model: The module whose parameters are trained; the same in all processes.
@@ -60,7 +60,7 @@ class Objective:
         self.module = DistributedDataParallel(self.inner) if processes.count() > 1 else self.inner
 
     def gradients(self, windows: Tensor, label: Tensor, seed: int) -> Tensor:
-        """Adds the gradients of the batch's loss; returns the loss of this process's part.
+        """Adds the gradients of the batch's loss, and returns it.
 
         Args:
             windows: Those of this process.
@@ -88,16 +88,16 @@ class Objective:
             self._check_gradients()
             # What the optimiser draws is the same in all processes.
             torch.manual_seed(seed)
-        return value
+        return processes.mean(value)
 
     @torch.no_grad()
     def value(self, windows: Tensor, label: Tensor, seed: int) -> Tensor:
-        """Returns the loss of this process's part of a batch; arguments as of `gradients`."""
+        """Returns the loss of a batch; arguments as of `gradients`."""
         values = []
         for part in self._parts(windows, label, seed):
             with arithmetic(self.precision, windows.device):
                 values.append(self.inner(*part))
-        return values[0] if len(values) == 1 else torch.stack(values).mean()
+        return processes.mean(values[0] if len(values) == 1 else torch.stack(values).mean())
 
     def _parts(
         self, windows: Tensor, label: Tensor, seed: int
