@@ -113,7 +113,9 @@ def _end_in(
     if process.poll() is not None:
         return False
     time.sleep(seconds)
-    at_work = process.poll() is None and any(map(_is_alive, jobs))
+    if process.poll() is not None:
+        return False
+    at_work = any(map(_is_alive, jobs))
     if group:
         os.killpg(process.pid, number)
     else:

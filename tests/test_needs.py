@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lilas import plan
 from lilas.cli import main
+from lilas.errors import LilasError
 from lilas.models.build import make_autoencoder, make_emulator
-from lilas.plan import networks
+from lilas.plan import networks, slurm
 from lilas.plan.needs import ON_DEVICE, Machine, Needs
 from lilas.plan.overview import SMALL, overview
 from lilas.plan.room import STAGES, Job, Sizes, rows
@@ -295,3 +296,13 @@ def test_parts_share_the_work_and_the_job_that_joins_them_has_none():
     assert part.flops == whole.flops / 4
     assert (part.samples, part.held) == (whole.samples, whole.held)
     assert (joined.flops, joined.samples) == (0, 0)
+
+
+def test_a_slurm_that_does_not_answer_is_told(tmp_path, monkeypatch):
+    program = tmp_path / "sbatch"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(slurm, "PATIENCE", 0.2)
+    with pytest.raises(LilasError, match=r"Slurm has not answered .* for 0\.2 s"):
+        slurm.check_slurm([("emulator", {"gpu": 1})])

@@ -47,7 +47,15 @@ def check_slurm(asked: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         requests.setdefault(options, rule)
     for options, rule in requests.items():
         line = ["sbatch", "--test-only", *options, "--wrap", "true"]
-        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        try:
+            done = subprocess.run(
+                line, capture_output=True, text=True, check=False, timeout=PATIENCE
+            )
+        except subprocess.TimeoutExpired:
+            raise LilasError(
+                f"Slurm has not answered `sbatch --test-only` for {PATIENCE} s. See `sinfo`, and "
+                "run again when it answers."
+            ) from None
         if done.returncode:
             # The last line sums up.
             said = done.stderr.strip().splitlines()[-1:] or ["nothing"]

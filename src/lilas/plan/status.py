@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Job:
     log: str
     needed: bool
     why: str = ""
-    steps: int | None = field(default=None)
+    steps: int | None = None
 
 
 def write_jobs(path: str, root: str, dag: Any) -> None:
