@@ -48,6 +48,20 @@ MUTATIONS = [
         "test_training.py::test_another_configuration_starts_fresh_and_keeps_the_old_checkpoint",
     ),
     Mutation(
+        "a damaged checkpoint is kept as the one before",
+        "checkpoints.py",
+        "    os.replace(kept, path)\n    print(",
+        "    print(",
+        "test_training.py::test_of_a_damaged_checkpoint_the_one_before_is_gone_on_from",
+    ),
+    Mutation(
+        "the checkpoint before is gone on from by another training",
+        "checkpoints.py",
+        "before(path).unlink(missing_ok=True)",
+        "pass",
+        "test_training.py::test_a_damaged_checkpoint_of_another_configuration_is_none_to_go_on_from",
+    ),
+    Mutation(
         "the optimiser's state is not restored",
         "state.py",
         'self.optimizer.load_state_dict(state["optimizer"])',

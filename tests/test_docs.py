@@ -201,7 +201,8 @@ def test_every_output_of_the_rules_is_registered_and_the_other_way_round():
     folders = ("tables", "figures")
     paths = {folder if folder in folders else name for folder, name in paths}
     # Written beside an output: the stores of manifests, checkpoints.
-    beside = {"{split}.zarr", "rollouts.zarr", "frames.zarr", "checkpoint.pt", "study.json"}
+    beside = {"{split}.zarr", "rollouts.zarr", "frames.zarr", "study.json"}
+    beside |= {"checkpoint.pt", "checkpoint.before.pt"}
     assert outputs() == paths - beside
     assert "figures" in outputs()
 

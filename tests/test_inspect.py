@@ -577,7 +577,7 @@ def test_a_truncated_checkpoint_is_damaged_and_not_foreign(tmp_path, monkeypatch
     path.write_bytes(path.read_bytes()[:left])
     message = refused(monkeypatch, "inspect", path)
     assert "found a truncated file" in message
-    assert "start its training anew" in message
+    assert "goes on from checkpoint.before.pt" in message
     assert len(message) < 300
 
 

@@ -21,7 +21,7 @@ from lilas.records.weights import read_record
 from lilas.study.autoencoders import DCAESettings
 from lilas.study.training import Train
 from lilas.training.objective import Objective
-from test_training import same, settings
+from test_training import flip, same, settings
 
 TESTS = str(Path(__file__).parent)
 
@@ -166,11 +166,11 @@ def test_a_training_goes_on_in_another_number_of_processes(tmp_path):
     torch.set_num_threads(1)
     with pytest.raises(KeyboardInterrupt):
         together.trains(folder, 0, until=5)
-    before = lines(folder)
-    assert before == 5
-
+    assert lines(folder) == 5
+    # Both go on from the one before, which the first one finds.
+    flip(folder / "checkpoint.pt")
     process = started("together", "trains", folder)
-    until(lambda: lines(folder) >= before + 5)
+    until(lambda: lines(folder) >= 9)
     os.kill(int((folder / "pid-1").read_text()), signal.SIGKILL)
     said, _ = process.communicate(timeout=60)
     told = "error: process 1 of this training was ended by SIGKILL; the same command goes on"
@@ -178,6 +178,7 @@ def test_a_training_goes_on_in_another_number_of_processes(tmp_path):
     assert [line for line in said.splitlines() if "error" in line.lower()] == [
         f"{told} from the last checkpoint"
     ], said
+    assert said.count("goes on from step 4, of checkpoint.before.pt") == 1, said
     assert "Traceback" not in said
     before = lines(folder)
 

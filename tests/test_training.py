@@ -1,10 +1,13 @@
 """The training loop: it learns, resumes to the bit, and skips what is not finite."""
 
+import errno
 import json
 import math
 import os
+import re
 import signal
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,8 +22,9 @@ from lilas.devices import select_device
 from lilas.errors import LilasError
 from lilas.locks import locked
 from lilas.study.training import Train
-from lilas.training import budget, optimizers, state
+from lilas.training import budget, checkpoints, optimizers, state
 from lilas.training import loop as training
+from lilas.training.checkpoints import before
 
 OPTIMIZERS = ["adam", "adamw", "soap", "psgd", "muon"]
 
@@ -508,6 +512,7 @@ def test_what_cannot_be_validated_on_is_told_before_the_first_step(tmp_path, mon
 def test_a_damaged_checkpoint_is_told(tmp_path):
     fit(tmp_path, settings(steps=3))
     path = tmp_path / "checkpoint.pt"
+    before(path).unlink(missing_ok=True)
     whole = path.read_bytes()
     harmed = [whole[: len(whole) // 2], b"", b"no checkpoint"]
     with zipfile.ZipFile(path) as archive:
@@ -526,7 +531,143 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
             fit(tmp_path, settings(steps=3))
 
 
-def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(tiny_disk):
+def test_a_flipped_bit_among_the_names_of_an_archive_is_told_or_changes_nothing(tmp_path):
+    """Of the attributes, one has torch read zeros in place of numbers."""
+    path, values = tmp_path / "checkpoint.pt", torch.arange(1.0, 20.0)
+    saved = dict.fromkeys(checkpoints.KEYS, 0) | {"making": {}, "model": values}
+    checkpoints.save_checkpoint(path, saved)
+    whole, read = path.read_bytes(), 0
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.start_dir
+    for place in range(begin, len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x10
+        path.write_bytes(damaged)
+        try:
+            found = checkpoints.load_checkpoint(path)
+        except LilasError:
+            continue
+        assert found.keys() == saved.keys()
+        assert torch.equal(found["model"], values), place - begin
+        read += 1
+    # Dates, and other attributes.
+    assert 0 < read < len(whole) - begin
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    """A bit of the largest part of a checkpoint."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+    data = bytearray(path.read_bytes())
+    data[largest.header_offset + largest.file_size] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [cut, flip])
+def test_of_a_damaged_checkpoint_the_one_before_is_gone_on_from(tmp_path, capsys, clock, harm):
+    """To the same bits, twice: what was damaged is not what is kept as the one before."""
+    path, whole = tmp_path / "checkpoint.pt", fit(tmp_path / "whole", broken=clock)
+
+    def fit_until(call):
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path, broken=[*clock, (call, stop)])
+
+    fit_until(3)
+    for step in (3, 4):
+        assert (torch.load(path)["step"], torch.load(before(path))["step"]) == (step, step - 1)
+        harm(path)
+        # It ends before it has saved anything, and then after two steps more.
+        fit_until(0)
+        fit_until(2)
+        (said,) = re.findall(r"^.*goes on from.*$", capsys.readouterr().err, re.MULTILINE)
+        words = rf"checkpoint\.pt: is damaged \(.+\); goes on from step {step - 1}, of checkpoint"
+        assert re.search(rf"/{words}\.before\.pt, the one before it$", said)
+    parts = fit(tmp_path, broken=clock)
+    assert same(whole.last, parts.last)
+    assert same(whole.best, parts.best)
+    assert whole.history == parts.history
+
+
+def test_a_kill_amid_a_save_leaves_a_checkpoint(tmp_path, monkeypatch, capsys):
+    """After every rename that a save makes."""
+    whole, renames = fit(tmp_path / "whole"), []
+    replace = os.replace
+
+    def rename(old, new):
+        replace(old, new)
+        renames.append(Path(new).name)
+        if len(renames) in (9, 12, 14, 15):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", rename)
+    last, kept = "checkpoint.pt", "checkpoint.before.pt"
+    # Amid the fourth one it puts the one before in its place.
+    for name in (last, kept, kept, last):
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path)
+        assert renames[-1] == name
+    said = capsys.readouterr().err
+    assert said.count("goes on from step") == 1
+    assert "checkpoint.pt: is not there; goes on from step 6, of checkpoint.before.pt" in said
+    assert same(whole.last, fit(tmp_path).last)
+
+
+def test_where_both_checkpoints_are_damaged_both_are_told_and_kept(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    fit(tmp_path, settings(steps=3))
+    for place in (path, before(path)):
+        flip(place)
+    harmed = [place.read_bytes() for place in (path, before(path))]
+    words = r"checkpoint\.pt: expected .* found .* as checkpoint\.before\.pt is .* Delete "
+    with pytest.raises(LilasError, match=f"{words}{tmp_path} "):
+        fit(tmp_path, settings(steps=3))
+    assert harmed == [place.read_bytes() for place in (path, before(path))]
+
+
+def test_a_damaged_checkpoint_of_another_configuration_is_none_to_go_on_from(tmp_path, capsys):
+    path = tmp_path / "checkpoint.pt"
+    fit(tmp_path, settings(steps=5))
+    flip(path)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, making="b", broken=[(0, stop)])
+    assert "begins at step 0" in capsys.readouterr().err
+    assert torch.load(tmp_path / "checkpoint.of-another-configuration.pt")["step"] == 5
+    # Neither is there to be taken for one of this training.
+    assert not path.exists()
+    assert not before(path).exists()
+    fit(tmp_path, settings(steps=5), making="b")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, making="a", broken=[(0, stop)])
+    assert not before(path).exists()
+
+
+def test_a_disk_that_does_not_give_a_checkpoint_has_the_one_before(tmp_path, monkeypatch):
+    fit(tmp_path, settings(steps=5))
+    path = tmp_path / "checkpoint.pt"
+
+    def fail(number):
+        def archive(place):
+            if place == path and path.stat().st_ino == spoilt:
+                raise OSError(number, os.strerror(number), str(place))
+            return zipfile.ZipFile(place)
+
+        fake = SimpleNamespace(ZipFile=archive, BadZipFile=zipfile.BadZipFile)
+        monkeypatch.setattr(checkpoints, "zipfile", fake)
+
+    spoilt = path.stat().st_ino
+    # Who may not read it has no damage.
+    fail(errno.EACCES)
+    with pytest.raises(PermissionError):
+        checkpoints.last_checkpoint(path)
+    fail(errno.EIO)
+    assert checkpoints.last_checkpoint(path)["step"] == 5
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(tiny_disk, tmp_path):
     options = {"ema": 0.0, "schedule": "constant"}
     fit(tiny_disk, settings(steps=3, **options))
     before = (tiny_disk / "checkpoint.pt").read_bytes()
@@ -538,7 +679,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(tiny_disk):
     assert not list(tiny_disk.glob(".*.part"))
     (tiny_disk / "rest").unlink()
     # The same command goes on from it.
-    whole = fit(tiny_disk / "whole", settings(steps=6, **options))
+    whole = fit(tmp_path / "whole", settings(steps=6, **options))
     assert same(fit(tiny_disk, settings(steps=6, **options)).last, whole.last)
 
 

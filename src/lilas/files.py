@@ -35,7 +35,7 @@ _KEPT_BY = {
 
 
 @contextmanager
-def atomic(path: str | Path, needed: int = 0) -> Iterator[Path]:
+def atomic(path: str | Path, needed: int = 0, keep: Path | None = None) -> Iterator[Path]:
     """Yields a temporary path beside `path` and renames it to `path` when the block succeeds.
 
     A reader sees the old file or the new one, never a part of one; a killed writer leaves at
@@ -45,6 +45,7 @@ def atomic(path: str | Path, needed: int = 0) -> Iterator[Path]:
     Args:
         path: The file.
         needed: Its bytes, where they are known; for messages.
+        keep: What the old file is called from then on. For a moment it alone is there.
 
     Raises:
         LilasError: as `writing`; the old file is kept.
@@ -65,6 +66,8 @@ def atomic(path: str | Path, needed: int = 0) -> Iterator[Path]:
                 part.chmod(mode)
             with open(part, "rb+") as file:
                 os.fsync(file.fileno())
+            if keep and path.exists():
+                os.replace(path, keep)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ INSPECTED = {
     "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
     "timing": "timing.json",
     "latent analysis": "latent_parameters.json, counterfactual.json",
-    "checkpoint": "checkpoint/checkpoint.pt",
+    "checkpoint": "checkpoint/checkpoint.pt, or the one before it, checkpoint.before.pt",
     "claims": "claims.json, and study.json, whose results they are",
     "table": ".csv, .tsv, .md, .tex",
     "figure": ".png, .pdf, .svg, .gif, .mp4",

@@ -141,9 +141,14 @@ MODELS = (
     ),
     Artifact(
         "Checkpoint",
-        tuple(f"{folder}/{paths.CHECKPOINT}/checkpoint.pt" for folder in (AUTOENCODER, EMULATOR)),
+        tuple(
+            f"{folder}/{paths.CHECKPOINT}/{name}"
+            for folder in (AUTOENCODER, EMULATOR)
+            for name in ("checkpoint.pt", "checkpoint.before.pt")
+        ),
         "PyTorch",
-        "Everything from which a training resumes to the bit. No job depends on it.",
+        "Everything from which a training resumes to the bit, and the one before, from which it "
+        "does where the last one is damaged. No job depends on it.",
         (
             Variable("making", (), "mapping", "", "Stage, version, config and inputs."),
             Variable("model", (), "mapping", "1", "Parameters by name."),

@@ -19,6 +19,8 @@ from lilas.records.histories import read_history, tabulate
 from lilas.records.provenance import check_record
 from lilas.records.weights import read_record, read_weights
 
+_GOES_ON = "Run again: its training goes on from checkpoint.before.pt, or says what to do."
+
 
 def inspect_weights(path: Path) -> Inspection:
     """Inspects weights, one in memory at a time."""
@@ -109,7 +111,7 @@ def inspect_checkpoint(path: Path) -> Inspection:
         with open(path, "rb") as file:
             # Archives begin so; what one of torch's lacks is its end.
             if isinstance(error, zipfile.BadZipFile) and file.read(2) == b"PK":
-                found, action = "a truncated file", "Delete it to start its training anew."
+                found, action = "a truncated file", _GOES_ON
         raise broken(path, "a checkpoint of LILAS", found, action) from None
     if not isinstance(state, dict) or not {"making", "model", "step", "best"} <= set(state):
         raise broken(path, "a checkpoint of LILAS", "another PyTorch file", ELSEWHERE)

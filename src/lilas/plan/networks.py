@@ -102,11 +102,13 @@ def optimizer_bytes(layers: Sequence[Layer], train: Train) -> float:
 
 
 def training_bytes(layers: Sequence[Layer], train: Train) -> float:
-    """Returns the bytes that a training leaves: weights, the best ones and a checkpoint.
+    """Returns the bytes that a training leaves: weights, the best ones and two checkpoints."""
+    return 2 * (4 * weights(layers) + checkpoint_bytes(layers, train))
 
-    A checkpoint holds the weights, the best ones, their average, and what the optimiser keeps.
-    """
-    return 4 * (4 + (train.ema > 0)) * weights(layers) + optimizer_bytes(layers, train)
+
+def checkpoint_bytes(layers: Sequence[Layer], train: Train) -> float:
+    """Returns the bytes of weights, the best ones, their average, and what the optimiser keeps."""
+    return 4 * (2 + (train.ema > 0)) * weights(layers) + optimizer_bytes(layers, train)
 
 
 def _conv(inputs: int, outputs: int, kernel: int, axes: int, share: float) -> Layer:

@@ -348,8 +348,8 @@ def _training(
         flops=samples * networks.flops(layers, points),
         moved=steps * train.batch_size * state if streams else splits[0],
         seconds=3600 * hours,
-        # Weights there: the best, the first, and those of a checkpoint that is being written.
-        held=_states_held(splits, memory) + 3 * weights + networks.training_bytes(layers, train),
+        # Weights there: the best, the first, those to evaluate, and a checkpoint's.
+        held=_states_held(splits, memory) + 5 * weights + networks.checkpoint_bytes(layers, train),
         # Weights, gradients, the average, and what a validation sets aside.
         network=(3 + (train.ema > 0)) * weights + networks.optimizer_bytes(layers, train),
         samples=train.batch_size

@@ -1,9 +1,11 @@
-"""Checkpoints: everything that a training goes on from, in one file that is whole or refused."""
+"""Checkpoints: everything that a training goes on from, in one file beside the one before it."""
 
+import errno
 import os
 import pickle
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,68 @@ KEYS = frozenset(
 )
 # How many differences are told.
 _TOLD = 3
+# What archives and torch raise where bytes are not as they left them, and what disks do.
+_DAMAGE = (
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+)
+_UNREADABLE = (errno.EIO, errno.EINVAL)
+# Attribute of what an archive calls a folder, of which torch reads zeros.
+_FOLDER = 0x10
+
+
+def before(path: Path) -> Path:
+    """Returns where the checkpoint before the last one is kept."""
+    return path.with_suffix(".before.pt")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint; the one before is kept until it is whole.
+    """Writes a checkpoint, once it is whole, and keeps the one before.
 
     Raises:
         LilasError: the disk takes no more.
     """
     # Through a file of Python's, whose error tells what the disk said.
-    with atomic(path) as part, open(part, "wb") as file:
+    with atomic(path, keep=before(path)) as part, open(part, "wb") as file:
         torch.save(state, file)
+
+
+def last_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Returns the state in the last checkpoint that is whole; None where there never was one.
+
+    Where the last one is damaged, the one before takes its place, which is said.
+
+    Raises:
+        LilasError: both are damaged, or it is of another program or version.
+    """
+    kept = before(path)
+    try:
+        state = _read(path)
+    except FileNotFoundError:
+        if not kept.is_file():
+            return None
+        # A kill came between the renames of a save.
+        found = "is not there"
+    except _DamagedError as error:
+        found = f"is damaged ({error})"
+    else:
+        return _checked(path, state)
+    try:
+        state = _checked(kept, _read(kept))
+    except (_DamagedError, FileNotFoundError) as error:
+        told = f"one that {found}" + (f", as {kept.name} is ({error})" if kept.is_file() else "")
+        raise broken(path, "a checkpoint", told, _anew(path)) from None
+    os.replace(kept, path)
+    print(
+        f"{path}: {found}; goes on from step {state['step']}, of {kept.name}, the one before it",
+        file=sys.stderr,
+        flush=True,
+    )
+    return state
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -38,20 +91,44 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         LilasError: it is damaged, or of another program or version.
     """
-    action = "Delete it to start this training anew."
+    try:
+        return _checked(path, _read(path))
+    except _DamagedError as error:
+        raise broken(path, "a checkpoint", f"one that is damaged ({error})", _anew(path)) from None
+
+
+class _DamagedError(Exception):
+    """What of a checkpoint is not as it was written."""
+
+
+def _read(path: Path) -> Any:
+    """Returns what is in a checkpoint, its tensors on the CPU."""
     try:
         # Torch reads what has changed on the disk without a word; the archive knows its sums.
         with zipfile.ZipFile(path) as archive:
             if name := archive.testzip():
-                raise broken(path, "a checkpoint", f"damage in {name}", action)
-        state = torch.load(path, map_location="cpu", weights_only=False)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise broken(path, "a checkpoint", f"a damaged file ({error})", action) from None
+                raise _DamagedError(f"{name} has another sum")
+            if any(member.external_attr & _FOLDER for member in archive.infolist()):
+                raise _DamagedError("a part is called a folder")
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except OSError as error:
+        if error.errno not in _UNREADABLE:
+            raise
+        raise _DamagedError(os.strerror(error.errno)) from None
+    except _DAMAGE as error:
+        raise _DamagedError(str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def _checked(path: Path, state: Any) -> dict[str, Any]:
     # Before 0.2.0 a making was a hash, of which nothing can be told.
     whole = isinstance(state, dict) and state.keys() >= KEYS
     if not whole or not isinstance(state["making"], dict):
-        raise broken(path, "a checkpoint", "one of another program or version", action)
+        raise broken(path, "a checkpoint", "one of another program or version", _anew(path))
     return state
+
+
+def _anew(path: Path) -> str:
+    return f"Delete {path.parent} to start this training anew."
 
 
 def difference(state: dict[str, Any], now: dict[str, Any], settings: dict[str, Any]) -> str | None:
@@ -99,6 +176,8 @@ def _but_steps(making: dict[str, Any]) -> dict[str, Any]:
 
 def set_aside(path: Path, reason: str) -> None:
     """Renames a checkpoint of another training, and says what makes it another."""
+    # Of that training too, and never to be gone on from.
+    before(path).unlink(missing_ok=True)
     kept = path.with_suffix(".of-another-configuration.pt")
     os.replace(path, kept)
     print(

@@ -12,6 +12,7 @@ from lilas import processes
 from lilas.errors import LilasError, broken
 from lilas.training.checkpoints import (
     difference,
+    last_checkpoint,
     load_checkpoint,
     save_checkpoint,
     set_aside,
@@ -100,7 +101,8 @@ class Training:
     def resume(self) -> None:
         state = self._goes_on() if processes.is_first() else None
         # Nobody looks at the file before the first process has the folder for itself.
-        if not processes.from_first(state is not None):
+        step = processes.from_first(state["step"] if state else None)
+        if step is None:
             return
         if state is None:
             if not self.path.is_file():
@@ -111,6 +113,13 @@ class Training:
                     "Keep results where all machines see them.",
                 )
             state = load_checkpoint(self.path)
+            if state["step"] != step:
+                raise broken(
+                    self.path,
+                    f"the checkpoint of step {step}, which another process goes on from",
+                    f"one of step {state['step']}",
+                    "Keep results where all machines see the same files, and run again.",
+                )
         device = next(self.model.parameters()).device
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -133,9 +142,9 @@ class Training:
 
     def _goes_on(self) -> dict[str, Any] | None:
         """Returns the checkpoint of this training; one of another is set aside."""
-        if not self.path.is_file():
+        state = last_checkpoint(self.path)
+        if state is None:
             return None
-        state = load_checkpoint(self.path)
         if (reason := difference(state, self.making, self.settings)) is None:
             return state
         set_aside(self.path, reason)
