@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 # Optional dependencies: simulate, the simulators of Euler and of gravity and cooling; slurm, jobs
-# through Slurm.
+# through Slurm; tensorboard and wandb, trackers of trainings.
 EXTRAS ?=
 comma := ,
 

@@ -27,6 +27,27 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "a tracker shows what comes after a checkpoint alone",
+        "trackers.py",
+        "self.add(history)",
+        "pass",
+        "test_trackers.py::test_each_step_is_shown_once_whatever_was_killed",
+    ),
+    Mutation(
+        "a tracker's files of before a kill are waited for",
+        "trackers.py",
+        "os.truncate(file, 0)",
+        "file.unlink()",
+        "test_trackers.py::test_each_step_is_shown_once_whatever_was_killed",
+    ),
+    Mutation(
+        "a tracker that fails ends the training",
+        "trackers.py",
+        "except (Exception, SystemExit) as error:",
+        "except AssertionError as error:",
+        "test_trackers.py::test_a_tracker_that_fails_ends_no_training",
+    ),
+    Mutation(
         "the best weights are never kept",
         "loop.py",
         "training.best_loss, training.best = mean, weights",

@@ -203,6 +203,7 @@ def test_every_output_of_the_rules_is_registered_and_the_other_way_round():
     # Written beside an output: the stores of manifests, checkpoints.
     beside = {"{split}.zarr", "rollouts.zarr", "frames.zarr", "study.json"}
     beside |= {"checkpoint.pt", "checkpoint.before.pt"}
+    beside |= {"events.out.tfevents.{run}", "run-{id}.wandb"}
     assert outputs() == paths - beside
     assert "figures" in outputs()
 

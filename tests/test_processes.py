@@ -21,6 +21,7 @@ from lilas.records.weights import read_record
 from lilas.study.autoencoders import DCAESettings
 from lilas.study.training import Train
 from lilas.training.objective import Objective
+from test_trackers import tensorboard
 from test_training import flip, same, settings
 
 TESTS = str(Path(__file__).parent)
@@ -266,8 +267,12 @@ def test_a_stage_of_a_study_trains_in_two_processes(miniature, tmp_path, monkeyp
             monkeypatch.setattr(sys, "argv", [stage, *line, *more])
             importlib.import_module(f"lilas.stages.{stage}").main()
         else:
+            more += ["--tracker", "tensorboard"]
             status, said = ended(f"lilas.stages.{stage}", *line, *more)
             assert status == 0, said
+            # The first of them alone tells it.
+            shown, _ = tensorboard(folder)
+            assert sorted(shown["loss"]) == list(range(1, 9))
         assert set(load_file(folder / "weights")) == set(load_file(folder / "best"))
         losses.append([])
         for entry in map(json.loads, (folder / "history").read_text().splitlines()):
@@ -286,6 +291,8 @@ def test_a_profile_chooses_how_many_processes_train(pipeline):
         launch = f"--processes {count} --nodes {count} lilas.stages.emulator "
         assert text.count(launch) == 3, text
         assert text.count("--processes 1 --nodes 1 lilas.stages.autoencoder ") == 2
+        # Whoever trains is told of the tracker.
+        assert text.count(" --tracker none ") == 5
 
 
 SRUN = """#!/bin/bash

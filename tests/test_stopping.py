@@ -1,5 +1,6 @@
 """A training whose time is up: what SIGTERM leaves, and that the same command goes on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from test_trackers import tensorboard
 
 RUN = "results/miniature/convection/c16-s0"
 TARGET = f"{RUN}/weights.safetensors"
@@ -22,6 +25,8 @@ def test_the_time_of_a_job_is_up(miniature, tmp_path):
         config = twin.folder / "config.yaml"
         twin.edit("checkpoint_seconds: 0", "checkpoint_seconds: 3600", config)
     whole, parts = twins
+    # What is tracked as it goes is the same to the bit, and shown once.
+    parts.edit("tracker: none", "tracker: tensorboard", parts.folder / "config.yaml")
     whole.run(TARGET)
     process = subprocess.Popen(
         parts.command(TARGET),
@@ -47,3 +52,10 @@ def test_the_time_of_a_job_is_up(miniature, tmp_path):
     one, other = (load_file(twin.folder / TARGET) for twin in twins)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
+    history = (parts.folder / RUN / "history.jsonl").read_text().splitlines()
+    shown, told = tensorboard(parts.folder / RUN)
+    assert sorted(shown["loss"]) == [json.loads(line)["step"] for line in history]
+    assert (told["name"], told["autoencoder.train.steps"]) == (RUN, 1000)
+    # Without it nothing is to be made again.
+    parts.edit("tracker: tensorboard", "tracker: none", parts.folder / "config.yaml")
+    assert parts.planned(TARGET) == {}

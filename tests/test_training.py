@@ -85,6 +85,7 @@ def fit(
     device=CPU,
     seconds=0,
     prepare=None,
+    tracker=None,
 ):
     """Trains the toy; `broken` maps a step's loss to something else, by call."""
     torch.manual_seed(0)
@@ -115,6 +116,7 @@ def fit(
         making=making if isinstance(making, dict) else {"config": {"name": making}, "inputs": {}},
         name="toy",
         checkpoint_seconds=seconds,
+        tracker=tracker,
     )
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -339,6 +340,17 @@ def test_a_device_that_is_not_there_is_refused_before_the_first_job(pipeline):
     assert done.returncode != 0
     assert "device: cuda:77 is not there" in done.stderr
     assert not pipeline.results.exists()
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_tracker_that_is_not_installed_is_refused_before_the_first_job(pipeline):
+    done = pipeline.snakemake("--cores", "1", "--config", "study=miniature.yaml", "tracker=wandb")
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith(
+        "error: tracker: wandb is not installed. Run `make install EXTRAS=wandb`"
+    )
+    assert not (pipeline.folder / "results" / "data").exists()
 
 
 def test_to_compile_without_a_compiler_is_refused_before_the_first_job(pipeline):

@@ -28,6 +28,7 @@ from lilas.plan.slurm import check_slurm
 from lilas.plan.status import write_jobs
 from lilas.plan.work import Works
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
+from lilas.training.trackers import check_tracker
 
 # Snakemake keeps its records in the folder of a run, which may be another user's clone.
 ELSEWHERE = (
@@ -184,6 +185,8 @@ onstart:
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if job.rule.shellcmd and not job.is_local]
             check_slurm((job.rule.name, dict(job.resources.items())) for job in sent)
+        if any("{CONFIG.tracker" in (job.rule.shellcmd or "") for job in jobs):
+            check_tracker(CONFIG.tracker)
         # Jobs of a cluster run elsewhere, on other devices.
         if workflow.local_exec and any(
             "{CONFIG.device" in (job.rule.shellcmd or "") for job in jobs

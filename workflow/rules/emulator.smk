@@ -46,4 +46,4 @@ rule emulator:
         "--weights {output.weights:q} "
         "--best {output.best:q} --history {output.history:q} "
         "--checkpoint {params.checkpoint:q} --seconds {CONFIG.checkpoint_seconds} "
-        "--device {CONFIG.device:q}" + LOG
+        "--device {CONFIG.device:q} --tracker {CONFIG.tracker}" + LOG

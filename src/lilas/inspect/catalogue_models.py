@@ -140,6 +140,21 @@ MODELS = (
         ),
     ),
     Artifact(
+        "Tracked training",
+        tuple(
+            f"{folder}/{name}"
+            for folder in (AUTOENCODER, EMULATOR)
+            for name in (
+                "tensorboard/events.out.tfevents.{run}",
+                "wandb/offline-run-{run}/run-{id}.wandb",
+            )
+        ),
+        "TensorBoard's events, or the run of Weights & Biases",
+        "The history and the configuration of a training, as `tracker` in `config.yaml` has it. No "
+        "job depends on it, and each start of a training writes it anew: files of TensorBoard that "
+        "are from before are empty.",
+    ),
+    Artifact(
         "Checkpoint",
         tuple(
             f"{folder}/{paths.CHECKPOINT}/{name}"

@@ -154,7 +154,7 @@ def making(record: dict[str, Any]) -> dict[str, Any]:
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Returns in which settings and inputs two makings differ, a phrase each."""
     settings = [
-        _flat({key: value for key, value in made.items() if key != "inputs"})
+        flat({key: value for key, value in made.items() if key != "inputs"})
         for made in (before, now)
     ]
     inputs = [
@@ -176,14 +176,14 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
+def flat(value: Any, key: str = "") -> dict[str, Any]:
     """Returns the leaves of nested settings by their keys, joined by dots."""
     if not isinstance(value, dict):
         return {key: value}
     return {
         leaf: found
         for name, item in value.items()
-        for leaf, found in _flat(item, f"{key}.{name}" if key else name).items()
+        for leaf, found in flat(item, f"{key}.{name}" if key else name).items()
     }
 
 

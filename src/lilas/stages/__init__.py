@@ -50,6 +50,7 @@ def add_training(parser: argparse.ArgumentParser, **inputs: str) -> None:
     parser.add_argument("--start", type=Path, nargs="*", default=[], help="of train.start")
     add_device(parser)
     parser.add_argument("--seconds", type=float, default=60.0, help="between checkpoints")
+    parser.add_argument("--tracker", default="none", help="none (default), tensorboard or wandb")
 
 
 def execute(main: Callable[[], None]) -> None:

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -54,6 +54,11 @@ class Config(Model):
     )
     checkpoint_seconds: float = Field(
         default=60.0, ge=0, description="Time between checkpoints; 0 saves one after every step."
+    )
+    tracker: Literal["none", "tensorboard", "wandb"] = Field(
+        default="none",
+        description="What shows trainings as they go, beside their histories: TensorBoard, or "
+        "Weights & Biases, offline. It reruns nothing, and changes no number.",
     )
     job_rollouts: Positive = Field(
         default=256,

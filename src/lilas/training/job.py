@@ -16,6 +16,7 @@ from lilas.seeds import derive
 from lilas.training.budget import in_steps
 from lilas.training.loop import Outcome, fit
 from lilas.training.objective import Loss
+from lilas.training.trackers import Tracker
 
 
 def make_windows(
@@ -76,6 +77,7 @@ def train(
         files: What `lilas.stages.add_training` parses.
     """
     name = "/".join(files.weights.parts[-3:-1])
+    kind = files.tracker if processes.is_first() else "none"
     return fit(
         model,
         loss,
@@ -86,6 +88,7 @@ def train(
         making=making(record),
         name=name,
         checkpoint_seconds=files.seconds,
+        tracker=Tracker(kind, files.weights.parent, making(record)),
     )
 
 

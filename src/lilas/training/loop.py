@@ -31,6 +31,7 @@ from lilas.training.objective import Loss, Objective
 from lilas.training.start import to_training
 from lilas.training.state import Entry, Training, advice
 from lilas.training.stopping import asked_to_stop
+from lilas.training.trackers import Tracker
 
 # A run is given up after this many steps in a row with non-finite gradients.
 PATIENCE = 100
@@ -59,6 +60,7 @@ def fit(
     making: dict[str, Any],
     name: str,
     checkpoint_seconds: float = 60.0,
+    tracker: Tracker | None = None,
 ) -> Outcome:
     """Trains a model and returns its weights and history.
 
@@ -77,6 +79,7 @@ def fit(
             something else is set aside, and what makes it another is said.
         name: Shown beside the progress bar.
         checkpoint_seconds: Time between checkpoints; 0 saves one after every step.
+        tracker: Shows the history as it goes, and changes no number.
 
     Raises:
         LilasError: another process trains in this folder, gradients stay non-finite or were in
@@ -88,7 +91,11 @@ def fit(
         training = Training(model, settings, folder, making)
         training.resume()
         objective = Objective(model, loss, settings)
-        _loop(training, objective, train, valid, seed, name, checkpoint_seconds)
+        tracker = tracker or Tracker()
+        try:
+            _loop(training, objective, train, valid, seed, name, checkpoint_seconds, tracker)
+        finally:
+            tracker.end(training.share >= 1)
         training.check()
         return Outcome(training.weights(), training.best, training.history)
 
@@ -101,10 +108,12 @@ def _loop(
     seed: int,
     name: str,
     checkpoint_seconds: float,
+    tracker: Tracker,
 ) -> None:
     settings, total = training.settings, training.settings["steps"]
     saved = time.monotonic()
     _write_live(training, training.history, "w")
+    tracker.begin(training.history)
     # What cannot be validated on is told before the first step, not hours later.
     valid.batch(0)
     log_every = max(1, total // 500 if total else settings["validate_every"] // 10)
@@ -127,6 +136,7 @@ def _loop(
                 training.losses = []
                 training.history.append(entry)
                 _write_live(training, [entry], "a")
+                tracker.add([entry])
                 bar.set_postfix(
                     {key: entry[key] for key in ("loss", "valid_loss") if key in entry},
                     refresh=False,
