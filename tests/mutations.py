@@ -83,6 +83,13 @@ MUTATIONS = [
         "test_training.py::test_a_damaged_checkpoint_of_another_configuration_is_none_to_go_on_from",
     ),
     Mutation(
+        "files dated later than now are dated now, one like the other",
+        "clock.py",
+        "new = now - 1000 * places[date]",
+        "new = now",
+        "test_clock.py::test_what_is_dated_later_than_now_is_dated_now_in_its_order",
+    ),
+    Mutation(
         "the optimiser's state is not restored",
         "state.py",
         'self.optimizer.load_state_dict(state["optimizer"])',

@@ -283,6 +283,23 @@ def test_data_are_made_by_one_run_at_a_time(pipeline):
     assert first.wait() == 0
 
 
+def test_of_two_clones_with_one_results_folder_one_works_at_a_time(pipeline, tmp_path):
+    """Each has data of its own, and neither has Snakemake's lock."""
+    other = pipeline.copy(tmp_path / "other")
+    config = other.folder / "config.yaml"
+    other.edit("results: results", f"results: {pipeline.folder}/results", config)
+    first = begin(pipeline, "all_statistics")
+    try:
+        done = other.run("--nolock", "all_statistics", check=False)
+        assert done.returncode != 0
+        assert refusals(done) == [f"{pipeline.results}: {BUSY}"]
+        # It has not begun anything.
+        assert not (other.folder / "results").exists()
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+
+
 BUSY = "another run is at work here. Wait for it, or stop it, then run again."
 
 

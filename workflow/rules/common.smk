@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from lilas import plan
+from lilas.plan.clock import date_back
 from lilas.plan.cuts import Cuts
 from lilas.plan.finished import finished
 from lilas.plan.on_disk import check_on_disk
@@ -196,6 +197,8 @@ onstart:
         if any(Path(file).is_relative_to(ROOT) for file in written):
             take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES, cuts=CUTS.known)
             CUTS.forget()
+            files = [file for job in workflow.dag.jobs for file in (*job.input, *job.output)]
+            date_back(files, read, ROOT, CONFIG.data)
     except (LilasError, OSError) as error:
         sys.exit(told(error))
 
