@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 # Optional dependencies: simulate, the simulators of Euler and of gravity and cooling; slurm, jobs
-# through Slurm; tensorboard and wandb, trackers of trainings.
+# through Slurm; tensorboard and wandb, trackers of trainings; dask, statistics and scores by a
+# Dask cluster.
 EXTRAS ?=
 comma := ,
 

@@ -155,6 +155,7 @@ def fill_up(disk: Path, left: int) -> None:
 # Files whose tests share what is expensive to make: each runs on one worker.
 SHARED = (
     *(
+        "test_dask.py",
         "test_datasets.py",
         "test_inspect.py",
         "test_official.py",

@@ -646,6 +646,19 @@ def test_an_unknown_device_is_told_with_those_allowed(device):
     assert str(error.value) == f"config.yaml: device: unknown {device!r}; {allowed}"
 
 
+@pytest.mark.parametrize("address", ["HOST:8786", "tcp://h", "tcp://a b:1", "tcp://{h}:1", ""])
+def test_what_is_no_address_of_a_scheduler_is_told(address):
+    with pytest.raises(LilasError) as error:
+        read_config(CONFIG | {"dask": address})
+    allowed = "allowed: null, or such as tcp://HOST:8786"
+    text = f"config.yaml: dask: {address!r} is no address of a scheduler; {allowed}"
+    assert str(error.value) == text
+    # The command line says null by its name.
+    for given in (None, "null"):
+        assert read_config(CONFIG | {"dask": given}).dask is None
+    assert read_config(CONFIG | {"dask": "tls://[::1]:8786"}).dask == "tls://[::1]:8786"
+
+
 def test_braces_in_a_folder_are_refused():
     with pytest.raises(LilasError, match=r"results: a/\{b\}: braces"):
         read_config(CONFIG | {"results": "a/{b}"})
@@ -720,6 +733,7 @@ def test_every_refusal_has_its_mistake(tmp_path):
         test_what_a_law_or_a_network_needs_of_files_is_told(tmp_path)
         test_an_unknown_device_is_told_with_those_allowed("gpu")
         test_braces_in_a_folder_are_refused()
+        test_what_is_no_address_of_a_scheduler_is_told("HOST:8786")
         test_what_an_analysis_of_latents_needs_is_told(tmp_path)
         test_a_timing_of_no_emulator_is_refused(tmp_path)
         test_settings_for_a_dataset_that_an_entry_is_not_used_on_are_refused(tmp_path)

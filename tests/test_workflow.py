@@ -164,8 +164,20 @@ def test_metrics_cover_every_run_field_and_lead_time(miniature):
     assert pixel["value"].max() < 1e-3
 
 
-def test_nothing_is_left_to_do_after_a_run(miniature, tmp_path):
-    assert miniature.copy(tmp_path / "twin").planned() == {}
+def test_nothing_is_left_to_do_after_a_run_with_a_cluster_of_dask_or_without(miniature, tmp_path):
+    twin = miniature.copy(tmp_path / "twin")
+    assert twin.planned() == {}
+    twin.edit("dask: null", "dask: tcp://127.0.0.1:8786", twin.folder / "config.yaml")
+    assert twin.planned() == {}
+
+
+def test_jobs_of_statistics_and_scores_are_told_the_cluster_of_dask(pipeline):
+    pipeline.edit("dask: null", "dask: tcp://127.0.0.1:8786", pipeline.folder / "config.yaml")
+    output = pipeline.run("--dry-run", "--printshellcmds").stdout
+    told = [line for line in output.splitlines() if "--dask tcp://127.0.0.1:8786 " in line]
+    assert {re.search(r"lilas\.stages\.(\w+( \w+)?)", line)[1] for line in told} == {
+        *("statistics", "evaluate baselines", "evaluate reconstruction", "evaluate rollouts")
+    }
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from lilas.plan.slurm import check_slurm
 from lilas.plan.status import write_jobs
 from lilas.plan.work import Works
 from lilas.records.provenance import VERSIONS, metrics_fingerprint
+from lilas.records.workers import check_dask
 from lilas.training.trackers import check_tracker
 
 # Snakemake keeps its records in the folder of a run, which may be another user's clone.
@@ -188,6 +189,8 @@ onstart:
             check_slurm((job.rule.name, dict(job.resources.items())) for job in sent)
         if any("{CONFIG.tracker" in (job.rule.shellcmd or "") for job in jobs):
             check_tracker(CONFIG.tracker)
+        if CONFIG.dask and any("--dask " in (job.rule.shellcmd or "") for job in jobs):
+            check_dask(CONFIG.dask)
         # Jobs of a cluster run elsewhere, on other devices.
         if workflow.local_exec and any(
             "{CONFIG.device" in (job.rule.shellcmd or "") for job in jobs
@@ -257,6 +260,8 @@ TRAINING_STAGE = (
     PYTHON + "training.launch --gpus {resources.gpu} --processes {resources.processes} "
     "--nodes {resources.nodes} lilas.stages."
 )
+# Where statistics and scores are computed decides none of them, and is no parameter.
+DASK = f"--dask {shlex.quote(CONFIG.dask)} " if CONFIG.dask else ""
 LOG = " 2>&1 | (trap '' TERM; exec tee {log:q})"
 # Which part of how many a job makes.
 PART = "--part {wildcards.part} {wildcards.parts} "

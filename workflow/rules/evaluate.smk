@@ -52,7 +52,7 @@ rule baselines_write:
         **RESOURCES,
     shell:
         STAGE + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} " + PART + "--device cpu" + LOG
+        "--test {input.test:q} --output {output:q} " + PART + DASK + "--device cpu" + LOG
 
 
 rule baselines:
@@ -79,7 +79,10 @@ rule baselines:
         **RESOURCES,
     shell:
         STAGE + "evaluate baselines --config {params.config:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} --parts {input.parts:q} --device cpu" + LOG
+        "--test {input.test:q} --output {output:q} --parts {input.parts:q} "
+        + DASK
+        + "--device cpu"
+        + LOG
 
 
 rule reconstruction_write:
@@ -108,7 +111,11 @@ rule reconstruction_write:
     shell:
         STAGE + "evaluate reconstruction --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
-        "--test {input.test:q} --output {output:q} " + PART + "--device {CONFIG.device:q}" + LOG
+        "--test {input.test:q} --output {output:q} "
+        + PART
+        + DASK
+        + "--device {CONFIG.device:q}"
+        + LOG
 
 
 rule reconstruction:
@@ -138,7 +145,9 @@ rule reconstruction:
         STAGE + "evaluate reconstruction --config {params.config:q} "
         "--autoencoder {input.autoencoder:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output:q} --parts {input.parts:q} "
-        "--device {CONFIG.device:q}" + LOG
+        + DASK
+        + "--device {CONFIG.device:q}"
+        + LOG
 
 
 rule evaluate_write:
@@ -172,6 +181,7 @@ rule evaluate_write:
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output:q} --whole {params.whole:q} "
         + PART
+        + DASK
         + "--device {CONFIG.device:q}"
         + LOG
 
@@ -207,4 +217,4 @@ rule evaluate:
         STAGE + "evaluate rollouts --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--rollouts {input.rollouts:q} --statistics {input.statistics:q} "
         "--test {input.test:q} --output {output.metrics:q} --parts {input.parts:q} "
-        "--frames {output.frames:q} --device {CONFIG.device:q}" + LOG
+        "--frames {output.frames:q} " + DASK + "--device {CONFIG.device:q}" + LOG

@@ -23,4 +23,4 @@ rule statistics:
         **RESOURCES,
     shell:
         STAGE + "statistics --config {params.config:q} --train {input.train:q} "
-        "--output {output:q}" + LOG
+        "--output {output:q} " + DASK + LOG

@@ -2,9 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask
@@ -21,6 +22,8 @@ from lilas.errors import LilasError, broken
 from lilas.progress import progress
 
 BLOCK_BYTES = 8 * 2**20
+# Bytes that a thread holds, at most: a block, and in float64 what is made of it.
+THREAD_BYTES = 6 * BLOCK_BYTES
 
 # What a block is reduced to, along the last axis of a reduced array.
 _COUNT, _MEAN, _SQUARES, _MIN, _MAX, _NON_FINITE, _UNDEFINED = range(7)
@@ -30,7 +33,9 @@ _Components = dict[tuple[int, ...], Transform]
 
 
 def compute_statistics(
-    files: Sequence[WellFile], transforms: Mapping[str, Mapping[str, Any]]
+    files: Sequence[WellFile],
+    transforms: Mapping[str, Mapping[str, Any]],
+    elsewhere: Callable[..., Iterator[Any]] | None = None,
 ) -> dict[str, Any]:
     """Returns mean, standard deviation, extremes and count of each transformed channel.
 
@@ -47,6 +52,8 @@ def compute_statistics(
         files: The files of the split, with the same channels.
         transforms: By field or component, such as `{"kind": "log", "offset": number}`; a
             component's own comes before its field's, and what is not named has none.
+        elsewhere: What has a function of a path computed by other processes, for each file and in
+            order, as `lilas.records.workers.in_order`; None computes here, in threads.
 
     Returns:
         JSON values: `{"channels": {name: {"transform", "mean", "std", "min", "max", "count"}}}` in
@@ -77,17 +84,18 @@ def compute_statistics(
     parts: dict[str, list[np.ndarray]] = {channel.name: [] for channel in channels}
     types: dict[str, list[np.dtype]] = {channel.field: [] for channel in channels}
     repeats = []
-    for file in progress(files, desc="statistics", unit="file"):
-        with open_hdf5(file.path) as opened:
-            for name, order in fields:
-                types[name].append(opened[f"t{order}_fields/{name}"].dtype)
-            for channel in channels:
-                _check_number(channel.name, functions[channel.name], types[channel.field])
-            lazy = {
-                name: _reduced(opened[f"t{order}_fields/{name}"], own)
-                for (name, order), own in fields.items()
-            }
-            (reduced,) = dask.compute(lazy, scheduler="threads")
+    for file in files:
+        for name, _ in fields:
+            types[name].append(np.dtype(file.fields[name].dtype))
+        for channel in channels:
+            _check_number(channel.name, functions[channel.name], types[channel.field])
+    if elsewhere is None:
+        found = map(partial(_reduced, fields, scheduler="threads"), (file.path for file in files))
+    else:
+        paths = [file.path.absolute() for file in files]
+        found = elsewhere(partial(_reduced, fields), paths, needed=THREAD_BYTES)
+    found = progress(found, total=len(files), desc="statistics", unit="file")
+    for file, reduced in zip(files, found, strict=True):
         for channel in channels:
             place = list(fields[channel.field, channel.order]).index(channel.axes)
             part = np.stack([block.moments[place] for block in reduced[channel.field]])
@@ -102,13 +110,13 @@ def compute_statistics(
     if np.count_nonzero(repeats) > 1:
         count = f"{sum(repeats)} states of {np.count_nonzero(repeats)} files"
         warnings.warn(f"statistics: {count} repeat the one before", stacklevel=2)
-    found = {}
+    result = {}
     for channel in channels:
         name = channel.name
         merged = _merged(name, functions[name], np.concatenate(parts[name]))
         _check_rounding(name, functions[name], merged, types[channel.field])
-        found[name] = {"transform": chosen[name]} | merged
-    return {"channels": found}
+        result[name] = {"transform": chosen[name]} | merged
+    return {"channels": result}
 
 
 class _Block(NamedTuple):
@@ -125,8 +133,21 @@ class _Block(NamedTuple):
     steps: np.ndarray
 
 
-def _reduced(dataset: h5py.Dataset, components: _Components) -> list[Delayed]:
-    """Returns what a dataset's components are reduced to: a `_Block` each, in the file's order."""
+def _reduced(
+    fields: Mapping[tuple[str, int], _Components], path: Path, scheduler: str = "synchronous"
+) -> dict[str, list[_Block]]:
+    """Returns what the fields of a file are reduced to, a `_Block` each, in the file's order."""
+    with open_hdf5(path) as opened:
+        lazy = {
+            name: _lazy(opened[f"t{order}_fields/{name}"], own)
+            for (name, order), own in fields.items()
+        }
+        (reduced,) = dask.compute(lazy, scheduler=scheduler)
+    return reduced
+
+
+def _lazy(dataset: h5py.Dataset, components: _Components) -> list[Delayed]:
+    """Returns what a dataset's components will be reduced to, a `_Block` each."""
     shape = _block_shape(dataset.shape, dataset.dtype.itemsize)
     read = dask.delayed(partial(_read, dataset, shape, components), pure=False)
     starts = (range(0, size, step) for size, step in zip(dataset.shape, shape, strict=True))

@@ -99,8 +99,13 @@ def provenance(
         },
         "implementations": list(implementations),
         "code": code_fingerprint(stage, tuple(implementations)),
-        "versions": {"lilas": lilas.__version__} | {name: version(name) for name in LIBRARIES},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of LILAS and of the libraries that decide its numbers."""
+    return {"lilas": lilas.__version__} | {name: version(name) for name in LIBRARIES}
 
 
 def check_record(path: str | Path, record: Any, *settings: str) -> dict[str, Any]:

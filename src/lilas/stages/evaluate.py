@@ -2,16 +2,8 @@
 
 from pathlib import Path
 
-from lilas.data.preprocess import Preprocessing
-from lilas.data.states import Pixels
-from lilas.data.well import open_files
-from lilas.devices import select_device
 from lilas.evaluation.frames import write_frames
-from lilas.evaluation.score import score_baselines, score_reconstruction, score_rollouts
-from lilas.models.build import load_autoencoder
-from lilas.models.latents import open_rollouts
-from lilas.models.observations import Observations
-from lilas.models.rollout import evaluated_trajectories, part_of
+from lilas.evaluation.scoring import Scored, Scoring
 from lilas.records.metrics import join_metrics, keep_metrics, write_metrics
 from lilas.records.provenance import provenance
 from lilas.records.weights import read_record
@@ -29,40 +21,37 @@ def main() -> None:
     parser.add_argument("--whole", type=Path, help="what a part is of: done if that is current")
     parser.add_argument("--part", type=int, nargs=2, default=(1, 1), help="one part of so many")
     add_device(parser)
+    parser.add_argument("--dask", help="address of a Dask scheduler whose workers compute")
     args = parser.parse_args()
-    config, device = args.config, select_device(args.device)
-    preprocessing = Preprocessing.read(args.statistics)
-    pixels = Pixels(open_files(args.test, config.states.fields), preprocessing, {})
-    trajectories = evaluated_trajectories(config.evaluation.model_dump(), pixels.rows)
-    own = [trajectories[i] for i in part_of(len(trajectories), args.part)]
+    config = args.config
+    files = (args.statistics, tuple(args.test), args.autoencoder, args.rollouts)
+    plain = config.model_dump_json(exclude_defaults=True)
+    scored = Scored(Scoring(args.what, plain, *files, args.device))
     inputs = {"statistics": args.statistics, "test": args.test}
     names = {"autoencoder": "", "compression": 1.0, "sampler": ""} | config.names
-    how, implementations = (config.evaluation.physics, device), []
+    implementations = []
     if args.what != "baselines":
         inputs["autoencoder"] = args.autoencoder
         implementations = read_record(args.autoencoder)["implementations"]
-        autoencoder = load_autoencoder(args.autoencoder, pixels.files[0], device)
-        names["compression"] = autoencoder.compression
-    if args.what == "baselines":
-        scores = score_baselines(pixels, own, config.steps, *how)
-    elif args.what == "reconstruction":
-        scores = score_reconstruction(pixels, own, config.steps[""], autoencoder, *how)
-    else:
+        names["compression"] = scored.autoencoder.compression
+    if args.what == "rollouts":
         inputs |= {"rollouts": args.rollouts} | config.masks()
-        dataset = open_rollouts(args.rollouts, args.autoencoder)
-        observations = Observations(config.sampler, pixels) if config.sampler else None
-        scores = score_rollouts(dataset, pixels, autoencoder, *how, observations, args.part)
     record = provenance("evaluate", config.without("figures").record(), inputs, implementations)
     if not keep_metrics(args.output, record, args.whole):
         if args.parts:
             join_metrics(args.output, args.parts, record)
         else:
+            scores = scored.scores(args.part)
+            if args.dask:
+                scores = scored.scores_elsewhere(args.part, record, args.dask)
             write_metrics(args.output, scores, names, record, args.part)
     if args.frames:
         record["config"] = config.without("stride", "evaluation").record()
-        shown = {"trajectories": config.figures.trajectories, "observations": observations}
-        made = {"pixels": pixels, "autoencoder": autoencoder, "device": device}
-        write_frames(args.frames, dataset, names=config.names, record=record, **shown, **made)
+        shown = {"trajectories": config.figures.trajectories, "observations": scored.observations}
+        made = {"pixels": scored.pixels, "autoencoder": scored.autoencoder, "device": scored.device}
+        write_frames(
+            args.frames, scored.dataset, names=config.names, record=record, **shown, **made
+        )
 
 
 if __name__ == "__main__":

@@ -40,6 +40,18 @@ def _device(name: str) -> str:
     return name
 
 
+def _scheduler(address: str | None) -> str | None:
+    # The command line gives text.
+    if address in (None, "null"):
+        return None
+    if not re.fullmatch(r"(tcp|tls|ucx|wss?)://[^\s{}]+:[0-9]+", address):
+        raise ValueError(
+            f"{shown(address)} is no address of a scheduler; allowed: null, or such as "
+            "tcp://HOST:8786"
+        )
+    return address
+
+
 class Config(Model):
     """`config.yaml`: which study to run, and where data and results live."""
 
@@ -51,6 +63,11 @@ class Config(Model):
     device: Annotated[str, AfterValidator(_device)] = Field(
         default="auto",
         description="cpu, cuda, cuda:N, mps, or auto: the best that is there.",
+    )
+    dask: Annotated[str | None, AfterValidator(_scheduler)] = Field(
+        default=None,
+        description="Address of a Dask scheduler, such as tcp://HOST:8786, whose workers compute "
+        "statistics and scores; null computes them here.",
     )
     checkpoint_seconds: float = Field(
         default=60.0, ge=0, description="Time between checkpoints; 0 saves one after every step."
