@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ ENDS = {
 SECONDS = 300
 # What of a stage's time at most goes by before it is ended; some end sooner than they are seen.
 SHARE = 0.9
+# Where a run is when the last job of a stage is over and the next has not begun.
+BETWEEN = "between stages"
 
 
 def campaign(
@@ -65,16 +67,18 @@ def campaign(
             # Each end as often as the others, in whatever order.
             end = draw.choice([e for e in ENDS if ended_by(ended, e) == _least(ended)])
             try:
-                hit = _end_in(pipeline, stage, draw.uniform(0, SHARE * lengths[stage]), *ENDS[end])
+                where = _end_in(
+                    pipeline, stage, draw.uniform(0, SHARE * lengths[stage]), *ENDS[end]
+                )
             except AssertionError as error:
                 faults.append(f"pipeline {number}: {error}")
                 tell(faults[-1])
                 continue
-            if hit:
-                ended[stage, end] += 1
-                tell(f"{ended.total():4} of {count}: {stage}, {end}")
+            if where is None:
+                tell(f"   - the run was over before {stage} could be ended")
             else:
-                tell(f"   - {stage} was over before it could be ended")
+                ended[where, end] += 1
+                tell(f"{ended.total():4} of {count}: {where}, {end}")
         done = pipeline.run(check=False)
         found = [f"it does not finish:\n{done.stdout}{done.stderr}"] if done.returncode else []
         faults += [
@@ -105,17 +109,20 @@ def _lengths(pipeline: Pipeline) -> dict[str, float]:
 
 def _end_in(
     pipeline: Pipeline, stage: str, seconds: float, number: signal.Signals, group: bool
-) -> bool:
-    """Runs a pipeline until a stage was at work for a time, ends it; whether it still was."""
+) -> str | None:
+    """Runs a pipeline until a stage was at work for a time, and ends it.
+
+    Returns the stage, `BETWEEN` where it was over by then, None where the run had ended by itself.
+    """
     process = start(pipeline)
-    while process.poll() is None and not (jobs := list(_jobs(process.pid, stage))):
+    while process.poll() is None and not _is_at_work(process.pid, stage):
         time.sleep(0.02)
     if process.poll() is not None:
-        return False
+        return None
     time.sleep(seconds)
     if process.poll() is not None:
-        return False
-    at_work = any(map(_is_alive, jobs))
+        return None
+    found = stage if _is_at_work(process.pid, stage) else BETWEEN
     if group:
         os.killpg(process.pid, number)
     else:
@@ -126,7 +133,7 @@ def _end_in(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise AssertionError(f"{stage}: hangs after {number.name}") from None
-    return at_work
+    return found
 
 
 def start(pipeline: Pipeline) -> subprocess.Popen[bytes]:
@@ -144,25 +151,19 @@ def start(pipeline: Pipeline) -> subprocess.Popen[bytes]:
         )
 
 
-def _jobs(session: int, stage: str) -> Iterator[int]:
-    """Yields the processes of a session that are at work on a stage."""
+def _is_at_work(session: int, stage: str) -> bool:
+    """Whether a process of a session is at work on a stage."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
+                # Of one that has ended there are no words.
                 words = (entry / "cmdline").read_bytes().split(b"\0")
                 own = os.getsid(int(entry.name)) == session
             except OSError:
                 continue
             if own and f"lilas.stages.{stage}".encode() in words:
-                yield int(entry.name)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+                return True
+    return False
 
 
 # --- What is compared -------------------------------------------------------------------------
@@ -213,7 +214,7 @@ READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
 def table(ended: Counter[tuple[str, str]]) -> str:
     """Returns how often runs were ended, by stage and end, in Markdown."""
     lines = ["| " + " | ".join(["stage", *ENDS]) + " |", "|---" * (1 + len(ENDS)) + "|"]
-    for stage in STAGES:
+    for stage in (*STAGES, BETWEEN):
         lines.append("| " + " | ".join([stage, *(str(ended[stage, e]) for e in ENDS)]) + " |")
     return "\n".join(lines)
 

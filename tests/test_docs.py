@@ -177,6 +177,14 @@ def test_what_inspect_knows_is_registered():
         assert any(name in what for what in INSPECTED.values())
 
 
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_the_tests_that_a_page_names_are_there(page):
+    named = re.findall(r"`(test_\w+\.py)::(\w+)`", page.read_text(encoding="utf-8"))
+    tests = {file: (REPOSITORY / "tests" / file).read_text(encoding="utf-8") for file, _ in named}
+    assert [name for file, name in named if f"\ndef {name}(" not in tests[file]] == []
+    assert named or page.name != "reliability.md"
+
+
 # --- Paths ------------------------------------------------------------------------------------
 
 
