@@ -28,6 +28,7 @@ from lilas.inspect.kinds import inspect
 from lilas.inspect.text import Ranges, array_ranges
 from lilas.models.latents import open_latents
 from lilas.records.weights import read_record, read_weights, write_weights
+from test_training import flip
 
 TRAIN = {
     "steps": 4,
@@ -579,6 +580,15 @@ def test_a_truncated_checkpoint_is_damaged_and_not_foreign(tmp_path, monkeypatch
     assert "found a truncated file" in message
     assert "goes on from checkpoint.before.pt" in message
     assert len(message) < 300
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"step": torch.arange(1000)}, path)
+    flip(path)
+    message = refused(monkeypatch, "inspect", path)
+    assert "found a damaged file (checkpoint/data/0 has another sum)" in message
+    assert "goes on from checkpoint.before.pt" in message
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):

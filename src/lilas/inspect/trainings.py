@@ -18,6 +18,7 @@ from lilas.inspect.inspection import ELSEWHERE, Inspection
 from lilas.records.histories import read_history, tabulate
 from lilas.records.provenance import check_record
 from lilas.records.weights import read_record, read_weights
+from lilas.training.checkpoints import damage
 
 _GOES_ON = "Run again: its training goes on from checkpoint.before.pt, or says what to do."
 
@@ -103,9 +104,10 @@ def _curve(history: pd.DataFrame, name: str) -> Callable[[], Figure] | None:
 def inspect_checkpoint(path: Path) -> Inspection:
     """Inspects a checkpoint, without running what it may hold."""
     try:
-        with zipfile.ZipFile(path):
-            # Without code: a checkpoint of unknown origin must not run anything.
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if what := damage(path):
+            raise broken(path, "a checkpoint of LILAS", f"a damaged file ({what})", _GOES_ON)
+        # Without code: a checkpoint of unknown origin must not run anything.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         found, action = f"another file ({str(error).splitlines()[0]})", ELSEWHERE
         with open(path, "rb") as file:

@@ -104,12 +104,8 @@ class _DamagedError(Exception):
 def _read(path: Path) -> Any:
     """Returns what is in a checkpoint, its tensors on the CPU."""
     try:
-        # Torch reads what has changed on the disk without a word; the archive knows its sums.
-        with zipfile.ZipFile(path) as archive:
-            if name := archive.testzip():
-                raise _DamagedError(f"{name} has another sum")
-            if any(member.external_attr & _FOLDER for member in archive.infolist()):
-                raise _DamagedError("a part is called a folder")
+        if what := damage(path):
+            raise _DamagedError(what)
         return torch.load(path, map_location="cpu", weights_only=False)
     except OSError as error:
         if error.errno not in _UNREADABLE:
@@ -117,6 +113,20 @@ def _read(path: Path) -> Any:
         raise _DamagedError(os.strerror(error.errno)) from None
     except _DAMAGE as error:
         raise _DamagedError(str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def damage(path: Path) -> str | None:
+    """Returns what has changed in an archive that torch would read without a word, in words.
+
+    Raises:
+        BadZipFile: it is none, or not all of one.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if name := archive.testzip():
+            return f"{name} has another sum"
+        if any(member.external_attr & _FOLDER for member in archive.infolist()):
+            return "a part is called a folder"
+    return None
 
 
 def _checked(path: Path, state: Any) -> dict[str, Any]:
