@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 import xarray as xr
 import zarr
 from distributed import Client
@@ -36,6 +37,8 @@ from test_inspect import AUTOENCODER, EVALUATION, SHAPE, STATES, STEPS, stage, w
 ROOT = Path(__file__).parents[1]
 FILES = [Path(f"{split}/{i}.hdf5") for split in ("train", "test") for i in range(3)]
 TRAIN, TEST = FILES[:3], FILES[3:]
+# Runs before the program of a process that is to have no LILAS.
+WITHOUT = "import sys; sys.modules['lilas'] = None; "
 GUIDED = {"kind": "mmps", "operator": {"kind": "custom", "path": "mask.npy"}, "noise": 0.1}
 
 
@@ -49,12 +52,13 @@ def waited(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 class Cluster:
-    """A scheduler, and workers of one thread, processes of their own in another folder."""
+    """A scheduler, without LILAS, and workers: processes of their own in another folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.processes = folder, []
         file = folder / "scheduler.json"
-        self.scheduler = self.start("dask_scheduler", "--scheduler-file", file, "--port", 0)
+        options = ("--scheduler-file", file, "--port", 0)
+        self.scheduler = self.start("dask_scheduler", *options, code=WITHOUT)
         self.address = json.loads(waited(lambda: file.is_file() and file.read_text()))["address"]
         self.client = Client(self.address, set_as_default=False)
 
@@ -74,8 +78,8 @@ class Cluster:
         self.processes.append(done)
         return done
 
-    def worker(self, name: str, **how: Any) -> subprocess.Popen:
-        options = ("--no-nanny", "--nthreads", 1, "--name", name, "--local-directory", ".")
+    def worker(self, name: str, threads: int = 1, **how: Any) -> subprocess.Popen:
+        options = ("--no-nanny", "--nthreads", threads, "--name", name, "--local-directory", ".")
         found = self.start("dask_worker", self.address, *options, **how)
         waited(lambda: name in self.names())
         return found
@@ -121,11 +125,21 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with a worker that survives, `own`."""
+    """A cluster with a worker of two threads that survives, `own`."""
     found = Cluster(tmp_path_factory.mktemp("cluster"))
-    found.worker("own")
+    found.worker("own", threads=2)
     yield found
     found.end()
+
+
+def write_autoencoder(folder: Path, seed: int) -> tuple[int, ...]:
+    """Writes the weights of an untrained autoencoder; returns the shape of its latents."""
+    torch.manual_seed(seed)
+    settings = DCAESettings(**AUTOENCODER).options() | {"periodic": [True, False]}
+    model = make_dcae(3, **settings)
+    record = provenance("autoencoder", {"autoencoder": AUTOENCODER}, {})
+    write_weights(folder / "weights.safetensors", model.state_dict(), record)
+    return model.latent_shape((3, *SHAPE))
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +149,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i, path in enumerate(FILES):
         write_data(folder / path, 1 + i % 2)
     np.save(folder / "mask.npy", np.eye(*SHAPE))
-    options = {key: value for key, value in AUTOENCODER.items() if key != "train"}
-    model = make_dcae(3, **DCAESettings(**AUTOENCODER).options() | {"periodic": [True, False]})
-    record = provenance(
-        "autoencoder", {"autoencoder": options | {"train": AUTOENCODER["train"]}}, {}
-    )
-    write_weights(folder / "weights.safetensors", model.state_dict(), record)
-    latent = model.latent_shape((3, *SHAPE))
+    latent = write_autoencoder(folder, seed=0)
     coordinates = {
         "trajectory": np.arange(5),
         "time": np.arange(float(STEPS)),
@@ -227,6 +235,16 @@ def test_what_needs_no_rollouts_and_parts_of_it_are_the_same(cluster, here, what
         assert found.num_rows
 
 
+def test_other_weights_in_the_same_place_are_opened_anew(cluster, here):
+    statistics("statistics.json")
+    found = []
+    for seed in (1, 2):
+        write_autoencoder(here, seed)
+        found.append(evaluated("reconstruction", "found.parquet", dask=cluster.address))
+        assert found[-1].equals(evaluated("reconstruction", f"expected_{seed}.parquet"))
+    assert not found[0].equals(found[1])
+
+
 def test_few_parts_are_computed_or_kept_at_once(cluster, here):
     asked = []
 
@@ -239,8 +257,8 @@ def test_few_parts_are_computed_or_kept_at_once(cluster, here):
     found = in_order(cluster.address, str, items(), records=[record] * 20, needed=0)
     for i, value in enumerate(found):
         assert value == f"/{i}"
-        # Of the one thread that there is.
-        assert len(asked) <= i + workers.TOGETHER + 1
+        # Of the two threads that there are.
+        assert len(asked) <= i + 2 * workers.TOGETHER + 1
     assert len(asked) == 20
 
 
@@ -323,7 +341,9 @@ def test_without_the_package_an_address_is_refused(monkeypatch):
 
 def test_workers_with_too_little_memory_are_told(cluster, here):
     text = refusal(list, in_order(cluster.address, str, [], records=[], needed=1e15))
-    assert re.search(r"worker tcp://\S+ has 1 thread and [0-9.e+]+ GB, and each takes 1e\+06", text)
+    assert re.search(
+        r"worker tcp://\S+ has 2 threads and [0-9.e+]+ GB, and each takes 1e\+06", text
+    )
 
 
 def test_files_that_workers_do_not_have_are_told(cluster, here):
@@ -366,7 +386,7 @@ def test_workers_of_another_kind_are_told(tmp_path, here):
         text = refusal(statistics, "found.json", dask=cluster.address)
         assert "its code has changed since it was started" in text
         cluster.end(worker)
-        cluster.worker("none", code="import sys; sys.modules['lilas'] = None; ")
+        cluster.worker("none", code=WITHOUT)
         text = refusal(statistics, "found.json", dask=cluster.address)
         assert text.startswith(f"dask: a worker of {cluster.address} has no lilas. Dask's workers")
     finally:
@@ -385,6 +405,19 @@ def test_a_cluster_that_is_lost_is_told(tmp_path, here, monkeypatch):
         with cluster.loses(cluster.scheduler):
             text = refusal(statistics, "found.json", dask=cluster.address)
         assert re.match(rf"dask: (the|no) scheduler .*{cluster.address} (is gone|within)", text)
+    finally:
+        cluster.end()
+
+
+def test_a_task_that_workers_die_of_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    cluster = Cluster(tmp_path)
+    try:
+        cluster.worker("own")
+        (own,), record = cluster.names().values(), provenance("statistics", {}, {})
+        found = in_order(cluster.address, os._exit, [1], records=[record], needed=0)
+        words = f"dask: 1 worker died of one task, the last at {own}. Give workers more memory"
+        assert refusal(next, found).startswith(words)
     finally:
         cluster.end()
 

@@ -8,6 +8,8 @@ import asyncio
 import json
 import logging
 import pickle
+import sys
+import threading
 import time
 import uuid
 from collections import deque
@@ -42,6 +44,7 @@ _SAME = (
 )
 # When a worker imported this.
 _BEGUN = time.time()
+_CHECKING = threading.Lock()
 
 
 class _Call:
@@ -159,9 +162,11 @@ def _workers(address: str) -> dict[str, Any]:
 
 async def _identity(address: str) -> dict[str, Any]:
     """Returns what a server of Dask says that it is."""
-    from distributed import rpc
+    from distributed import Security, rpc
 
-    async with rpc(address, timeout=ANSWER) as server:
+    # As a client has it of Dask's own configuration.
+    how = Security().get_connection_args("client")
+    async with rpc(address, timeout=ANSWER, connection_args=how) as server:
         return await server.identity()
 
 
@@ -174,8 +179,9 @@ def _client(address: str) -> Iterator["Client"]:
     try:
         yield client
     finally:
-        # Parts that nobody waits for any more are given up.
-        client.close(timeout=ANSWER)
+        # Parts that nobody waits for any more are given up; of a process that ends they are anyway.
+        if not sys.is_finalizing():
+            client.close(timeout=ANSWER)
 
 
 def _value(address: str, future: "Future") -> Any:
@@ -202,9 +208,10 @@ def _value(address: str, future: "Future") -> Any:
             f"dask: the scheduler at {address} is gone. Start it, and run again."
         ) from None
     except KilledWorker as error:
+        count = error.allowed_failures + 1
         raise LilasError(
-            f"dask: {error.allowed_failures + 1} workers died of the same part, the last "
-            f"{error.last_worker.address}: of too little memory, or see its log."
+            f"dask: {count} worker{'s' * (count > 1)} died of one task, the last at "
+            f"{error.last_worker.address}. Give workers more memory, or see its log."
         ) from None
     except ModuleNotFoundError as error:
         lacks = error.name.partition(".")[0]
@@ -216,7 +223,9 @@ def _compute(function: Callable[[Any], Any], item: Any, record: str) -> Any:
     from distributed import get_worker
 
     try:
-        _check_same(record)
+        # What reads code is not made for threads (Python 3.11).
+        with _CHECKING:
+            _check_same(record)
         value = function(item)
         return list(value) if isinstance(value, Iterator) else value
     except LilasError as error:
