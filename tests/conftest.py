@@ -3,10 +3,13 @@
 import contextlib
 import fcntl
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,25 @@ class Pipeline:
                 break
             jobs[name] = int(count)
         return {name: count for name, count in jobs.items() if name not in ("all", "total")}
+
+    def commands(self, *arguments: str) -> list[list[str]]:
+        """The command lines of the stages that would run, in a plan's order."""
+        text = self.run("--dry-run", "--printshellcmds", *arguments).stdout
+        # Trainings are launched: in one process they need no launcher.
+        stage = r"python -m lilas\.(?:training\.launch .+? lilas\.)?stages\.(.+) 2>&1"
+        return [shlex.split(line) for line in re.findall(stage, text)]
+
+    def run_here(self) -> None:
+        """Runs the stages that a plan prints in this one process, which starts no interpreters.
+
+        Snakemake knows nothing of what they make.
+        """
+        with contextlib.chdir(self.folder), pytest.MonkeyPatch.context() as patch:
+            for stage, *arguments in self.commands():
+                for path in (Path(a) for a in arguments if a.startswith("results/")):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                patch.setattr(sys, "argv", [stage, *arguments])
+                import_module(f"lilas.stages.{stage}").main()
 
     def edit(self, old: str, new: str, path: Path | None = None) -> None:
         """Replaces text in the study, or in another file."""
@@ -154,15 +176,9 @@ def fill_up(disk: Path, left: int) -> None:
 
 # Files whose tests share what is expensive to make: each runs on one worker.
 SHARED = (
-    *(
-        "test_dask.py",
-        "test_datasets.py",
-        "test_inspect.py",
-        "test_official.py",
-        "test_official_caches.py",
-        "test_plugins.py",
-    ),
-    "test_report.py",
+    *("test_ablation.py", "test_dask.py", "test_datasets.py", "test_guidance.py"),
+    *("test_inspect.py", "test_official.py", "test_official_caches.py", "test_plugins.py"),
+    *("test_processes.py", "test_report.py"),
 )
 
 

@@ -2,10 +2,6 @@
 
 import itertools
 import json
-import re
-import shlex
-import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,29 +83,13 @@ def write_flow(folder: Path) -> None:
         )
 
 
-def commands(pipeline: Pipeline) -> list[list[str]]:
-    """The commands of the stages that a plan prints, in its order."""
-    text = pipeline.run("--dry-run", "--printshellcmds").stdout
-    # Trainings are launched: in this one process they need no launcher.
-    stage = r"python -m lilas\.(?:training\.launch .+? lilas\.)?stages\.(.+) 2>&1"
-    return [shlex.split(line) for line in re.findall(stage, text)]
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Pipeline:
-    """The study, run: the commands that Snakemake plans, in this one process, which is faster."""
     pipeline = Pipeline(tmp_path_factory.mktemp("ablation") / "pipeline").lay_out()
     pipeline.study.write_text(yaml.safe_dump(STUDY, sort_keys=False))
     write_flow(pipeline.folder / "flow")
-    planned = commands(pipeline)
-    assert len(planned) == 1 + 8 + 1 + 8 + 4
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(pipeline.folder)
-        for stage, *arguments in planned:
-            patch.setattr(sys, "argv", [stage, *arguments])
-            for path in (Path(a) for a in arguments if a.startswith("results/")):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            import_module(f"lilas.stages.{stage}").main()
+    assert len(pipeline.commands()) == 1 + 8 + 1 + 8 + 4
+    pipeline.run_here()
     return pipeline
 
 

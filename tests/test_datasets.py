@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 
 import datasets
+from conftest import Pipeline
 from datasets import DATASETS
 
 SIX = (
@@ -23,13 +25,14 @@ SIX = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The six, whole."""
-    folder = tmp_path_factory.mktemp("datasets")
-    done = datasets.run(datasets.make(SIX, folder), folder)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    written = {path.name for path in (folder / "results" / "twins").glob("*.html")}
+    """The six, whole: twins and, in `results`, what was made of them."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("datasets") / "pipeline").lay_out()
+    study = datasets.study(datasets.make(SIX, pipeline.folder))
+    pipeline.study.write_text(yaml.safe_dump(study), encoding="utf-8")
+    pipeline.run_here()
+    written = {path.name for path in pipeline.results.glob("*.html")}
     assert written == {"report.html", "claims.html", *(f"report_{name}.html" for name in SIX)}
-    return folder
+    return pipeline.folder
 
 
 @pytest.mark.slow
@@ -58,7 +61,7 @@ def test_persistence_scores_what_the_files_say(folder: Path, name: str) -> None:
         error = ((states[:, 3] - states[:, 0]) ** 2).reshape(len(states), -1).mean(1)
         variance = states[:, 3].reshape(len(states), -1).var(1, ddof=1)
         expected += np.sqrt(error / (variance + 1e-6)).tolist()
-    table = pd.read_parquet(folder / "results" / "twins" / name / "baselines.parquet")
+    table = pd.read_parquet(folder / "results" / "miniature" / name / "baselines.parquet")
     chosen = table.query("method == 'persistence' and metric == 'vrmse' and lead_time == 3")
     found = chosen[chosen["field"] == field].set_index("trajectory")["value"].sort_index()
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -67,7 +70,9 @@ def test_persistence_scores_what_the_files_say(folder: Path, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIX)
 def test_latents_know_the_times_of_their_trajectories(folder: Path, name: str) -> None:
-    store = xr.open_zarr(folder / "results" / "twins" / name / "a-s0" / "latents" / "train.zarr")
+    store = xr.open_zarr(
+        folder / "results" / "miniature" / name / "a-s0" / "latents" / "train.zarr"
+    )
     expected = []
     for twin in DATASETS[name]:
         for path in sorted((folder / "twins" / twin / "data" / "train").iterdir()):
@@ -86,7 +91,7 @@ def test_latents_know_the_times_of_their_trajectories(folder: Path, name: str) -
 
 @pytest.mark.slow
 def test_only_the_periodic_half_of_joined_datasets_rolls(folder: Path) -> None:
-    latents = folder / "results" / "twins" / "euler_multi_quadrants" / "a-s0" / "latents"
+    latents = folder / "results" / "miniature" / "euler_multi_quadrants" / "a-s0" / "latents"
     store = xr.open_zarr(latents / "train.zarr")
     periodic = np.array(["periodic" in name for name in store["file"].values.tolist()])
     assert periodic.tolist() == [False] * 4 + [True] * 4

@@ -21,7 +21,7 @@ def test_the_time_of_a_job_is_up(miniature, tmp_path):
     """Slurm tells every process of a job: Snakemake, the shell, the training and tee."""
     twins = [miniature.copy(tmp_path / name) for name in ("whole", "parts")]
     for twin in twins:
-        twin.edit("optimizer: soap, precondition_every: 2", "steps: 1000")
+        twin.edit("optimizer: soap, precondition_every: 2", "steps: 300")
         config = twin.folder / "config.yaml"
         twin.edit("checkpoint_seconds: 0", "checkpoint_seconds: 3600", config)
     whole, parts = twins
@@ -44,7 +44,7 @@ def test_the_time_of_a_job_is_up(miniature, tmp_path):
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(60) != 0
     assert saved.read_bytes() != before
-    assert 0 < torch.load(saved)["step"] < 1000
+    assert 0 < torch.load(saved)["step"] < 300
     log = parts.results / "logs" / "convection" / "c16-s0" / "autoencoder.log"
     assert log.read_text().splitlines()[-1] == "stopped; the same command goes on from here"
     assert not (parts.folder / TARGET).exists()
@@ -55,7 +55,7 @@ def test_the_time_of_a_job_is_up(miniature, tmp_path):
     history = (parts.folder / RUN / "history.jsonl").read_text().splitlines()
     shown, told = tensorboard(parts.folder / RUN)
     assert sorted(shown["loss"]) == [json.loads(line)["step"] for line in history]
-    assert (told["name"], told["autoencoder.train.steps"]) == (RUN, 1000)
+    assert (told["name"], told["autoencoder.train.steps"]) == (RUN, 300)
     # Without it nothing is to be made again.
     parts.edit("tracker: tensorboard", "tracker: none", parts.folder / "config.yaml")
     assert parts.planned(TARGET) == {}

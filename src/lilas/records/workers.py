@@ -15,7 +15,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -45,8 +45,6 @@ _SAME = (
 # When a worker imported this.
 _BEGUN = time.time()
 _CHECKING = threading.Lock()
-# It takes longer than many a part.
-_metrics = cache(metrics_fingerprint)
 
 
 class _Call:
@@ -244,7 +242,7 @@ def _check_same(record: str) -> None:
         for name, there in versions().items()
         if wanted[name] != there
     ]
-    if _metrics() != made["metrics"]:
+    if metrics_fingerprint() != made["metrics"]:
         found.append("the code of the metrics differs from the one used")
     # What was imported is not told by files that were changed after.
     if any(file.stat().st_mtime > _BEGUN for file in PACKAGE.rglob("*.py")):
@@ -263,4 +261,4 @@ def _absolute(record: Mapping[str, Any]) -> dict[str, Any]:
         name: [placed(item) for item in entry] if isinstance(entry, list) else placed(entry)
         for name, entry in record["inputs"].items()
     }
-    return dict(record) | {"inputs": inputs, "metrics": _metrics()}
+    return dict(record) | {"inputs": inputs, "metrics": metrics_fingerprint()}
