@@ -17,11 +17,12 @@ configfile: CONFIG_FILE
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/plan.smk"
 
 
 for path in sorted((Path(workflow.basedir) / "workflow" / "rules").glob("*.smk")):
 
-    if path.name != "common.smk":
+    if path.name not in ("common.smk", "plan.smk"):
 
         include: path
 

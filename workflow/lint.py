@@ -9,7 +9,7 @@ FALSE_ALARMS = {
     r"Path composition with '\+' in line \d+": "a command, begun by STAGE and ended by LOG; in "
     "targets and report, a rule's own pattern of paths and the name of a file",
     r"Mixed rules and functions in same snakefile\.": "a function of one file's rules lies beside "
-    "them; what files share is in common.smk",
+    "them; what files share is in common.smk and plan.smk",
     r"Environment variable (PATH|PYTHONSAFEPATH|LILAS_GPUS) used but .* in line \d+\.": "set for "
     "the jobs, not asked of a user",
     r"Shell command directly uses variable (CONFIG|EXPECTED) from .*": "the device, the time "
