@@ -1,12 +1,13 @@
 """A Slurm cluster of this one machine, with daemons, ports and a configuration of its own.
 
-`with running() as environment:` installs Slurm where it is missing, starts munged, slurmctld and
+`with running() as cluster:` installs Slurm where it is missing, starts munged, slurmctld and
 slurmd, and ends them. What Slurm there is already is left alone.
 """
 
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ PROGRAMS = {
     "sbatch": "slurm-client",
 }
 # Time limits are minutes, and are looked at twice a minute: what is beyond them is killed at once.
+# Of accounts a database would tell, which is not here, or as here a plug-in, as many sites have.
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -48,10 +50,23 @@ AccountingStorageType=accounting_storage/none
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SlurmdParameters=config_overrides
 KillWait=2
+JobSubmitPlugins=lua
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs=128 RealMemory=1000000 Gres=gpu:8 State=UNKNOWN
 PartitionName=up Nodes={host} Default=YES State=UP
 PartitionName=down Nodes={host} State=DOWN
+"""
+ACCOUNTS = """\
+function slurm_job_submit(job, partitions, user)
+  if job.account ~= nil and job.account ~= "physics" then
+    return slurm.ESLURM_INVALID_ACCOUNT
+  end
+  return slurm.SUCCESS
+end
+
+function slurm_job_modify(job, record, partitions, user)
+  return slurm.SUCCESS
+end
 """
 
 
@@ -59,9 +74,78 @@ class UnavailableError(Exception):
     """Slurm cannot be had here, and why."""
 
 
+class Cluster:
+    """A cluster, and its one node, which may vanish.
+
+    Attributes:
+        environment: Of its users.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": f"{folder}/bin{os.pathsep}{os.environ['PATH']}",
+        }
+        self._daemons: dict[str, subprocess.Popen] = {}
+
+    def start(self, name: str, *arguments: str) -> None:
+        with open(self.folder / f"{name}.out", "a") as out:
+            self._daemons[name] = subprocess.Popen(
+                [name, *arguments], env=self.environment, stdout=out, stderr=out
+            )
+        _wait(self._daemons[name], self.folder, name, self.environment)
+
+    def vanish(self) -> None:
+        """Kills the node: its daemon, and all that its jobs run.
+
+        That Slurm would notice after SlurmdTimeout, five minutes.
+        """
+        self._daemons["slurmd"].kill()
+        self._daemons["slurmd"].wait()
+        # Those that would tell how a job ended go first.
+        for process in sorted(self._of_jobs(), key=_is_slurms, reverse=True):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        line = ["scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=vanished"]
+        subprocess.run(line, env=self.environment, check=True)
+
+    def come_back(self) -> None:
+        self.start("slurmd", "-D")
+
+    def stop(self) -> None:
+        if len(self._daemons) == 3:
+            _cancel(self.environment)
+        for daemon in reversed(self._daemons.values()):
+            daemon.terminate()
+            try:
+                daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+
+    def _of_jobs(self) -> list[int]:
+        """Returns the processes of jobs, and those of Slurm that look after them."""
+        found, ours = [], str(self.folder).encode()
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                environment, process = (place / "environ").read_bytes(), int(place.name)
+                of_job = _is_slurms(process) or b"\0SLURM_JOB_ID=" in environment
+                if ours in environment and of_job:
+                    found.append(process)
+        return found
+
+
+def _is_slurms(process: int) -> bool:
+    """Whether a process is one of Slurm's that look after jobs."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().startswith("slurmstepd")
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
-def running() -> Iterator[dict[str, str]]:
-    """Runs a cluster; yields the environment of its users.
+def running() -> Iterator[Cluster]:
+    """Runs a cluster.
 
     Raises:
         UnavailableError: Slurm is not here, and cannot be installed, or no user is root.
@@ -70,38 +154,26 @@ def running() -> Iterator[dict[str, str]]:
         raise UnavailableError("Slurm's daemons are started by root")
     _install()
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    daemons: list[subprocess.Popen] = []
-    environment = os.environ | {
-        "SLURM_CONF": str(folder / "slurm.conf"),
-        "PATH": f"{folder}/bin{os.pathsep}{os.environ['PATH']}",
-    }
+    cluster = Cluster(folder)
     try:
         _configure(folder)
         key = folder / "munge.key"
-        munged = ["munged", "--foreground", "--force", "--key-file", str(key)]
-        munged += [
-            "--socket",
-            str(folder / "munge.socket"),
-            "--pid-file",
-            str(folder / "munge.pid"),
-        ]
-        munged += ["--seed-file", str(folder / "munge.seed")]
-        munged += ["--log-file", str(folder / "munged.log")]
-        for command in (munged, ["slurmctld", "-D"], ["slurmd", "-D"]):
-            with open(folder / f"{command[0]}.out", "w") as out:
-                daemons.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))
-            _wait(daemons[-1], folder, command[0], environment)
-        yield environment
+        munge = ["--foreground", "--force", "--key-file", str(key)]
+        munge += ["--socket", str(folder / "munge.socket")]
+        munge += ["--pid-file", str(folder / "munge.pid")]
+        munge += ["--seed-file", str(folder / "munge.seed")]
+        munge += ["--log-file", str(folder / "munged.log")]
+        cluster.start("munged", *munge)
+        cluster.start("slurmctld", "-D")
+        cluster.start("slurmd", "-D")
+        yield cluster
     finally:
-        if len(daemons) == 3:
-            _cancel(environment)
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            try:
-                daemon.wait(20)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
+        cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]
 
 
 def _cancel(environment: dict[str, str]) -> None:
@@ -152,14 +224,14 @@ def _configure(folder: Path) -> None:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    host = socket.gethostname().split(".")[0]
     with contextlib.ExitStack() as sockets:
         free = [sockets.enter_context(socket.socket()) for _ in range(2)]
         for one in free:
             one.bind(("127.0.0.1", 0))
         ports = [one.getsockname()[1] for one in free]
-    text = CONFIGURATION.format(host=host, folder=folder, ports=ports)
+    text = CONFIGURATION.format(host=_host(), folder=folder, ports=ports)
     (folder / "slurm.conf").write_text(text)
+    (folder / "job_submit.lua").write_text(ACCOUNTS)
     # Eight GPUs that are files: Slurm 22.05 takes no GPUs by number alone.
     for number in range(8):
         (folder / f"gpu{number}").touch()
@@ -180,7 +252,7 @@ def _wait(daemon: subprocess.Popen, folder: Path, name: str, environment: dict[s
             said = subprocess.run(
                 ask, env=environment, capture_output=True, text=True, check=False
             ).stdout
-            if "is UP" in said or " idle " in said:
+            if "is UP" in said or " idle " in said or " mix " in said:
                 return
         time.sleep(0.1)
     logs = "\n".join(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from safetensors.numpy import load_file
 
 import cluster
 from conftest import Pipeline
+from test_status import rows
 
 pytestmark = pytest.mark.skipif("LILAS_TEST_SLURM" not in os.environ, reason="make test-slurm")
 
@@ -41,14 +43,20 @@ QUICK = [
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[dict[str, str]]:
+def machine() -> Iterator[cluster.Cluster]:
     assert find_spec("snakemake_executor_plugin_slurm"), "make install EXTRAS=slurm"
     with contextlib.ExitStack() as stack:
         try:
-            environment = stack.enter_context(cluster.running())
+            found = stack.enter_context(cluster.running())
         except cluster.UnavailableError as error:
             pytest.skip(str(error))
-        yield environment
+        yield found
+
+
+@pytest.fixture(scope="module")
+def slurm(machine) -> dict[str, str]:
+    """The environment of its users."""
+    return machine.environment
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +83,12 @@ def snakemake(slurm) -> Iterator[Callable[..., subprocess.Popen]]:
     begun = []
 
     def start(pipeline: Pipeline, *arguments: str) -> subprocess.Popen:
-        folder = Path(slurm["SLURM_CONF"]).parent
-        path = f"{folder}/bin{os.pathsep}{pipeline.environment['PATH']}"
         line = ["snakemake", *QUICK, *arguments, "--config", f"study={pipeline.study.name}"]
         begun.append(
             subprocess.Popen(
                 line,
                 cwd=pipeline.folder,
-                env=pipeline.environment | {"SLURM_CONF": slurm["SLURM_CONF"], "PATH": path},
+                env=of_users(pipeline, slurm),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -95,6 +101,19 @@ def snakemake(slurm) -> Iterator[Callable[..., subprocess.Popen]]:
     for process in begun:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def of_users(pipeline: Pipeline, slurm: dict[str, str]) -> dict[str, str]:
+    folder = Path(slurm["SLURM_CONF"]).parent
+    path = f"{folder}/bin{os.pathsep}{pipeline.environment['PATH']}"
+    return pipeline.environment | {"SLURM_CONF": slurm["SLURM_CONF"], "PATH": path}
+
+
+def status(pipeline: Pipeline, slurm: dict[str, str]) -> str:
+    """What `lilas status` prints, on a login node."""
+    line = ["lilas", "status", pipeline.study.name]
+    settings = {"cwd": pipeline.folder, "env": of_users(pipeline, slurm)}
+    return subprocess.run(line, **settings, capture_output=True, text=True, check=True).stdout
 
 
 def ask(slurm: dict[str, str], *line: str) -> str:
@@ -113,23 +132,58 @@ def wait_for(found, process: subprocess.Popen, seconds: float = 240):
     raise AssertionError(f"it did not come to that:\n{process.communicate()[0]}")
 
 
-def test_a_training_cut_by_its_walltime_goes_on_and_all_is_as_without_slurm(small, snakemake):
-    """It stands still until Slurm ends it, a minute after its start; meanwhile it runs here."""
+def test_what_ends_a_training_costs_little_and_all_is_as_without_slurm(
+    small, machine, slurm, snakemake
+):
+    """Its walltime, its node, and then somebody for good; meanwhile the same runs here.
+
+    It stands still until Slurm ends it, a minute after its start, and its node vanishes.
+    """
     local = small.copy(small.folder.with_name("local"))
     groups = [f"{rule}={group}" for group, rules in GROUPS.items() for rule in rules]
-    process = snakemake(
-        *(small, "--groups", *groups, "--group-components", "data=10", "rest=20"),
-        *("--set-resources", "autoencoder:runtime=1"),
-    )
+    line = (small, "--groups", *groups, "--group-components", "data=10", "rest=20")
+    process = snakemake(*line, "--retries", "1", "--set-resources", "autoencoder:runtime=1")
     checkpoint = small.results / RUN / "checkpoint" / "checkpoint.pt"
     wait_for(checkpoint.exists, process)
-    os.kill(training(small), signal.SIGSTOP)
-    reached = torch.load(checkpoint, weights_only=True)["step"]
+    stand_still(first := training(small))
+    reached = step(checkpoint)
     assert 0 < reached < 400
-    local.run()
-    said, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, said
+    text = status(small, slurm)
+    assert rows(text)["statistics"] == ["1", "1"]
+    (told,) = text.split("\nrunning:\n")[1:]
+    assert re.match(r"  autoencoder convection/c16-s0: step \d+ of 400, loss .* left\n", told)
+    assert re.search(r"^    job \d+ of Slurm, on \S+$", told, re.MULTILINE)
+    here = ThreadPoolExecutor(1).submit(local.run)
+    # When its time is up the first one saves what it has done.
+    second = wait_for(lambda: training(small) not in (None, first) and training(small), process)
+    reached = step(checkpoint)
+    wait_for(lambda: step(checkpoint) > reached, process)
+    stand_still(second)
+    reached = step(checkpoint)
+    machine.vanish()
+    queue = ("squeue", "--noheader", "--states", "PENDING", "--format", "%i")
+    job = wait_for(lambda: ask(slurm, *queue).strip(), process)
+    text = status(small, slurm)
+    told = text.split("\nwaiting:\n")[1].splitlines()[0]
+    assert re.match(r"  autoencoder \S+ stopped at step \d+ of 400, ", told)
+    assert f" left, job {job} of Slurm waits (" in told
+    assert "a run is at work" in text
+    machine.come_back()
+    # By itself it would begin two minutes later.
+    ask(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")
+    wait_for(lambda: step(checkpoint) > reached, process)
+    os.kill(training(small), signal.SIGKILL)
+    reached = step(checkpoint)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, said
     assert "SLURM status is: 'TIMEOUT'" in said
+    assert said.splitlines()[-1] == "What is finished is kept: the same command goes on from there."
+    text = status(small, slurm)
+    told = f"  autoencoder convection/c16-s0: job {job} of Slurm has ended (FAILED), "
+    assert text.split("\nfailed:\n")[1].startswith(told)
+    said, _ = (process := snakemake(*line)).communicate(timeout=400)
+    assert process.returncode == 0, said
+    here.result()
     # Its log is of what came after.
     log = (small.results / "logs" / RUN / "autoencoder.log").read_text()
     assert int(re.findall(r"(\d+)/400", log)[0]) >= reached
@@ -154,8 +208,8 @@ def test_a_training_cut_by_its_walltime_goes_on_and_all_is_as_without_slurm(smal
     assert small.planned() == {}
 
 
-def training(pipeline: Pipeline) -> int:
-    """The process that trains."""
+def training(pipeline: Pipeline) -> int | None:
+    """The process that trains, if there is one."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -163,8 +217,22 @@ def training(pipeline: Pipeline) -> int:
             here = os.readlink(folder / "cwd") == str(pipeline.folder)
             if here and words[1:3] == [b"-m", b"lilas.stages.autoencoder"]:
                 found.append(int(folder.name))
-    (one,) = found
-    return one
+    return found[0] if len(found) == 1 else None
+
+
+def stand_still(process: int) -> None:
+    os.kill(process, signal.SIGSTOP)
+    stat = Path(f"/proc/{process}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+
+
+def step(checkpoint: Path) -> int:
+    """That of a checkpoint, or of the one before, while a new one takes its place."""
+    for path in (checkpoint, checkpoint.with_name("checkpoint.before.pt")):
+        with contextlib.suppress(FileNotFoundError):
+            return torch.load(path, weights_only=True)["step"]
+    return 0
 
 
 def test_eight_gpus_are_asked_for_as_slurm_has_them(small, slurm, snakemake, tmp_path):
@@ -181,6 +249,8 @@ def test_eight_gpus_are_asked_for_as_slurm_has_them(small, slurm, snakemake, tmp
         for one in ask(slurm, "scontrol", "show", "job", job).split()
         if "=" in one
     )
+    text = status(copy, slurm)
+    assert f"waiting:\n  autoencoder convection/c16-s0: job {job} of Slurm waits (" in text
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert told["TresPerJob"] == "gres:gpu:8"
@@ -198,6 +268,7 @@ def test_eight_gpus_are_asked_for_as_slurm_has_them(small, slurm, snakemake, tmp
     [
         (["slurm_partition=nowhere"], "Invalid partition name specified"),
         (["slurm_partition=up", "constraint=quick"], "Invalid feature specification"),
+        (["slurm_partition=up", "slurm_account=nobody"], "Invalid account or account/partition"),
     ],
 )
 def test_what_slurm_refuses_is_told_in_a_line_before_the_first_job(
@@ -208,7 +279,7 @@ def test_what_slurm_refuses_is_told_in_a_line_before_the_first_job(
     assert process.returncode == 1
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     assert said.rstrip().endswith(line)
-    assert line.startswith("error: Slurm refuses jobs of simulate (")
+    assert re.match(r"error: Slurm refuses jobs of (simulate|statistics) \(", line)
     assert words in line
     assert len(line) <= 300
     assert not (pipeline.folder / "results" / "data").exists()

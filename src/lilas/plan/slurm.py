@@ -1,8 +1,10 @@
-"""What Slurm says of a run's jobs before the first is submitted."""
+"""What Slurm says of a run's jobs before the first is submitted, and while they are queued."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lilas.errors import LilasError
@@ -21,6 +23,26 @@ OPTIONS = {
 }
 # Seconds in which Slurm answers.
 PATIENCE = 60
+# States of jobs that are yet to start, or to start again, and of those that run.
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
+RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job that Slurm knows, or knew until a few minutes ago.
+
+    Attributes:
+        number: Its number.
+        state: In Slurm's words, such as PENDING.
+        reason: What it waits for, in Slurm's words.
+        nodes: Those it runs on, or ran on.
+    """
+
+    number: str
+    state: str
+    reason: str
+    nodes: str
 
 
 def check_slurm(asked: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
@@ -64,3 +86,35 @@ def check_slurm(asked: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
                 f"{said[0].removeprefix('allocation failure: ')}. Correct the profile, or see "
                 "`sinfo`."
             )
+
+
+def queued(runs: Iterable[str]) -> dict[str, Queued]:
+    """Returns what Slurm knows of the jobs of runs; nothing where it is not, or does not answer.
+
+    Args:
+        runs: What Slurm's jobs are named by, of each run of Snakemake.
+
+    Returns:
+        The last job of each comment that Snakemake's executor gave, and each by its number.
+    """
+    names = ",".join(runs)
+    if not names or shutil.which("squeue") is None:
+        return {}
+    line = ["squeue", "--noheader", "--states=all", "--name", names, "--format=%i|%T|%r|%N|%k"]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return {}
+    found: dict[str, Queued] = {}
+    for row in done.stdout.splitlines():
+        *told, comment = row.split("|", 4)
+        one = Queued(*told)
+        found[one.number] = one
+        if comment not in found or _order(found[comment]) < _order(one):
+            found[comment] = one
+    return found
+
+
+def _order(job: Queued) -> list[int]:
+    """Returns what puts jobs in the order in which they were submitted, those of arrays too."""
+    return [int(number) for number in re.findall(r"\d+", job.number)]

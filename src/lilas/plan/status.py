@@ -15,13 +15,19 @@ from lilas.display import aligned
 from lilas.errors import LilasError
 from lilas.files import read_json, write_json
 from lilas.locks import locked
+from lilas.plan.slurm import RUNNING, WAITING, Queued, queued
 from lilas.study import paths
 
 STATES = ("done", "running", "waiting", "stale", "failed")
 TRAININGS = ("autoencoder", "emulator")
 # Lines of a failed job's log that are told, and runs of Snakemake that are searched for failures.
 TOLD, RUNS = 3, 20
-_FAILED = re.compile(r"^ +log: (.+) \(check log file", re.MULTILINE)
+_FAILED = re.compile(
+    r"^(?: +message: SLURM-job '(\S+)' .*\n(?: .*\n)*?)? +log: (.+) \(check log file",
+    re.MULTILINE,
+)
+# What Slurm's jobs are named by, all of a run of Snakemake.
+_SLURM = re.compile(r"^SLURM run ID: (\S+)", re.MULTILINE)
 _BAR = re.compile(r"\d+%\|")
 
 
@@ -36,6 +42,7 @@ class Job:
         needed: Whether it is to run.
         why: What makes finished output stale; empty where output is missing.
         steps: Of a training, how many; None of what is none.
+        comment: What it is called in Slurm's queue.
     """
 
     rule: str
@@ -44,6 +51,7 @@ class Job:
     needed: bool
     why: str = ""
     steps: int | None = None
+    comment: str = ""
 
 
 def write_jobs(path: str, root: str, dag: Any) -> None:
@@ -62,7 +70,10 @@ def write_jobs(path: str, root: str, dag: Any) -> None:
         if job.rule.name in TRAININGS:
             steps = json.loads(job.params.config)[job.rule.name].get("train", {}).get("steps")
         log = next(map(str, job.log), "")
-        found.append(Job(job.rule.name, output, log, dag.needrun(job), why, steps))
+        comment = f"rule_{job.rule.name}"
+        if job.wildcards:
+            comment += f"_wildcards_{'_'.join(job.wildcards)}".replace("/", "_")
+        found.append(Job(job.rule.name, output, log, dag.needrun(job), why, steps, comment))
     write_json(path, {"root": root, "jobs": [asdict(job) for job in found]})
 
 
@@ -94,8 +105,10 @@ def status(path: Path) -> str:
     """
     written = read_json(path, ("root", "jobs"))
     root, jobs = Path(written["root"]), [Job(**entry) for entry in written["jobs"]]
-    working, begun, failed = is_held(root), _begun(), _failed()
-    return _overview(working, root, [_status(job, working, begun, failed) for job in jobs])
+    runs = _runs()
+    named = [name for run in runs for name in _SLURM.findall(run)]
+    known = Known(is_held(root), _begun(), _failed(runs), queued(named))
+    return _overview(known.working, root, [_status(job, known) for job in jobs])
 
 
 def is_held(folder: Path) -> bool:
@@ -109,15 +122,53 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-def _status(job: Job, working: bool, begun: dict[str, str], failed: set[str]) -> Status:
+@dataclass(frozen=True)
+class Begun:
+    """A job that Snakemake began, or sent to a cluster, and has not seen to end.
+
+    Attributes:
+        number: Of the job of a cluster that has not begun there, as far as Snakemake knows.
+        since: When it was sent, or began.
+    """
+
+    number: str | None
+    since: str
+
+    def __str__(self) -> str:
+        return f"job {self.number} of the cluster, {self.since}" if self.number else self.since
+
+
+@dataclass(frozen=True)
+class Known:
+    """What tells of the jobs of a study.
+
+    Attributes:
+        working: Whether a run is at work.
+        begun: By output.
+        failed: Logs of jobs that failed, and by which job of Slurm, if by one.
+        queue: As `lilas.plan.slurm.queued`.
+    """
+
+    working: bool
+    begun: dict[str, Begun]
+    failed: dict[str, str]
+    queue: dict[str, Queued]
+
+
+def _status(job: Job, known: Known) -> Status:
+    mark = next((known.begun[file] for file in job.output if file in known.begun), None)
+    training = _training(job) if job.rule in TRAININGS else None
+    slurm = known.queue.get(job.comment) or (known.queue.get(mark.number or "") if mark else None)
+    if slurm and (told := _in_queue(job, mark, slurm, training, known)):
+        return told
+    if known.working and mark is not None:
+        return Status(job, "running", [*([training] if training else []), f"{mark}"])
+    # What nothing needs may be made all the same, if it was asked for.
     if not job.needed:
         return Status(job, "done", [])
-    mark = next((begun[file] for file in job.output if file in begun), None)
-    training = _training(job) if job.rule in TRAININGS else None
-    if working and mark is not None:
-        return Status(job, "running", [*([training] if training else []), mark])
-    if mark is None and job.log in failed and not job.why:
-        return Status(job, "failed", [f"{job.log} ends with", *_end(Path(job.log))])
+    if mark is None and job.log in known.failed and not job.why:
+        ended = f"job {slurm.number} of Slurm has ended ({slurm.state}), " if slurm else ""
+        return Status(job, "failed", [f"{ended}{job.log} ends with", *_end(Path(job.log))])
     if job.why:
         return Status(job, "stale", [job.why])
     if mark is not None:
@@ -125,11 +176,31 @@ def _status(job: Job, working: bool, begun: dict[str, str], failed: set[str]) ->
     return Status(job, "waiting", [])
 
 
+def _in_queue(
+    job: Job, mark: Begun | None, slurm: Queued, training: str | None, known: Known
+) -> Status | None:
+    """Returns what Slurm says of a job; None where Snakemake has heard of its end."""
+    name = f"job {slurm.number} of Slurm"
+    if slurm.state in WAITING:
+        stopped = f"stopped at {training}, " if training else ""
+        return Status(job, "waiting", [f"{stopped}{name} waits ({slurm.reason})"])
+    so_far = [training] if training else []
+    if slurm.state in RUNNING:
+        alone = "" if known.working else "; no run looks after it"
+        return Status(job, "running", [*so_far, f"{name}, on {slurm.nodes}{alone}"])
+    heard = known.failed.get(job.log) == slurm.number
+    if known.working and job.needed and not heard and (slurm.state == "COMPLETED" or mark):
+        told = f"{name} has ended ({slurm.state}), which Snakemake has yet to see"
+        return Status(job, "running", [*so_far, told])
+    return None
+
+
 def _training(job: Job) -> str | None:
     """Returns how far a training is, by the history that it writes as it goes."""
     live = Path(job.output[0]).parent / paths.CHECKPOINT / paths.HISTORY
     entries = [json.loads(line) for line in _lines(live) if line.endswith("}")]
-    if not entries:
+    # One that has all its steps writes its weights, or is from before what is to be trained now.
+    if not entries or entries[-1]["step"] == job.steps:
         return None
     last, of = entries[-1], f" of {job.steps}" if job.steps else ""
     told = [f"step {last['step']}{of}"]
@@ -163,8 +234,8 @@ def _end(log: Path) -> list[str]:
     return errors[-1:] or lines[-TOLD:] or ["nothing"]
 
 
-def _begun() -> dict[str, str]:
-    """Returns the files whose jobs Snakemake began and has not seen to end, and since when.
+def _begun() -> dict[str, Begun]:
+    """Returns the files whose jobs Snakemake began and has not seen to end.
 
     It keeps a marker for each, named by the file's path in base64, long ones in folders.
     """
@@ -175,23 +246,33 @@ def _begun() -> dict[str, str]:
         name = "".join(part.removeprefix("@") for part in marker.relative_to(root).parts)
         try:
             file = base64.urlsafe_b64decode(name).decode()
-            job = json.loads(marker.read_text(encoding="utf-8")).get("external_jobid")
+            number = json.loads(marker.read_text(encoding="utf-8")).get("external_jobid")
             since = datetime.fromtimestamp(marker.stat().st_mtime)
         except (OSError, ValueError):
             # It ended just now, or is no marker.
             continue
-        where = f"job {job} of the cluster, " if job else ""
-        found[file] = f"{where}since {since:%Y-%m-%d %H:%M:%S}"
+        found[file] = Begun(number, f"since {since:%Y-%m-%d %H:%M:%S}")
     return found
 
 
-def _failed() -> set[str]:
-    """Returns the logs of jobs that failed in the latest run of Snakemake that ran them."""
-    runs = sorted(Path(".snakemake/log").glob("*.snakemake.log"), reverse=True)[:RUNS]
-    found = set()
+def _runs() -> list[str]:
+    """Returns what the last runs of Snakemake said, the latest first."""
+    logs = sorted(Path(".snakemake/log").glob("*.snakemake.log"), reverse=True)
+    return ["\n".join(_lines(log)) for log in logs[:RUNS]]
+
+
+def _failed(runs: Iterable[str]) -> dict[str, str]:
+    """Returns the logs of jobs that failed, and the number of the job of Slurm, if it was one.
+
+    Args:
+        runs: What they said, the latest first.
+    """
+    found: dict[str, str] = {}
     for run in runs:
-        for names in _FAILED.findall("\n".join(_lines(run))):
-            found.update(names.split(", "))
+        latest = {
+            name: number for number, names in _FAILED.findall(run) for name in names.split(", ")
+        }
+        found = latest | found
     return found
 
 
