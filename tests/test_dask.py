@@ -24,15 +24,17 @@ import xarray as xr
 import zarr
 from distributed import Client
 
+from lilas import plugins
 from lilas.data.well import open_well
 from lilas.errors import LilasError
 from lilas.models.autoencoder import make_dcae
 from lilas.records import stores, workers
-from lilas.records.provenance import PACKAGE, provenance
+from lilas.records.provenance import LIBRARIES, PACKAGE, as_json, code_fingerprint, provenance
 from lilas.records.weights import write_weights
 from lilas.records.workers import check_dask, in_order
 from lilas.study.autoencoders import DCAESettings
 from test_inspect import AUTOENCODER, EVALUATION, SHAPE, STATES, STEPS, stage, write_data
+from test_plugins import write_package
 
 ROOT = Path(__file__).parents[1]
 FILES = [Path(f"{split}/{i}.hdf5") for split in ("train", "test") for i in range(3)]
@@ -262,6 +264,62 @@ def test_few_parts_are_computed_or_kept_at_once(cluster, here):
     assert len(asked) == 20
 
 
+def test_a_job_that_began_before_goes_first(cluster):
+    """Of two jobs the first has asked for its last parts after the second began."""
+    jobs = []
+    for stage_name, count in (("statistics", 6), ("evaluate", 4)):
+        records = [provenance(stage_name, {}, {})] * count
+        jobs.append(in_order(cluster.address, str, range(count), records=records, needed=0))
+        assert next(jobs[-1]) == "0"
+    assert [next(jobs[0]), next(jobs[0])] == ["1", "2"]
+
+    def waiting() -> list[list[tuple]]:
+        """What Dask sorts tasks by, of the three of each job."""
+        known = cluster.client.run_on_scheduler(
+            lambda dask_scheduler: {key: one.priority for key, one in dask_scheduler.tasks.items()}
+        )
+        return [
+            [priority for key, priority in known.items() if key.startswith(f"lilas-{name}")]
+            for name in ("statistics", "evaluate")
+        ]
+
+    waited(lambda: [len(one) for one in waiting()] == [3, 3])
+    first, second = waiting()
+    assert max(first) < min(second)
+    for job in jobs:
+        list(job)
+
+
+def test_a_scheduler_that_is_busy_for_a_while_is_waited_for(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "ANSWER", 1)
+    monkeypatch.setattr(workers, "LOOK", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    ask, given = workers._workers, []
+
+    def standing(address: str) -> dict[str, Any]:
+        """Asks it while it stands still, once; what is waited for is there after."""
+        if given:
+            return ask(address)
+        cluster.scheduler.send_signal(signal.SIGSTOP)
+        try:
+            return ask(address)
+        except LilasError as error:
+            given.append(str(error))
+            raise
+        finally:
+            cluster.scheduler.send_signal(signal.SIGCONT)
+            (tmp_path / "pipe").write_text("done")
+
+    def items() -> Iterator[Path]:
+        monkeypatch.setattr(workers, "_workers", standing)
+        yield tmp_path / "pipe"
+
+    record = provenance("statistics", {}, {})
+    found = in_order(cluster.address, Path.read_text, items(), records=[record], needed=0)
+    assert list(found) == ["done"]
+    assert "no scheduler answers" in given[0]
+
+
 def test_the_code_of_the_page_reads_whole_shards(tmp_path, monkeypatch):
     """A dozen trajectories of 7 steps, four to a shard, in chunks of 3 steps of one of them."""
     code = (ROOT / "docs/dask.md").read_text().split("```python\n")[1].split("```")[0]
@@ -369,6 +427,65 @@ def test_an_error_on_a_worker_is_that_of_the_job(cluster, here):
     assert refusal(next, found) == f"{text} (dask worker {cluster.names()['own']})"
 
 
+def test_a_module_that_has_no_name_is_told(cluster):
+    record = provenance("statistics", {}, {})
+    for code, words in (
+        ("raise ModuleNotFoundError('needs\\nzfp.')", "lacks a module: needs zfp. Dask's"),
+        ("import lilas_nowhere.b", "has no lilas_nowhere. Dask's"),
+    ):
+        found = in_order(cluster.address, exec, [code], records=[record], needed=0)
+        assert refusal(next, found).startswith(f"dask: a worker of {cluster.address} {words}")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a package of plug-ins is; this process has had no task yet."""
+    write_package(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "_problems", [])
+    monkeypatch.setattr("lilas.records.provenance.LIBRARIES", (*LIBRARIES, "toy"))
+    kept = (plugins.points, plugins.found, workers._first, workers._check_same, code_fingerprint)
+    for one in kept:
+        one.cache_clear()
+    yield tmp_path
+    for one in kept:
+        one.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == "toy"]:
+        del sys.modules[name]
+
+
+def sent(job: str) -> str:
+    """A record that a job sends now."""
+    return as_json(workers._absolute(provenance("statistics", {"job": job}, {})))
+
+
+@pytest.mark.parametrize("file", ["toy/metric.py", "toy/computed.py", "toy-1.0.dist-info/METADATA"])
+def test_what_is_installed_while_a_worker_lives_is_told(installed, file):
+    workers._check_same(sent("first"))
+    path = installed / file
+    path.write_text(path.read_text().replace("7", "8").replace("1.0", "1.1"))
+    # As what keeps the times of the files that it copies leaves it.
+    os.utime(path, (0, 0))
+    text = refusal(workers._check_same, sent("second"))
+    assert "its code or libraries have changed since it was started: start it anew" in text
+
+
+def test_files_that_are_dated_later_than_now_are_no_change(installed, monkeypatch):
+    monkeypatch.setattr(workers, "PACKAGE", installed / "toy")
+    later = time.time() + 3600
+    os.utime(installed / "toy/metric.py", (later, later))
+    workers._check_same(sent("first"))
+    os.utime(installed / "toy/metric.py", (later - 7200,) * 2)
+    assert "have changed since it was started" in refusal(workers._check_same, sent("second"))
+
+
+def test_a_metric_that_a_worker_cannot_import_is_told(installed):
+    (installed / "toy/metric.py").write_text("import lilas_nowhere")
+    assert not plugins.found("lilas.metrics", ())
+    text = refusal(workers._check_same, sent("first"))
+    assert text.startswith("plug-in 'seven' of lilas.metrics (toy.metric:SEVEN): its import fails")
+
+
 def test_workers_of_another_kind_are_told(tmp_path, here):
     cluster = Cluster(tmp_path)
     try:
@@ -384,7 +501,7 @@ def test_workers_of_another_kind_are_told(tmp_path, here):
         shutil.copy(PACKAGE / "data/statistics.py", module)
         os.utime(module, (time.time() + 1,) * 2)
         text = refusal(statistics, "found.json", dask=cluster.address)
-        assert "its code has changed since it was started" in text
+        assert "have changed since it was started: start it anew" in text
         cluster.end(worker)
         cluster.worker("none", code=WITHOUT)
         text = refusal(statistics, "found.json", dask=cluster.address)

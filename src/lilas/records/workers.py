@@ -15,12 +15,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilas import plugins
 from lilas.errors import LilasError
 from lilas.records.provenance import (
     PACKAGE,
@@ -42,8 +43,6 @@ TOGETHER = 2
 _SAME = (
     "Dask's workers need the code, libraries and files of the machine that asks, at the same paths."
 )
-# When a worker imported this.
-_BEGUN = time.time()
 _CHECKING = threading.Lock()
 
 
@@ -92,12 +91,15 @@ def in_order(
         for item, record in zip(items, records, strict=True)
     )
     threads = sum(worker["nthreads"] for worker in check_dask(address, needed).values())
+    # Of several jobs the first comes first: a worker that took turns would load weights each time.
+    priority = -time.time()
     with _client(address) as client:
         waiting: deque[Future] = deque()
         while True:
             for name, call in islice(calls, TOGETHER * threads - len(waiting)):
                 key = f"{name}-{uuid.uuid4().hex}"
-                waiting.append(client.submit(pickle.loads, call, key=key, pure=False))
+                how = {"key": key, "pure": False, "priority": priority}
+                waiting.append(client.submit(pickle.loads, call, **how))
             if not waiting:
                 return
             yield _value(address, waiting.popleft())
@@ -196,13 +198,10 @@ def _value(address: str, future: "Future") -> Any:
             except TimeoutError:
                 if future.status == "error":
                     raise
-            if _workers(address):
+            if (absent := _absent(address)) is None:
                 seen = time.monotonic()
             elif time.monotonic() - seen > RETURN:
-                raise LilasError(
-                    f"dask: the scheduler at {address} has had no worker for {RETURN} s. Start "
-                    "some, and run again."
-                )
+                raise absent
     except CancelledError:
         raise LilasError(
             f"dask: the scheduler at {address} is gone. Start it, and run again."
@@ -214,8 +213,27 @@ def _value(address: str, future: "Future") -> Any:
             f"{error.last_worker.address}. Give workers more memory, or see its log."
         ) from None
     except ModuleNotFoundError as error:
-        lacks = error.name.partition(".")[0]
-        raise LilasError(f"dask: a worker of {address} has no {lacks}. {_SAME}") from None
+        told = " ".join(str(error).split()).removesuffix(".")
+        lacks = (
+            f"has no {error.name.partition('.')[0]}" if error.name else f"lacks a module: {told}"
+        )
+        raise LilasError(f"dask: a worker of {address} {lacks}. {_SAME}") from None
+
+
+def _absent(address: str) -> LilasError | None:
+    """Returns why no worker is seen; None where one is.
+
+    A scheduler that is busy may not answer in time, while its workers compute.
+    """
+    try:
+        if _workers(address):
+            return None
+    except LilasError as error:
+        return error
+    return LilasError(
+        f"dask: the scheduler at {address} has had no worker for {RETURN} s. Start some, and run "
+        "again."
+    )
 
 
 def _compute(function: Callable[[Any], Any], item: Any, record: str) -> Any:
@@ -235,20 +253,42 @@ def _compute(function: Callable[[Any], Any], item: Any, record: str) -> Any:
 @lru_cache(maxsize=256)
 def _check_same(record: str) -> None:
     """Refuses to compute in a process where a result would be made of something else."""
-    made = json.loads(record)
+    plugins.check()
+    made, first, now = json.loads(record), _first(), _installed()
     wanted = made["versions"]
-    found = [
+    found = []
+    # What was imported is not told by what is installed after.
+    if now != first:
+        found.append("its code or libraries have changed since it was started: start it anew")
+    found += [
         f"{name} is {there}, not {wanted[name]}"
-        for name, there in versions().items()
+        for name, there in now["versions"].items()
         if wanted[name] != there
     ]
-    if metrics_fingerprint() != made["metrics"]:
+    if now["metrics"] != made["metrics"]:
         found.append("the code of the metrics differs from the one used")
-    # What was imported is not told by files that were changed after.
-    if any(file.stat().st_mtime > _BEGUN for file in PACKAGE.rglob("*.py")):
-        found.append("its code has changed since it was started")
     if found := found or differences(made):
         raise LilasError(f"{found[0]}. {_SAME}")
+
+
+def _installed() -> dict[str, Any]:
+    """Returns libraries, metrics, and when each file of LILAS and its plug-ins was written."""
+    files = set(PACKAGE.rglob("*.py"))
+    for name in {
+        point.module.split(".")[0] for group in plugins.GROUPS for point in plugins.points(group)
+    }:
+        spec = find_spec(name)
+        if spec and spec.origin:
+            origin = Path(spec.origin)
+            files |= set(origin.parent.rglob("*.py")) if origin.stem == "__init__" else {origin}
+    times = {str(file): file.stat().st_mtime_ns for file in files if file.is_file()}
+    return {"versions": versions(), "metrics": metrics_fingerprint(), "times": times}
+
+
+@cache
+def _first() -> dict[str, Any]:
+    """Returns what was installed at the first task of this process."""
+    return _installed()
 
 
 def _absolute(record: Mapping[str, Any]) -> dict[str, Any]:
