@@ -90,6 +90,27 @@ MUTATIONS = [
         "test_clock.py::test_what_is_dated_later_than_now_is_dated_now_in_its_order",
     ),
     Mutation(
+        "now is this machine's clock, not the file system's",
+        "clock.py",
+        "return os.fstat(file.fileno()).st_mtime_ns",
+        "return time.time_ns()",
+        "test_clock.py::test_now_is_that_of_the_files_and_not_of_this_machine",
+    ),
+    Mutation(
+        "what a link names is dated anew",
+        "clock.py",
+        "os.utime(file, ns=(new, new), follow_symlinks=False)",
+        "os.utime(file, ns=(new, new))",
+        "test_clock.py::test_of_links_their_own_dates_are_set",
+    ),
+    Mutation(
+        "a tracker empties the events of other trainings",
+        "trackers.py",
+        'own = folder / "tensorboard" / _name(making)',
+        'own = folder / "tensorboard" / "own"',
+        "test_trackers.py::test_what_is_not_of_the_same_training_stays",
+    ),
+    Mutation(
         "the optimiser's state is not restored",
         "state.py",
         'self.optimizer.load_state_dict(state["optimizer"])',

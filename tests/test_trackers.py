@@ -29,7 +29,7 @@ NAMES = {"loss", "valid_loss", "learning_rate", "gradient_norm", "skipped", "sec
 
 
 def tensorboard(folder: Path) -> tuple[dict[str, dict[int, float]], dict[str, object]]:
-    """Numbers by name and step, and the configuration, as TensorBoard reads them."""
+    """Numbers by name and step, and the configuration, of the one training in a folder."""
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     events = opened(folder).Reload()
@@ -46,7 +46,8 @@ def tensorboard(folder: Path) -> tuple[dict[str, dict[int, float]], dict[str, ob
 def opened(folder: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    return EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    (own,) = (folder / "tensorboard").iterdir()
+    return EventAccumulator(str(own), size_guidance={"scalars": 0})
 
 
 def wandb(folder: Path) -> tuple[dict[str, dict[int, float]], dict[str, object]]:
@@ -179,6 +180,37 @@ def test_a_training_that_is_told_to_end_saves_whatever_becomes_of_the_tracker(tm
     numbers, _ = READERS[kind](tmp_path)
     assert rounded(numbers) == expected(outcome.history)
     assert same(outcome.last, fit(tmp_path / "whole").last)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_of_the_same_training_stays(tmp_path, kind):
+    """Of a stage by hand the folder is any, and ./wandb is where others' runs are, too."""
+    others = [
+        tmp_path / "wandb" / "offline-run-20260101_000000-abcdefgh" / "run-abcdefgh.wandb",
+        tmp_path / "tensorboard" / "events.out.tfevents.1.mine",
+    ]
+    for file in others:
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+
+    def show(**more: object) -> set[Path]:
+        """Shows a training of a step, and returns all files that show something."""
+        tracker = Tracker(kind, tmp_path, MAKING | more)
+        tracker.begin([{"step": 1, "loss": 1.0}])
+        tracker.end(True)
+        found = [
+            *tmp_path.glob("tensorboard/*/events.*"),
+            *tmp_path.glob("wandb/offline-run-*/run-*.wandb"),
+        ]
+        return {path for path in found if path.stat().st_size} - {*others}
+
+    (one,) = show()
+    content = one.read_bytes()
+    both = show(inputs={"a.hdf5": "another"})
+    assert len(both) == 2
+    assert one.read_bytes() == content
+    assert len(show()) == 2
+    assert [file.read_text() for file in others] == ["mine", "mine"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -156,7 +156,7 @@ onstart:
             take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES, cuts=CUTS.known)
             CUTS.forget()
             files = [file for job in workflow.dag.jobs for file in (*job.input, *job.output)]
-            date_back(files, read, ROOT, CONFIG.data)
+            date_back(files, read, ROOT, plan.made_folders(CONFIG, STUDY, FILES))
     except (LilasError, OSError) as error:
         sys.exit(told(error))
 

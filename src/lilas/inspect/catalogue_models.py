@@ -145,14 +145,15 @@ MODELS = (
             f"{folder}/{name}"
             for folder in (AUTOENCODER, EMULATOR)
             for name in (
-                "tensorboard/events.out.tfevents.{run}",
+                "tensorboard/{id}/events.out.tfevents.{run}",
                 "wandb/offline-run-{run}/run-{id}.wandb",
             )
         ),
         "TensorBoard's events, or the run of Weights & Biases",
         "The history and the configuration of a training, as `tracker` in `config.yaml` has it. No "
-        "job depends on it, and each start of a training writes it anew: files of TensorBoard that "
-        "are from before are empty.",
+        "job depends on it, and each start of a training writes its own anew: files of TensorBoard "
+        "that are from before are empty. `{id}` is of what is trained: another configuration has "
+        "another one.",
     ),
     Artifact(
         "Checkpoint",

@@ -96,6 +96,24 @@ def data_folders(config: Config, files: dict[str, dict[str, list[str]]]) -> set[
     return {f"{config.data}/{paths.OFFICIAL}"} | ours
 
 
+def made_folders(config: Config, study: Study, files: dict[str, dict[str, list[str]]]) -> set[str]:
+    """Returns the folders within `data` whose files the pipeline makes: simulates or downloads.
+
+    What a dataset's `path` names is the user's own, wherever it lies.
+
+    Args:
+        config: It names `data`.
+        study: The study.
+        files: The files of each dataset by split.
+    """
+    made = {
+        name: files[name]
+        for name, dataset in study.datasets.items()
+        if not isinstance(dataset.source, Folder)
+    }
+    return data_folders(config, made)
+
+
 def job_bytes(root: str | Path) -> float:
     """Returns how much data a process encodes at most, as the results of a study were begun with.
 

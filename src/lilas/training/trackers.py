@@ -1,8 +1,9 @@
 """Trackers: TensorBoard, or Weights & Biases offline, shows trainings as they go.
 
-A tracker is told the entries of the history. Its files lie in a folder of its own, in that of the
-training, and are written anew whenever the training begins or goes on, from the history so far:
-whatever a kill lost, or left beyond the checkpoint, each step is shown once.
+A tracker is told the entries of the history. Its files lie in the training's folder, by the name of
+what is trained, and are written anew whenever the training begins or goes on, from the history so
+far: whatever a kill lost, or left beyond the checkpoint, each step is shown once. Nothing else that
+lies there is touched, neither what others track nor trainings of another configuration.
 """
 
 import os
@@ -58,7 +59,7 @@ class Tracker:
         self._run: _Run | None = None
 
     def begin(self, history: Sequence[Entry]) -> None:
-        """Shows the history so far, and nothing else that was shown before."""
+        """Shows the history so far, in place of what was shown of this training before."""
         if self.kind == "none":
             return
         with self._given_up_if_it_fails():
@@ -117,7 +118,7 @@ class _TensorBoard:
         from torch.utils.tensorboard.summary import hparams
 
         self.begun = begun
-        own = folder / "tensorboard"
+        own = folder / "tensorboard" / _name(making)
         # Emptied and not deleted: one who looks on would wait for them, and never open the new one.
         for file in own.glob("events.*"):
             os.truncate(file, 0)
@@ -151,8 +152,11 @@ class _WandB:
         os.environ["WANDB_ERROR_REPORTING"] = "false"
         import wandb
 
-        # What another process still has open may stay for a while on network file systems.
-        shutil.rmtree(folder / "wandb", ignore_errors=True)
+        # The same when it goes on, another one where something else is trained.
+        own = _name([str(folder.resolve()), making])
+        for run in (folder / "wandb").glob(f"offline-run-*-{own}"):
+            # What another process still has open may stay for a while on network file systems.
+            shutil.rmtree(run, ignore_errors=True)
         # It would take another one than it cannot write to, without a word.
         (folder / "wandb").mkdir(exist_ok=True)
         self.teardown = wandb.teardown
@@ -160,8 +164,7 @@ class _WandB:
             mode="offline",
             dir=folder,
             project=os.environ.get("WANDB_PROJECT", "lilas"),
-            # The same when it goes on, another one where something else is trained.
-            id=digest([str(folder.resolve()), making])[:16],
+            id=own,
             name=str(folder),
             config={"name": str(folder), **making.get("config", {})},
             # Numbers of the training alone: neither the machine's, nor the console, nor code.
@@ -190,6 +193,11 @@ class _WandB:
 
 
 _RUNS: dict[str, type[_Run]] = {"tensorboard": _TensorBoard, "wandb": _WandB}
+
+
+def _name(value: Any) -> str:
+    """Returns a short name of a JSON value."""
+    return digest(value)[:16]
 
 
 def _values(entry: Entry) -> dict[str, float]:
