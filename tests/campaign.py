@@ -61,9 +61,9 @@ def campaign(
     lengths = _lengths(reference)
     for number in range(count):
         pipeline = Pipeline(folder / f"{number}").lay_out()
-        for stage in STAGES:
-            if ended.total() == count:
-                break
+        # Of a pipeline that is not ended in all, in any of them.
+        stages = draw.sample(range(len(STAGES)), min(len(STAGES), count - ended.total()))
+        for stage in (STAGES[place] for place in sorted(stages)):
             # Each end as often as the others, in whatever order.
             end = draw.choice([e for e in ENDS if ended_by(ended, e) == _least(ended)])
             try:

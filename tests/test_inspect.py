@@ -577,8 +577,8 @@ def test_a_truncated_checkpoint_is_damaged_and_not_foreign(tmp_path, monkeypatch
     torch.save({"step": torch.arange(1000)}, path)
     path.write_bytes(path.read_bytes()[:left])
     message = refused(monkeypatch, "inspect", path)
-    assert "found a truncated file" in message
-    assert "goes on from checkpoint.before.pt" in message
+    assert "found a damaged file (its end is missing)" in message
+    assert "goes on from a checkpoint that is whole" in message
     assert len(message) < 300
 
 
@@ -588,7 +588,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_damaged(tmp_path, monkeypatch):
     flip(path)
     message = refused(monkeypatch, "inspect", path)
     assert "found a damaged file (checkpoint/data/0 has another sum)" in message
-    assert "goes on from checkpoint.before.pt" in message
+    assert "goes on from a checkpoint that is whole" in message
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):

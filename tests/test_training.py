@@ -1,6 +1,7 @@
 """The training loop: it learns, resumes to the bit, and skips what is not finite."""
 
 import errno
+import itertools
 import json
 import math
 import os
@@ -534,16 +535,16 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
 
 
 def test_a_flipped_bit_among_the_names_of_an_archive_is_told_or_changes_nothing(tmp_path):
-    """Of the attributes, one has torch read zeros in place of numbers."""
+    """One of the attributes has torch read zeros in place of numbers; one calls it compressed."""
     path, values = tmp_path / "checkpoint.pt", torch.arange(1.0, 20.0)
     saved = dict.fromkeys(checkpoints.KEYS, 0) | {"making": {}, "model": values}
     checkpoints.save_checkpoint(path, saved)
     whole, read = path.read_bytes(), 0
     with zipfile.ZipFile(path) as archive:
         begin = archive.start_dir
-    for place in range(begin, len(whole)):
+    for place, bit in itertools.product(range(begin, len(whole)), (0x08, 0x10)):
         damaged = bytearray(whole)
-        damaged[place] ^= 0x10
+        damaged[place] ^= bit
         path.write_bytes(damaged)
         try:
             found = checkpoints.load_checkpoint(path)
@@ -553,7 +554,20 @@ def test_a_flipped_bit_among_the_names_of_an_archive_is_told_or_changes_nothing(
         assert torch.equal(found["model"], values), place - begin
         read += 1
     # Dates, and other attributes.
-    assert 0 < read < len(whole) - begin
+    assert 0 < read < 2 * (len(whole) - begin)
+
+
+def test_a_checkpoint_that_memory_does_not_hold_is_not_damaged(tmp_path, monkeypatch):
+    fit(tmp_path, settings(steps=3))
+    whole = {path: path.read_bytes() for path in tmp_path.glob("*.pt")}
+
+    def load(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(RuntimeError, match="allocate"):
+        fit(tmp_path, settings(steps=3))
+    assert whole == {path: path.read_bytes() for path in tmp_path.glob("*.pt")}
 
 
 def cut(path):
@@ -582,12 +596,14 @@ def test_of_a_damaged_checkpoint_the_one_before_is_gone_on_from(tmp_path, capsys
     for step in (3, 4):
         assert (torch.load(path)["step"], torch.load(before(path))["step"]) == (step, step - 1)
         harm(path)
+        harmed = path.read_bytes()
         # It ends before it has saved anything, and then after two steps more.
         fit_until(0)
         fit_until(2)
         (said,) = re.findall(r"^.*goes on from.*$", capsys.readouterr().err, re.MULTILINE)
         words = rf"checkpoint\.pt: is damaged \(.+\); goes on from step {step - 1}, of checkpoint"
         assert re.search(rf"/{words}\.before\.pt, the one before it$", said)
+        assert (tmp_path / "checkpoint.damaged.pt").read_bytes() == harmed
     parts = fit(tmp_path, broken=clock)
     assert same(whole.last, parts.last)
     assert same(whole.best, parts.best)
@@ -624,7 +640,7 @@ def test_where_both_checkpoints_are_damaged_both_are_told_and_kept(tmp_path):
     for place in (path, before(path)):
         flip(place)
     harmed = [place.read_bytes() for place in (path, before(path))]
-    words = r"checkpoint\.pt: expected .* found .* as checkpoint\.before\.pt is .* Delete "
+    words = r"checkpoint\.pt: expected .* found .*, and checkpoint\.before\.pt is .* Delete "
     with pytest.raises(LilasError, match=f"{words}{tmp_path} "):
         fit(tmp_path, settings(steps=3))
     assert harmed == [place.read_bytes() for place in (path, before(path))]
@@ -657,7 +673,7 @@ def test_a_disk_that_does_not_give_a_checkpoint_has_the_one_before(tmp_path, mon
                 raise OSError(number, os.strerror(number), str(place))
             return zipfile.ZipFile(place)
 
-        fake = SimpleNamespace(ZipFile=archive, BadZipFile=zipfile.BadZipFile)
+        fake = SimpleNamespace(**vars(zipfile) | {"ZipFile": archive})
         monkeypatch.setattr(checkpoints, "zipfile", fake)
 
     spoilt = path.stat().st_ino

@@ -69,8 +69,19 @@ def atomic(path: str | Path, needed: int = 0, keep: Path | None = None) -> Itera
             if keep and path.exists():
                 os.replace(path, keep)
             os.replace(part, path)
+            _sync(path.parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Has the names in a folder on the disk, where its file system and mode allow that."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _forget_dead(path: Path) -> None:

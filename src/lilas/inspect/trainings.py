@@ -2,7 +2,6 @@
 
 import math
 import pickle
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,9 @@ from lilas.records.provenance import check_record
 from lilas.records.weights import read_record, read_weights
 from lilas.training.checkpoints import damage
 
-_GOES_ON = "Run again: its training goes on from checkpoint.before.pt, or says what to do."
+_GOES_ON = "Run its training again: it goes on from a checkpoint that is whole, or says what to do."
+# How archives begin.
+_ARCHIVE = b"PK"
 
 
 def inspect_weights(path: Path) -> Inspection:
@@ -103,18 +104,18 @@ def _curve(history: pd.DataFrame, name: str) -> Callable[[], Figure] | None:
 
 def inspect_checkpoint(path: Path) -> Inspection:
     """Inspects a checkpoint, without running what it may hold."""
+    if what := damage(path):
+        found, action = f"another file ({what})", ELSEWHERE
+        with open(path, "rb") as file:
+            if file.read(2) == _ARCHIVE:
+                found, action = f"a damaged file ({what})", _GOES_ON
+        raise broken(path, "a checkpoint of LILAS", found, action)
     try:
-        if what := damage(path):
-            raise broken(path, "a checkpoint of LILAS", f"a damaged file ({what})", _GOES_ON)
         # Without code: a checkpoint of unknown origin must not run anything.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        found, action = f"another file ({str(error).splitlines()[0]})", ELSEWHERE
-        with open(path, "rb") as file:
-            # Archives begin so; what one of torch's lacks is its end.
-            if isinstance(error, zipfile.BadZipFile) and file.read(2) == b"PK":
-                found, action = "a truncated file", _GOES_ON
-        raise broken(path, "a checkpoint of LILAS", found, action) from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        found = f"another file ({str(error).splitlines()[0]})"
+        raise broken(path, "a checkpoint of LILAS", found, ELSEWHERE) from None
     if not isinstance(state, dict) or not {"making", "model", "step", "best"} <= set(state):
         raise broken(path, "a checkpoint of LILAS", "another PyTorch file", ELSEWHERE)
     last = state["history"][-1] if state["history"] else {}

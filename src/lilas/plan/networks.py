@@ -102,8 +102,11 @@ def optimizer_bytes(layers: Sequence[Layer], train: Train) -> float:
 
 
 def training_bytes(layers: Sequence[Layer], train: Train) -> float:
-    """Returns the bytes that a training leaves: weights, the best ones and two checkpoints."""
-    return 2 * (4 * weights(layers) + checkpoint_bytes(layers, train))
+    """Returns the bytes that a training takes at most: of three checkpoints, amid a save.
+
+    At its end there are two, with weights and the best ones, which a checkpoint holds as well.
+    """
+    return 3 * checkpoint_bytes(layers, train)
 
 
 def checkpoint_bytes(layers: Sequence[Layer], train: Train) -> float:

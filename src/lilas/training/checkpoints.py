@@ -3,9 +3,9 @@
 import errno
 import os
 import pickle
+import struct
 import sys
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,7 @@ KEYS = frozenset(
 # How many differences are told.
 _TOLD = 3
 # What archives and torch raise where bytes are not as they left them, and what disks do.
-_DAMAGE = (
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-    ValueError,
-)
+_DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError)
 _UNREADABLE = (errno.EIO, errno.EINVAL)
 # Attribute of what an archive calls a folder, of which torch reads zeros.
 _FOLDER = 0x10
@@ -54,31 +47,34 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def last_checkpoint(path: Path) -> dict[str, Any] | None:
     """Returns the state in the last checkpoint that is whole; None where there never was one.
 
-    Where the last one is damaged, the one before takes its place, which is said.
+    Where the last one is damaged, it is kept by another name, and the one before takes its place,
+    which is said.
 
     Raises:
         LilasError: both are damaged, or it is of another program or version.
     """
     kept = before(path)
     try:
-        state = _read(path)
+        return _checked(path, _read(path))
     except FileNotFoundError:
         if not kept.is_file():
             return None
         # A kill came between the renames of a save.
-        found = "is not there"
+        found, told = "nothing", "is not there"
     except _DamagedError as error:
-        found = f"is damaged ({error})"
-    else:
-        return _checked(path, state)
+        found, told = f"one that is damaged ({error})", f"is damaged ({error})"
     try:
         state = _checked(kept, _read(kept))
     except (_DamagedError, FileNotFoundError) as error:
-        told = f"one that {found}" + (f", as {kept.name} is ({error})" if kept.is_file() else "")
-        raise broken(path, "a checkpoint", told, _anew(path)) from None
+        if kept.is_file():
+            found += f", and {kept.name} is damaged ({error})"
+        raise broken(path, "a checkpoint", found, _anew(path)) from None
+    if path.exists():
+        # What cannot be read now may be read again, from a disk that answers.
+        os.replace(path, path.with_suffix(".damaged.pt"))
     os.replace(kept, path)
     print(
-        f"{path}: {found}; goes on from step {state['step']}, of {kept.name}, the one before it",
+        f"{path}: {told}; goes on from step {state['step']}, of {kept.name}, the one before it",
         file=sys.stderr,
         flush=True,
     )
@@ -112,20 +108,27 @@ def _read(path: Path) -> Any:
             raise
         raise _DamagedError(os.strerror(error.errno)) from None
     except _DAMAGE as error:
+        # Torch says so where memory ends, which is no fault of the file.
+        if "alloc" in str(error):
+            raise
         raise _DamagedError(str(error).partition("\n")[0] or type(error).__name__) from None
 
 
 def damage(path: Path) -> str | None:
-    """Returns what has changed in an archive that torch would read without a word, in words.
+    """Returns what is wrong with an archive of torch's, in words; None where nothing is.
 
-    Raises:
-        BadZipFile: it is none, or not all of one.
+    Torch itself reads much of what has changed without a word.
     """
-    with zipfile.ZipFile(path) as archive:
-        if name := archive.testzip():
-            return f"{name} has another sum"
-        if any(member.external_attr & _FOLDER for member in archive.infolist()):
-            return "a part is called a folder"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                # Torch compresses nothing, and makes no folders.
+                if member.external_attr & _FOLDER or member.compress_type != zipfile.ZIP_STORED:
+                    return f"{member.filename} is of another kind"
+            if name := archive.testzip():
+                return f"{name} has another sum"
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, struct.error) as error:
+        return str(error) if zipfile.is_zipfile(path) else "its end is missing"
     return None
 
 
