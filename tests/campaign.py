@@ -23,7 +23,7 @@ import pandas as pd
 import xarray as xr
 from safetensors.numpy import load_file
 
-from conftest import Pipeline
+from conftest import Pipeline, heed_interrupts
 
 # In the order in which they begin to run, for what they wait for.
 STAGES = (
@@ -146,8 +146,7 @@ def start(pipeline: Pipeline) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # A shell's background job, as the campaign may be one, leaves Ctrl-C to be ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=heed_interrupts,
         )
 
 

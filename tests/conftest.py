@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,6 +113,11 @@ class Pipeline:
         """A copy of everything, results and their times included."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Pipeline(folder)
+
+
+def heed_interrupts() -> None:
+    """Of a process before it begins: a shell's background job, as tests may be one, is deaf."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

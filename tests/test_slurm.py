@@ -20,7 +20,7 @@ import yaml
 from safetensors.numpy import load_file
 
 import cluster
-from conftest import Pipeline
+from conftest import Pipeline, heed_interrupts
 from test_status import rows
 
 pytestmark = pytest.mark.skipif("LILAS_TEST_SLURM" not in os.environ, reason="make test-slurm")
@@ -93,6 +93,7 @@ def snakemake(slurm) -> Iterator[Callable[..., subprocess.Popen]]:
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
+                preexec_fn=heed_interrupts,
             )
         )
         return begun[-1]

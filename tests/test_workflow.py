@@ -19,7 +19,7 @@ import xarray as xr
 
 import forked
 from campaign import campaign, differences
-from conftest import ROOT, Pipeline, mounted
+from conftest import ROOT, Pipeline, heed_interrupts, mounted
 from lilas.records.provenance import VERSIONS
 
 DOWNSTREAM = {"evaluate", "tables", "claims", "figures", "report"}
@@ -459,6 +459,7 @@ def test_an_interrupted_run_says_how_to_go_on(pipeline):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     wait_for(lambda: any(pipeline.folder.glob("results/data/*/*/logs/simulate_*.log")), process)
     os.killpg(process.pid, signal.SIGINT)
