@@ -170,7 +170,7 @@ def test_what_ends_a_training_costs_little_and_all_is_as_without_slurm(
     assert f" left, job {job} of Slurm waits (" in told
     assert "a run is at work" in text
     machine.come_back()
-    # By itself it would begin two minutes later, and at once the node would still be told to end it.
+    # By itself it would begin in two minutes; at once, its node might still end it.
     ask(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now+10")
     wait_for(lambda: step(checkpoint) > reached, process)
     os.kill(training(small), signal.SIGKILL)
