@@ -136,11 +136,11 @@ def _end_in(
     return found
 
 
-def start(pipeline: Pipeline) -> subprocess.Popen[bytes]:
+def start(pipeline: Pipeline, *targets: str) -> subprocess.Popen[bytes]:
     """Starts Snakemake as the leader of a group of processes; what it says is kept beside it."""
     with open(pipeline.folder.with_suffix(".log"), "a") as log:
         return subprocess.Popen(
-            pipeline.command(),
+            pipeline.command(*targets),
             cwd=pipeline.folder,
             env=pipeline.environment,
             stdout=log,

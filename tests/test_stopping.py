@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from campaign import start
 from test_trackers import tensorboard
 
 RUN = "results/miniature/convection/c16-s0"
@@ -28,14 +28,7 @@ def test_the_time_of_a_job_is_up(miniature, tmp_path):
     # What is tracked as it goes is the same to the bit, and shown once.
     parts.edit("tracker: none", "tracker: tensorboard", parts.folder / "config.yaml")
     whole.run(TARGET)
-    process = subprocess.Popen(
-        parts.command(TARGET),
-        cwd=parts.folder,
-        env=parts.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start(parts, TARGET)
     saved = parts.folder / RUN / "checkpoint" / "checkpoint.pt"
     # That of the miniature lies there, too.
     course, before = saved.with_name("history.jsonl"), saved.read_bytes()

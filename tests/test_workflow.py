@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 
 import forked
-from campaign import campaign, differences
+from campaign import campaign, differences, start
 from conftest import ROOT, Pipeline, heed_interrupts, mounted
 from lilas.records.provenance import VERSIONS
 
@@ -481,17 +481,6 @@ def test_ended_at_random_it_finishes_to_the_same_bits(miniature, tmp_path):
     table = "tables/horizons.csv"
     (finished.results / table).write_text("")
     assert differences(miniature, finished) == [f"{table}: text differs"]
-
-
-def start(pipeline, *targets: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        pipeline.command(*targets),
-        cwd=pipeline.folder,
-        env=pipeline.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:

@@ -164,7 +164,9 @@ MODELS = (
         ),
         "PyTorch",
         "Everything from which a training resumes to the bit, and the one before, from which it "
-        "does where the last one is damaged. No job depends on it.",
+        "does where the last one is damaged; that is kept beside them, as `checkpoint.damaged.pt`, "
+        "and the last one of another configuration as `checkpoint.of-another-configuration.pt`. "
+        "No job depends on any.",
         (
             Variable("making", (), "mapping", "", "Stage, version, config and inputs."),
             Variable("model", (), "mapping", "1", "Parameters by name."),

@@ -148,6 +148,7 @@ def _workers(address: str) -> dict[str, Any]:
         if found["type"] != "Scheduler":
             raise ValueError(f"it is a {found['type'].lower()}")
     except Exception as error:
+        # Whatever answers there, if anything does, may break Dask's protocol in any way.
         if isinstance(error, OSError):
             reason = f"within {ANSWER} s"
         elif isinstance(error, MemoryError):

@@ -21,8 +21,8 @@ KEYS = frozenset(
 )
 # How many differences are told.
 _TOLD = 3
-# What archives and torch raise where bytes are not as they left them, and what disks do.
-_DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError)
+# What torch raises where bytes are not as it left them, and what disks do.
+_DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, ValueError)
 _UNREADABLE = (errno.EIO, errno.EINVAL)
 # Attribute of what an archive calls a folder, of which torch reads zeros.
 _FOLDER = 0x10
