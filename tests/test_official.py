@@ -369,6 +369,11 @@ def test_broken_files_are_refused(tmp_path):
         (folder / "state.pth").write_bytes(content)
         with pytest.raises(LilasError, match=r"state\.pth: .*found a damaged or foreign file"):
             open_run(folder)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    (folder / "state.pth").write_bytes(flipped)
+    with pytest.raises(LilasError, match=r"state\.pth: .*found a damaged .* has another sum"):
+        open_run(folder)
     (folder / "state.pth").unlink()
     with pytest.raises(LilasError, match=r"state\.pth: expected a file, found nothing"):
         open_run(folder)

@@ -22,6 +22,7 @@ from lilas.data.windows import Windows
 from lilas.devices import select_device
 from lilas.errors import LilasError
 from lilas.locks import locked
+from lilas.records import archives
 from lilas.study.training import Train
 from lilas.training import budget, checkpoints, optimizers, state
 from lilas.training import loop as training
@@ -674,7 +675,7 @@ def test_a_disk_that_does_not_give_a_checkpoint_has_the_one_before(tmp_path, mon
             return zipfile.ZipFile(place)
 
         fake = SimpleNamespace(**vars(zipfile) | {"ZipFile": archive})
-        monkeypatch.setattr(checkpoints, "zipfile", fake)
+        monkeypatch.setattr(archives, "zipfile", fake)
 
     spoilt = path.stat().st_ino
     # Who may not read it has no damage.

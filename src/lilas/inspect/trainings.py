@@ -14,10 +14,10 @@ from lilas.errors import broken
 from lilas.files import digest, sha256
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import ELSEWHERE, Inspection
+from lilas.records.archives import damage
 from lilas.records.histories import read_history, tabulate
 from lilas.records.provenance import check_record
 from lilas.records.weights import read_record, read_weights
-from lilas.training.checkpoints import damage
 
 _GOES_ON = "Run its training again: it goes on from a checkpoint that is whole, or says what to do."
 # How archives begin.

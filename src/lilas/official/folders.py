@@ -15,6 +15,7 @@ from torch import Tensor
 from lilas.errors import LilasError, broken
 from lilas.files import atomic, stand_in
 from lilas.official.schema import check_config
+from lilas.records.archives import damage
 
 # The section of config.yaml that describes the model, by what the model is.
 SECTIONS = {"autoencoder": "ae", "diffusion": "denoiser", "solver": "surrogate"}
@@ -136,8 +137,8 @@ def _configuration(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def _state(path: Path, stream: IO[bytes] | Path) -> dict[str, Tensor]:
-    if not zipfile.is_zipfile(stream):
-        found = "a damaged or foreign file (not a zip, as torch writes)"
+    if what := damage(stream):
+        found = f"a damaged or foreign file ({what})"
         raise broken(path, "a PyTorch state", found, "Fetch it again.")
     if not isinstance(stream, Path):
         stream.seek(0)

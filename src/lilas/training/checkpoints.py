@@ -3,9 +3,7 @@
 import errno
 import os
 import pickle
-import struct
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 
 from lilas.errors import broken
 from lilas.files import atomic
+from lilas.records.archives import damage
 from lilas.records.provenance import changes
 
 KEYS = frozenset(
@@ -24,8 +23,6 @@ _TOLD = 3
 # What torch raises where bytes are not as it left them, and what disks do.
 _DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, ValueError)
 _UNREADABLE = (errno.EIO, errno.EINVAL)
-# Attribute of what an archive calls a folder, of which torch reads zeros.
-_FOLDER = 0x10
 
 
 def before(path: Path) -> Path:
@@ -112,24 +109,6 @@ def _read(path: Path) -> Any:
         if "alloc" in str(error):
             raise
         raise _DamagedError(str(error).partition("\n")[0] or type(error).__name__) from None
-
-
-def damage(path: Path) -> str | None:
-    """Returns what is wrong with an archive of torch's, in words; None where nothing is.
-
-    Torch itself reads much of what has changed without a word.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                # Torch compresses nothing, and makes no folders.
-                if member.external_attr & _FOLDER or member.compress_type != zipfile.ZIP_STORED:
-                    return f"{member.filename} is of another kind"
-            if name := archive.testzip():
-                return f"{name} has another sum"
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, struct.error) as error:
-        return str(error) if zipfile.is_zipfile(path) else "its end is missing"
-    return None
 
 
 def _checked(path: Path, state: Any) -> dict[str, Any]:
