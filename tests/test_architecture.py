@@ -29,7 +29,8 @@ LAYERS = {
     "official": "the official code's files as models of ours, and how far ours are from it",
     "plan": "what the workflow asks before it runs, of official runs too",
     "stages": "one entry point per rule: opens, calls the library, writes",
-    "cli": "the command line, which calls whatever there is",
+    "commands": "groups of the command line, which call whatever there is",
+    "cli": "the command line: all groups of commands",
 }
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 

@@ -3,6 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lilas.commands import add_command
+
+if TYPE_CHECKING:
+    from lilas.commands import Commands
 
 DESCRIPTION = """\
 Exchanges models and latents with the official code of the paper (releases 1.0.0 and 1.1.0).
@@ -38,15 +44,10 @@ bring everything back. Of others, the data files tell time, coordinates, paramet
 copies of each trajectory there are."""
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Adds `official` and what it can do to the command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    official = commands.add_parser(
-        "official",
-        help="models and latents of the paper's official code, in and out",
-        description=DESCRIPTION,
-        formatter_class=raw,
-    )
+def add(commands: "Commands") -> None:
+    """Adds `official` and what it can do."""
+    text = "models and latents of the paper's official code, in and out"
+    official = add_command(commands, "official", text, DESCRIPTION, _run)
     actions = official.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="compare with the official code", description=CHECK)
     check.add_argument("folder", type=Path, metavar="FOLDER", help="of runs, or a run's, or a zip")
@@ -72,9 +73,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
 
 
-def run_command(args: argparse.Namespace) -> None:
-    """Does what the parser of `lilas official` ask for."""
-    # Torch takes seconds to import; help and errors of the command line need not wait for it.
+def _run(args: argparse.Namespace) -> None:
     if args.action == "check":
         from lilas.devices import select_device
         from lilas.official.parity import check, table
