@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 # Optional dependencies: simulate, the simulators of Euler and of gravity and cooling; slurm, jobs
 # through Slurm; tensorboard and wandb, trackers of trainings; dask, statistics and scores by a
-# Dask cluster.
+# Dask cluster; netcdf, data from NetCDF-4.
 EXTRAS ?=
 comma := ,
 

@@ -38,7 +38,7 @@ def in_place_of_data(*folders: Path) -> tuple[str, str] | None:
         return None
     if ".dvc" in kinds:
         return "pointers of DVC in their place", "Fetch them: `dvc pull` in their folder."
-    action = "LILAS reads no other format: docs/data.md tells how to make data files."
+    action = "LILAS reads no other format: `lilas convert` makes data files of most (docs/data.md)."
     return f"files of other kinds ({', '.join(sorted(kinds))})", action
 
 

@@ -1,13 +1,13 @@
 """Files in The Well's layout, written whole or not at all."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from lilas.data.layout import BOUNDARIES, ORDERS
+from lilas.data.streams import Stream, field_type, is_lost, stream
 from lilas.errors import LilasError
 from lilas.files import atomic
 
@@ -18,15 +18,13 @@ RESERVED = (
     "n_trajectories",
     "simulation_parameters",
 )
-# By what part of what varies it may be rounded.
-ROUNDED = 0.01
 
 
 def write_well(
     path: str | Path,
     *,
     dataset: str,
-    fields: Mapping[str, np.ndarray],
+    fields: Mapping[str, np.ndarray | Stream],
     time: np.ndarray,
     coordinates: Mapping[str, np.ndarray],
     parameters: Mapping[str, np.ndarray | float],
@@ -34,13 +32,14 @@ def write_well(
     grid: str = "cartesian",
     units: Mapping[str, str] | None = None,
     attributes: Mapping[str, str | float] | None = None,
+    types: Mapping[str, type] | None = None,
 ) -> None:
     """Writes a file of The Well in float32, whole or not at all.
 
     What float32 would not keep apart is written in float64: times or grid points that it rounds by
-    more than `ROUNDED` of an interval, and fields and parameters that it rounds by more than that
-    of their standard deviation (of a field, that of a component in a trajectory). All space axes
-    have one type, as the_well's reader needs it.
+    more than `streams.ROUNDED` of an interval, and fields and parameters that it rounds by more
+    than that of their standard deviation (of a field, that of a component in a trajectory). All
+    space axes have one type, as the_well's reader needs it.
 
     The grid is `cartesian` even where its points are not evenly spaced, as in The Well's own
     `rayleigh_benard`: the_well augments no other grid, and does not say so.
@@ -49,7 +48,7 @@ def write_well(
         path: Where it goes; its folder is made.
         dataset: Name of the dataset.
         fields: Fields by name, (trajectory, time, *space) with one more axis of components, one
-            per space axis, for each order.
+            per space axis, for each order. Of a `Stream`, a few steps are in memory at a time.
         time: Time of the steps, ascending (time,).
         coordinates: Grid points by space axis, in the axes' order, ascending (point,).
         parameters: Scalars by name, in the label's order: one number, or (trajectory,).
@@ -57,6 +56,8 @@ def write_well(
         grid: Kind of grid.
         units: Units of fields, grid points and parameters by name, and of time by `time`.
         attributes: Further attributes of the file, such as where it comes from.
+        types: float32 or float64 by field, where all was read before by `streams.field_type`; None
+            reads it first.
 
     Raises:
         LilasError: the arguments contradict each other or hold a value that is not finite, or the
@@ -67,21 +68,23 @@ def write_well(
         raise LilasError(f"{path}: units of {', '.join(sorted(unknown))}, which are not written")
     if "time" in units:
         attributes = {"time_units": units["time"], **attributes}
+    fields = {name: stream(values) for name, values in fields.items()}
     orders = _check_arguments(
         path, fields, {"time": time, **coordinates}, parameters, boundaries, attributes
     )
+    if types is None:
+        types = {name: field_type(path, name, fields[name], orders[name]) for name in fields}
     constant = [name for name, value in parameters.items() if np.ndim(value) == 0]
     # A coordinate comes with a boundary's mask, a byte per point.
-    types = {name: _type(_components(each, orders[name])) for name, each in fields.items()}
-    needed = sum(np.dtype(types[name]).itemsize * np.size(fields[name]) for name in fields)
-    space = _type(map(_steps, coordinates.values()))
+    needed = sum(np.dtype(types[name]).itemsize * fields[name].size for name in fields)
+    space = _axis_type(*coordinates.values())
     needed += sum((np.dtype(space).itemsize + 1) * np.size(each) for each in coordinates.values())
     # Nobody else knows the part's name: it needs no lock, which some file systems do not have.
     with atomic(path, needed) as part, h5py.File(part, "w", locking=False) as file:
         file.attrs["dataset_name"] = dataset
         file.attrs["grid_type"] = grid
         file.attrs["n_spatial_dims"] = len(coordinates)
-        file.attrs["n_trajectories"] = len(next(iter(fields.values())))
+        file.attrs["n_trajectories"] = next(iter(fields.values())).shape[0]
         file.attrs["simulation_parameters"] = _strings(constant)
         file.attrs.update({name: float(parameters[name]) for name in constant})
         file.attrs.update(attributes)
@@ -93,7 +96,9 @@ def write_well(
             group = file.create_group(f"t{order}_fields")
             group.attrs["field_names"] = _strings(names)
             for name in names:
-                written = group.create_dataset(name, data=fields[name], dtype=types[name])
+                written = group.create_dataset(name, fields[name].shape, types[name])
+                for trajectory, steps, states in fields[name].blocks():
+                    written[trajectory, steps] = states.astype(types[name], copy=False)
                 written.attrs["dim_varying"] = [True] * len(coordinates)
                 written.attrs["sample_varying"] = True
                 written.attrs["time_varying"] = True
@@ -102,7 +107,7 @@ def write_well(
 
 def _check_arguments(
     path: str | Path,
-    fields: Mapping[str, np.ndarray],
+    fields: Mapping[str, Stream],
     axes: Mapping[str, np.ndarray],
     parameters: Mapping[str, np.ndarray | float],
     boundaries: Mapping[str, str],
@@ -110,7 +115,8 @@ def _check_arguments(
 ) -> dict[str, int]:
     """Refuses arguments of `write_well` that contradict each other; returns the fields' orders."""
     for name, values in {**fields, **axes, **parameters}.items():
-        if (kind := np.asarray(values).dtype).kind not in "fiub":
+        kind = values.dtype if isinstance(values, Stream) else np.asarray(values).dtype
+        if kind.kind not in "fiub":
             dates = " Of dates, give the seconds since the first." if kind.kind in "mM" else ""
             raise LilasError(f"{path}: {name} must be numbers, not {kind}.{dates}")
     if nested := [name for name in (*fields, *axes) if "/" in name]:
@@ -122,22 +128,18 @@ def _check_arguments(
     dims = len(axes) - 1
     if not fields or not dims:
         raise LilasError(f"{path}: a file needs a field and a space axis")
-    trajectories = np.shape(next(iter(fields.values())))[:1]
+    trajectories = next(iter(fields.values())).shape[:1]
     sizes = (*trajectories, *(len(points) for points in axes.values()))
     orders = {}
     for name, values in fields.items():
-        orders[name] = np.ndim(values) - len(sizes)
+        orders[name] = len(values.shape) - len(sizes)
         expected = sizes + (dims,) * max(orders[name], 0)
-        if orders[name] not in ORDERS or np.shape(values) != expected:
+        if orders[name] not in ORDERS or values.shape != expected:
             axes_named = ", ".join(("trajectory", *axes))
             raise LilasError(
                 f"{path}: {name} must have the shape ({axes_named}[, component]) = {expected}, "
-                f"not {np.shape(values)}"
+                f"not {values.shape}"
             )
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(np.asarray(values, np.float32)).all()
-        if not finite:
-            raise LilasError(f"{path}: {name} holds NaN or infinity")
     for name, value in parameters.items():
         if np.shape(value) not in ((), trajectories) or not np.isfinite(value).all():
             raise LilasError(
@@ -155,36 +157,11 @@ def _check_arguments(
     return orders
 
 
-def _type(parts: Iterable[tuple[Any, float]]) -> type:
-    """Returns float32, or float64 where float32 rounds too much of a part's scale."""
-    return (
-        np.float64
-        if any(_is_lost(np.asarray(part), scale) for part, scale in parts)
-        else np.float32
-    )
-
-
-def _is_lost(part: np.ndarray, scale: float) -> bool:
-    exact, largest = part.astype(np.float64), np.abs(part).max()
-    # What varies by no more than float64 rounds is one number.
-    scale = scale if scale > 1e-12 * largest else largest
-    with np.errstate(over="ignore"):
-        rounding = np.abs(exact.astype(np.float32) - exact).max()
-    return bool(rounding > ROUNDED * scale)
-
-
-def _steps(points: np.ndarray) -> tuple[np.ndarray, float]:
-    return points, np.diff(points).min() if np.size(points) > 1 else 0.0
-
-
-def _components(values: np.ndarray, order: int) -> Iterable[tuple[np.ndarray, float]]:
-    """Yields each component of a field in each trajectory, with its standard deviation."""
-    if np.can_cast(np.asarray(values).dtype, np.float32):
-        return
-    for trajectory in np.asarray(values):
-        space = trajectory.shape[: trajectory.ndim - order]
-        for component in np.moveaxis(trajectory.reshape(*space, -1), -1, 0):
-            yield component, component.std(dtype=np.float64)
+def _axis_type(*axes: np.ndarray) -> type:
+    """Returns float32, or float64 where float32 rounds too much of an axis's intervals."""
+    scales = [np.diff(points).min() if np.size(points) > 1 else 0.0 for points in axes]
+    lost = any(is_lost(points, scale) for points, scale in zip(axes, scales, strict=True))
+    return np.float64 if lost else np.float32
 
 
 def _strings(names: Sequence[str]) -> np.ndarray:
@@ -206,7 +183,7 @@ def _write_dimensions(
     group = file.create_group("dimensions")
     group.attrs["spatial_dims"] = _strings(list(coordinates))
     for name, points in {"time": time, **coordinates}.items():
-        kind = _type([_steps(time)]) if name == "time" else space
+        kind = _axis_type(time) if name == "time" else space
         written = group.create_dataset(name, data=points, dtype=kind)
         written.attrs["sample_varying"] = False
         written.attrs["time_varying"] = name == "time"
@@ -237,7 +214,7 @@ def _write_scalars(
     group = file.create_group("scalars")
     group.attrs["field_names"] = _strings(list(parameters))
     for name, value in parameters.items():
-        kind = _type([(value, np.std(value))])
+        kind = np.float64 if is_lost(value, np.std(value)) else np.float32
         written = group.create_dataset(name, data=value, dtype=kind)
         written.attrs["sample_varying"] = np.ndim(value) == 1
         written.attrs["time_varying"] = False
