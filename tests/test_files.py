@@ -3,6 +3,7 @@
 import ast
 import os
 import platform
+import re
 import stat
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from torch import nn
 
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
-from lilas.files import atomic, check_owner, take_ownership, write_json
+from lilas.files import atomic, check_owner, read_json, take_ownership, write_json
 from lilas.records import stores
 from lilas.records.weights import write_weights
 from lilas.report.table_files import _csv
@@ -316,7 +317,8 @@ def test_a_study_may_move_or_be_edited_and_another_is_refused(tmp_path: Path) ->
     # Another study of one name, in another file.
     other = tmp_path / "a" / "new.yaml"
     other.write_text("seed: 4\n")
-    with pytest.raises(
-        LilasError, match=r"results of two studies never mix.* delete .*study\.json"
-    ):
+    adopt = re.escape(f"lilas adopt {root} {other}")
+    with pytest.raises(LilasError, match=f"results of two studies never mix.*{adopt}$"):
         check_owner(root, other)
+    called = [f"{tmp_path}/{name}" for name in ("results/demo", "kept/new")]
+    assert read_json(root / "study.json")["called"] == called

@@ -605,7 +605,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):
 
 def test_the_command_alone_says_what_there_is(monkeypatch, capsys):
     lilas(monkeypatch)
-    assert "lilas check FOLDER" in capsys.readouterr().out
+    assert "    check     what a folder of data holds" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

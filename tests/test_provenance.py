@@ -1,6 +1,7 @@
 """Fingerprints of code and records of inputs: what counts as a change, and what does not."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -176,3 +177,23 @@ def test_inputs_are_found_where_their_artifact_was_moved(tmp_path, monkeypatch):
     assert provenance.located("results/demo/flow/c8-s0/weights", artifact) is None
     assert provenance.located("results/demo/flow/c8-s0/latents/train.json", artifact) is None
     assert provenance.located(f"{run}/weights") is None
+
+
+def test_inputs_of_a_copy_are_its_own_and_never_those_beside_it(tmp_path, monkeypatch):
+    """Both lie where a recorded path leads, and only the copy's are what the copy was made of."""
+    monkeypatch.chdir(tmp_path)
+    for root in ("results/demo", "results/copy"):
+        weights = tmp_path / root / "flow/c32-s0/weights"
+        weights.parent.mkdir(parents=True)
+        weights.write_text(root)
+        (tmp_path / root / "study.json").write_text('{"called": ["results/demo"]}')
+    artifact = tmp_path / "results/copy/flow/c32-s0/solver/weights"
+    copied = tmp_path / "results/copy/flow/c32-s0/weights"
+    assert provenance.located("results/demo/flow/c32-s0/weights", artifact) == copied
+    copied.unlink()
+    assert provenance.located("results/demo/flow/c32-s0/weights", artifact) is None
+    # What is of another study is looked for as before.
+    other = Path("results/other/flow/c32-s0/weights")
+    other.parent.mkdir(parents=True)
+    other.write_text("other")
+    assert provenance.located(str(other), artifact) == other

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,16 @@ def test_done_stale_and_failed(miniature, tmp_path, status):
     assert re.match(r"results/miniature: (\d+) of \1 jobs are done, no run is at work\n", text)
     jobs = int(rows(text)["total"][0])
     assert list(rows(text))[:3] == ["simulate", "statistics", "baselines"]
+
+    latents = pipeline.results / "convection" / "c16-s0" / "latents"
+    (latents / "train.json").unlink()
+    shutil.rmtree(latents / "valid.zarr")
+    gone = status(pipeline)
+    assert "done:\n  latents convection/c16-s0/latents: deleted: train.json, valid.json; " in gone
+    assert gone.split("\n\n")[1] == text.split("\n\n")[1]
+    shutil.copytree(
+        miniature.results / "convection", pipeline.results / "convection", dirs_exist_ok=True
+    )
 
     with open(pipeline.study, "a") as study:
         study.write("figures: {trajectories: 2}\n")

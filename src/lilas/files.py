@@ -219,14 +219,19 @@ def check_owner(root: str | Path, study: str | Path) -> None:
     raise LilasError(
         f"{root}: holds the results of the study in {Path(root) / made['study']}, not of {study}. "
         "Rename your study, or set another `results` folder in config.yaml: results of two studies "
-        f"never mix. If it is the same one, moved and edited, delete {marker}."
+        f"never mix. If it is the same one, moved and edited: lilas adopt {root} {study}"
     )
 
 
 def take_ownership(root: str | Path, study: str | Path, **settings: Any) -> None:
-    """Records in a results folder which study it belongs to, and what else it is held to."""
+    """Records in a results folder which study it belongs to, and what else it is held to.
+
+    What it is called is added to what it was called before, by which records name its files.
+    """
+    marker = Path(root) / "study.json"
+    called = [*(read_json(marker).get("called", []) if marker.is_file() else []), str(root)]
     made = {"study": _from_results(root, study), "sha256": sha256(study), "format": FORMAT}
-    write_json(Path(root) / "study.json", made | settings)
+    write_json(marker, made | {"called": list(dict.fromkeys(called))} | settings)
 
 
 def _from_results(root: str | Path, study: str | Path) -> str:

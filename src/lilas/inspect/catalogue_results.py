@@ -322,6 +322,9 @@ RESULTS = (
             Variable("study", (), "string", "", "Path of the study's file, from here."),
             Variable("sha256", (), "string", "", "Of that file; a study may move, or be edited."),
             Variable("format", (), "integer", "", "Of the results; others are refused."),
+            Variable(
+                "called", (), "list", "", "Paths that it had, which records name its files by."
+            ),
             Variable("job_bytes", (), "number", "bytes", "Data that a job encodes at most."),
             Variable(
                 "cuts",

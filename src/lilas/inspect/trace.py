@@ -316,8 +316,13 @@ def _data(found: Trace, record: dict[str, Any], name: str, indent: str, artifact
     told = [line for line in differences(record, artifact) if line.startswith(f"{name}: ")]
     changed = [line for line in told if not line.endswith(ELSEWHERE)]
     absent = len(told) - len(changed)
-    state = f"{len(changed)} CHANGED" if changed else "unchanged in size and sample"
-    state = f"{absent} not here, {state}" if absent else state
+    same = len(entries) - len(told)
+    states = {
+        f"{absent} not here, which cannot be checked": absent,
+        f"{len(changed)} CHANGED": changed,
+    }
+    states[f"{same if told else ''} unchanged in size and sample".strip()] = same
+    state = ", ".join(text for text, there in states.items() if there) or "none"
     total = sum(entry["bytes"] for entry in entries)
     folders = ", ".join(dict.fromkeys(str(Path(entry["path"]).parent) for entry in entries))
     found.lines.append(

@@ -111,6 +111,15 @@ def status(path: Path) -> str:
     return _overview(known.working, root, [_status(job, known) for job in jobs])
 
 
+def is_gone(file: str) -> bool:
+    """Whether what a job made is not there any more: a file, or the store that it is of."""
+    # Parts of results, which begin with a dot, are removed when they are joined.
+    if not os.path.lexists(file):
+        return not Path(file).name.startswith(".")
+    is_store = file.endswith(".json") and read_json(file).get("kind") == "zarr"
+    return is_store and not os.path.isdir(paths.store(file))
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process holds a folder."""
     if not (folder / "lock").is_file():
@@ -165,7 +174,9 @@ def _status(job: Job, known: Known) -> Status:
         return Status(job, "running", [*([training] if training else []), f"{mark}"])
     # What nothing needs may be made all the same, if it was asked for.
     if not job.needed:
-        return Status(job, "done", [])
+        gone = [Path(file).name for file in job.output if is_gone(file)]
+        rest = "nothing needs it now, but what is made of it cannot be made again without"
+        return Status(job, "done", [f"deleted: {', '.join(gone)}; {rest}"] if gone else [])
     if mark is None and job.log in known.failed and not job.why:
         ended = f"job {slurm.number} of Slurm has ended ({slurm.state}), " if slurm else ""
         return Status(job, "failed", [f"{ended}{job.log} ends with", *_end(Path(job.log))])

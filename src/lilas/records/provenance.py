@@ -12,8 +12,9 @@ from typing import Any
 
 import lilas
 from lilas.errors import broken
-from lilas.files import sha256
+from lilas.files import read_json, sha256
 from lilas.plugins import points
+from lilas.study import paths
 
 PACKAGE = Path(lilas.__file__).parent
 # Raised by hand when a change of code changes a stage's results, so that the workflow makes them
@@ -239,21 +240,31 @@ def differences(record: dict[str, Any], artifact: Path | None = None) -> list[st
 def located(recorded: str, artifact: Path | None = None) -> Path | None:
     """Returns where an input that a record names lies now; None where it is not here.
 
-    Results that were copied, moved or renamed hold their inputs at the same places as before: the
+    Results that were copied, moved or renamed hold their inputs at the same places as before. A
+    study's own are looked for in its folder alone, which knows what it was called. Otherwise the
     recorded path is looked for from every folder above the artifact, whole, and then from the
     first of its folders that the artifact lies in too.
     """
     path = Path(recorded)
     if artifact is not None:
         above = artifact.resolve().parents
+        own = next((folder for folder in above if (folder / paths.OWNER).is_file()), None)
+        for called in read_json(own / paths.OWNER).get("called", []) if own else []:
+            if path.is_relative_to(called):
+                at = own / path.relative_to(called)
+                return _shown(path, at) if at.is_file() else None
         for start in range(len(path.parts)):
             tail = Path(*path.parts[start:])
             for folder in above:
                 inside = start == 0 or folder / tail.parts[0] in above
                 if inside and (folder / tail).is_file():
-                    at = folder / tail
-                    return path if path.is_file() and path.samefile(at) else at
+                    return _shown(path, folder / tail)
     return path if path.is_file() else None
+
+
+def _shown(recorded: Path, at: Path) -> Path:
+    """Returns the path of a file that is shown: the recorded one where that is the same file."""
+    return recorded if recorded.is_file() and recorded.samefile(at) else at
 
 
 def current_code(record: dict[str, Any]) -> str:
