@@ -11,7 +11,7 @@ CORES ?= all
 EXTRAS ?=
 comma := ,
 
-.PHONY: demo test test-cuda test-datasets test-simulate test-paper test-slurm test-mutations mutations install lint clean
+.PHONY: demo test test-cuda test-datasets test-simulate test-paper test-slurm test-pages test-mutations mutations install lint clean
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES) --config study=demo
@@ -55,6 +55,10 @@ test-slurm: export LILAS_TEST_SLURM = 1
 test-slurm:
 	$(MAKE) install EXTRAS=slurm
 	$(BIN)/python -m pytest -rs tests/test_slurm.py
+
+# Pages of docs, followed literally: ten minutes.
+test-pages: install
+	$(BIN)/python tests/pages.py own_data.md
 
 # Each set of extras has a stamp of its own; what is installed stays.
 STAMP := $(VENV)/.installed$(addprefix -,$(EXTRAS))

@@ -174,7 +174,7 @@ def test_what_is_taken_is_said_before_anything_is_written(
         "space y 4 points, 0 to 1.5 m, wall guessed",
         "grid grid cartesian guessed",
         "field T K guessed",
-        "field velocity u along x, v along y m s-1",
+        "field velocity u along x, v along y, m s-1",
         "parameter viscosity 0.01 to 1 guessed",
         "splits seed 0 train 3, valid 1, test 1",
         "not taken: mask, it has no axis sim, time",

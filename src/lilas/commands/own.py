@@ -1,4 +1,4 @@
-"""`lilas convert`: files of other formats as data to be studied."""
+"""`lilas convert` and `lilas new`: from files of other formats to a first study of them."""
 
 import argparse
 from collections.abc import Sequence
@@ -26,9 +26,20 @@ examples:
   lilas convert run_*.nc --to my_flow --boundary x=open y=open --parameters viscosity --split 8 1 1
   lilas convert runs.npz --to my_flow --boundary x=wall y=wall --dims run,time,x,y"""
 
+NEW = """\
+Prints a first study of a folder of data, with comments: its fields, the logarithm of what ranges
+over orders of magnitude in a few states, rolls along periodic axes, a label of all parameters, and
+models that fit the grid and are as large as there is to learn from. It begins with what a plan
+says of it on this machine. Save it, and change it: docs/configuration.md describes each key."""
+
+NEW_EXAMPLES = """\
+examples:
+  lilas new my_flow > my_flow.yaml
+  snakemake --config study=my_flow.yaml"""
+
 
 def add(commands: "Commands") -> None:
-    """Adds `convert`."""
+    """Adds `convert` and `new`."""
     text = "simulations from NetCDF, Zarr or npz into the layout that studies read"
     one = add_command(commands, "convert", text, CONVERT, _convert, CONVERT_EXAMPLES)
     one.add_argument("files", type=Path, nargs="+", metavar="IN", help="files, or stores of Zarr")
@@ -82,6 +93,9 @@ def add(commands: "Commands") -> None:
         help="fractions or numbers of trajectories (default: 0.8 0.1 0.1)",
     )
     split.add_argument("--seed", type=int, default=0, help="of the order they are dealt in")
+    text = "a first study of a folder of data, with comments"
+    two = add_command(commands, "new", text, NEW, _new, NEW_EXAMPLES)
+    two.add_argument("folder", type=Path, metavar="FOLDER", help="a dataset's folder")
 
 
 def _convert(args: argparse.Namespace) -> None:
@@ -115,6 +129,12 @@ def _convert(args: argparse.Namespace) -> None:
             write(runs, dealt, args.to, split)
     if not args.dry_run:
         _check(args.to)
+
+
+def _new(args: argparse.Namespace) -> None:
+    from lilas.plan.draft import draft
+
+    print(draft(args.folder), end="")
 
 
 def _check(folder: Path) -> None:

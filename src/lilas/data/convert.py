@@ -92,8 +92,9 @@ def describe(runs: Runs, dealt: Mapping[str, Sequence[int]], seed: int) -> list[
     rows.append(["grid", "grid", roles.grid])
     for name, parts in roles.fields.items():
         pairs = zip(parts, roles.space, strict=False)
-        own = ", ".join(f"{part} along {axis}" for part, axis in pairs) if len(parts) > 1 else ""
-        rows.append(["field", name, f"{own}{unit.get(name, '')}".strip()])
+        own = [f"{part} along {axis}" for part, axis in pairs] if len(parts) > 1 else []
+        own += [roles.units[name]] if name in roles.units else []
+        rows.append(["field", name, ", ".join(own)])
     for name in roles.parameters:
         values = [run.parameters[name] for run in runs.runs]
         low, high = min(values), max(values)

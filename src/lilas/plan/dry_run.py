@@ -14,6 +14,7 @@ from lilas.plan.status import status
 
 # Snakemake's own words where an executor is not installed.
 NO_EXECUTOR = "invalid choice: 'slurm'"
+NOTHING = "Nothing to be done: all results are there."
 
 
 def plan_study(
@@ -34,9 +35,29 @@ def plan_study(
     if profile:
         _check_profile(profile, _snakefile())
         arguments += ["--workflow-profile", profile]
-    output = _dry_run(study, settings, arguments, {})
+    return _table(_dry_run(study, settings, arguments, {})) or NOTHING
+
+
+def plan_apart(study: Path) -> str:
+    """Returns what a study takes from nothing on, its results in its own folder.
+
+    Nothing of another run is looked at, and nothing is left elsewhere.
+
+    Args:
+        study: Its file, in which paths are absolute.
+
+    Raises:
+        LilasError: as `plan_study`.
+    """
+    folder = study.parent
+    apart = ["--forceall", "--directory", str(folder)]
+    return _table(_dry_run(str(study), [f"results={folder / 'results'}"], apart, {}))
+
+
+def _table(output: str) -> str:
+    """Returns the table that a dry run ends with; empty where nothing is to be done."""
     _, head, rest = output.rpartition(f"\n{HEAD[0]} ")
-    return f"{head}{rest}".strip() or "Nothing to be done: all results are there."
+    return f"{head}{rest}".strip()
 
 
 def study_status(study: str | None, settings: Sequence[str]) -> str:

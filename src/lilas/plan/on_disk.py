@@ -49,7 +49,7 @@ def check_on_disk(
             for header in chain(*checked.headers.values()):
                 check_expected(header, header.channels(entry.states.fields), wanted)
         if there == files[name]:
-            found[name] = _extent(checked.headers, entry.states.fields)
+            found[name] = extent_of(checked.headers, entry.states.fields)
             _check_study(study, name, found[name], checked.headers)
     return found
 
@@ -71,7 +71,8 @@ def _warn(checked: Checked, where: str) -> None:
         print(f"warning: {more} more: `lilas check {where}` tells all.", file=sys.stderr)
 
 
-def _extent(headers: dict[str, list[Header]], fields: list[str]) -> Extent:
+def extent_of(headers: dict[str, list[Header]], fields: list[str]) -> Extent:
+    """Returns what the files of a dataset's splits tell, of the fields that are used."""
     train = headers["train"]
     first = train[0]
     return Extent(

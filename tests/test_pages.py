@@ -1,0 +1,33 @@
+"""Pages of docs, followed literally as far as takes seconds; `make test-pages` follows all."""
+
+import re
+from pathlib import Path
+
+import pages
+from lilas.study.read import read_study
+
+
+def test_own_data_is_planned_as_the_page_says(tmp_path: Path) -> None:
+    """Its commands as they stand there, up to the training, of fewer and smaller runs."""
+    pages.lay_out(tmp_path)
+    printed = {}
+    small = {"steps, nx, ny = 30, 40, 64, 32": "steps, nx, ny = 30, 6, 16, 8"}
+    for kind, text in pages.blocks("own_data.md"):
+        if text.startswith("snakemake --cores"):
+            break
+        for long, short in small.items() if kind == "python" else ():
+            assert long in text
+            text = text.replace(long, short)
+        printed[text.split("heat")[0].strip()] = pages.run(kind, text, tmp_path)
+    assert "Faults: none\n\nWarnings: none" in printed["lilas check"]
+    assert re.search(r"^emulators +2 ", printed["snakemake -n --config study="], re.MULTILINE)
+    study = read_study(tmp_path / "heat.yaml")
+    assert study.datasets["heat"].states.fields == ["temperature", "flux"]
+    assert study.datasets["heat"].label == {"diffusivity": "log", "speed": "none"}
+    assert study.datasets["heat"].augment.roll == ["x"]
+    # The table on the page is the one that is printed, but for sizes.
+    page = (pages.ROOT / "docs/own_data.md").read_text(encoding="utf-8")
+    told = page.split("what of it was guessed:\n\n```\n")[1].split("\n```")[0].splitlines()
+    found = printed["lilas convert"].splitlines()[: len(told)]
+    assert [line.split()[:2] for line in told] == [line.split()[:2] for line in found]
+    assert [line.split()[-1] for line in told] == [line.split()[-1] for line in found]
