@@ -27,6 +27,41 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "an axis that descends is turned without its states",
+        "runs.py",
+        "return np.flip(states, turned)",
+        "return states",
+        "test_convert.py::test_a_file_for_each_run_with_its_parameter",
+    ),
+    Mutation(
+        "runs of training are dealt to validation and test too",
+        "convert.py",
+        "split: sorted(order[a:b])",
+        "split: sorted(order[:b])",
+        "test_convert.py::test_every_run_is_dealt_to_one_split",
+    ),
+    Mutation(
+        "a block's own spread decides on the type of a field",
+        "streams.py",
+        "if steps.start == 0:",
+        "if steps.start >= 0:",
+        "test_convert.py::test_the_type_of_a_field_does_not_depend_on_blocks",
+    ),
+    Mutation(
+        "a field with zeros is drafted with a logarithm",
+        "draft_text.py",
+        "held.lowest > 0",
+        "held.lowest >= 0",
+        "test_draft.py::test_ranges_suggest_transforms",
+    ),
+    Mutation(
+        "a network is drafted that is padded around walls",
+        "draft_text.py",
+        '"periodic": _periodic(extent)',
+        '"periodic": list(extent.axes)',
+        "test_draft.py::test_a_study_fits_whatever_the_grid_and_the_steps",
+    ),
+    Mutation(
         "a tracker shows what comes after a checkpoint alone",
         "trackers.py",
         "self.add(history)",
