@@ -160,6 +160,34 @@ def test_components_along_an_axis_of_their_own(tmp_path: Path) -> None:
     check(tmp_path / "two", "B")
 
 
+@pytest.mark.parametrize("axes", ["x", "xyz"])
+def test_one_and_three_space_axes(axes: str, tmp_path: Path) -> None:
+    """In the order of their names, whatever the file's; vectors have as many components."""
+    dims = ("time", *axes[::-1], "run")
+    sizes = {"run": 3, "time": 4, "x": 6, "y": 5, "z": 2}
+    rng = np.random.default_rng(0)
+    shape = [sizes[dim] for dim in dims]
+    values = {name: rng.normal(size=shape).astype(np.float32) for name in ("p", *axes)}
+    data = xr.Dataset(
+        {f"v_{name}" if name in axes else name: (dims, values[name]) for name in values}
+    )
+    ends = [f"{axis}=open" for axis in axes]
+    run(netcdf(data, tmp_path / "a.nc"), "--to", tmp_path / "flow", "--boundary", *ends)
+    (row,) = Split().deal(3)["test"]
+    with h5py.File(tmp_path / "flow/data/test/flow_0000.hdf5") as file:
+        for i, name in enumerate(values):
+            source = data[f"v_{name}" if name in axes else name].isel(run=row)
+            group, place = (
+                ("t1_fields/v", (..., i - 1)) if len(axes) > 1 else (f"t0_fields/v_{name}", ...)
+            )
+            found = file["t0_fields/p" if name == "p" else group][0]
+            expected = source.transpose("time", *axes).values
+            np.testing.assert_array_equal(found if name == "p" else found[place], expected)
+        assert list(file["dimensions"].attrs["spatial_dims"]) == list(axes)
+        # The file has no points: they are numbered.
+        np.testing.assert_array_equal(file["dimensions/x"], np.arange(6.0))
+
+
 def test_what_is_taken_is_said_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +314,13 @@ BAD = {
     "unknown": (lambda d: d.rename(run="job"), ENDS, "what is the axis job[?] .*--trajectory job"),
     "time": (lambda d: d.rename(time="hour"), ENDS, "which axis is time[?] .*--time AXIS"),
     "two": (lambda d: d.rename(y="sample"), ENDS, "which axis is trajectory[?]"),
+    "ensemble": (
+        lambda d: d.expand_dims(member=2),
+        (*ENDS, "--trajectory", "run"),
+        "stack axes of",
+    ),
+    "groups": (lambda d: xr.Dataset(attrs={"a": 1}), ENDS, "a.nc: expected variables, found none"),
+    "words": (lambda d: d.assign_coords(x=list("abcdefgh")), ENDS, "numbers along x, found"),
     "taken": (lambda d: d.rename(y="channel"), (*ENDS, "--trajectory", "run"), "--rename channel="),
     "twice": (None, (*ENDS, "--space", "x,time"), "the axis time is named twice"),
     "axis": (None, (*ENDS, "--time", "hour"), "expected the axis hour, found run, time, y, x"),

@@ -105,6 +105,9 @@ def find_roles(path: Path, data: xr.Dataset, wanted: Wanted) -> Roles:
         LilasError: an axis or variable that is named is not there, one is taken twice, or one is in
             doubt; the option that says what it is is named.
     """
+    if not data.data_vars:
+        action = "Those in groups are not read; of The Well's layout, a study reads its folder."
+        raise broken(path, "variables", "none", action)
     _check_named(path, data, wanted)
     time = wanted.time or _only(path, data, "time", TIMES, "T")
     trajectory = wanted.trajectory or _only(path, data, "trajectory", TRAJECTORIES)
@@ -222,6 +225,11 @@ def _space(
         )
     if any(map(is_unnamed, dims)):
         raise _unnamed(path, widest, data)
+    if more := [dim for dim in dims if dim.lower() in TIMES | TRAJECTORIES]:
+        raise LilasError(
+            f"{path}: {widest} has the axis {more[0]} beside {' and '.join(filter(None, others))}; "
+            "stack axes of trajectories into one, or name the space axes: --space AXIS,…"
+        )
     places = {dim: _place(data, dim) for dim in dims}
     unknown = [dim for dim in dims if places[dim] is None]
     if unknown and others[0] is None:

@@ -146,7 +146,8 @@ class Runs:
         if axis not in data.variables:
             return np.arange(data.sizes[axis], dtype=np.float64)
         if data[axis].dtype.kind not in "fiu":
-            raise broken(path, f"numbers along {axis}", f"{data[axis].dtype}", "Replace them.")
+            action = "Of dates, give the seconds since the first."
+            raise broken(path, f"numbers along {axis}", f"{data[axis].dtype}", action)
         points = np.asarray(data[axis].values, np.float64)
         steps = np.diff(points)
         if not np.isfinite(points).all():
@@ -212,7 +213,7 @@ class Runs:
                     f"{run}",
                     f"finite values of {part}",
                     f"NaN or infinity in state {step} (the first)",
-                    "Fill them, leave the run out, or take other fields: --fields.",
+                    "Fill them, or take fewer states (--steps) or other fields (--fields).",
                 )
             parts.append(values)
         states = np.stack(parts, -1) if len(parts) > 1 else parts[0]
