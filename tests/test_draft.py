@@ -116,6 +116,8 @@ def test_models_are_as_large_as_there_is_to_learn_from() -> None:
     assert (sizes.factor, sizes.levels, sizes.patch_size, sizes.latent_channels) == (8, 4, 1, 8)
     assert (sizes.batch_size, sizes.window) == (8, 5)
     assert sizes.horizons == [[1, 12], [13, 24], [25, 49]]
+    assert TIERS[0].widths_of(2) == [64, 96]
+    assert TIERS[0].widths_of(6) == [16, 32, 64, 96, 96, 96]
     # Where powers of two do not divide an axis, odd factors do, by patches.
     sizes = fitting(TIERS[0], (100, 50), 2, 4, 2)
     assert (sizes.factor, sizes.levels, sizes.patch_size) == (10, 2, 5)
@@ -151,27 +153,9 @@ def test_ranges_suggest_transforms(tmp_path: Path) -> None:
     # In the file's order, each as a text, whatever YAML would read.
     assert states.fields == list(fields)
     assert list(states.transform) == ["density"]
+    assert "- temperature  # 29" in text
     assert 0 < states.transform["density"].offset < dense.min() / 5
     assert study.datasets["flow"].label == {"drag": "log", "g": "none"}
-
-
-def test_lilas_new_tells_what_the_study_takes(
-    flow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = draft(flow)
-    assert list(tmp_path.iterdir()) == []
-    head = text.split("datasets:")[0].splitlines()
-    assert all(line.startswith("# ") for line in head)
-    assert head[0].endswith("its models sized for minutes on a laptop CPU.")
-    (total,) = (line.split() for line in head if line.startswith("# all "))
-    assert int(total[2]) == 15
-    assert 0 < float(total[3]) < 1
-    study = read(text, tmp_path)
-    assert study.datasets["flow"].source.path == str(flow)
-    assert study.datasets["flow"].states.fields == ["a b", "velocity"]
-    assert "- velocity  # a vector, " in text
-    assert " m s-1\n" in text
 
 
 def test_what_is_no_dataset_is_refused(flow: Path, tmp_path: Path) -> None:

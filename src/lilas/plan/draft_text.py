@@ -108,7 +108,7 @@ def _label(extent: Extent) -> str:
 
 def _augment(header: Header, extent: Extent) -> str:
     if extent.grid != "cartesian":
-        return f"# No augment: a {extent.grid} grid has no symmetry of its axes.\n"
+        return f"# No augment: it takes cartesian grids alone, and this one is {extent.grid}.\n"
     periodic = _periodic(extent)
     points = dict(zip(extent.axes or (), extent.size, strict=True))
     copies = min(COPIES, math.prod(points[axis] for axis in periodic))
@@ -139,7 +139,7 @@ def _autoencoder(coder: str, extent: Extent, sizes: Sizes, tier: Tier) -> str:
     values = {
         "architecture": "dcae",
         "latent_channels": sizes.latent_channels,
-        "channels": [*tier.widths, *[tier.widths[-1]] * sizes.levels][: sizes.levels],
+        "channels": tier.widths_of(sizes.levels),
         "blocks": [tier.blocks] * sizes.levels,
         "patch_size": sizes.patch_size,
         "periodic": _periodic(extent),

@@ -20,7 +20,7 @@ class Tier:
     Attributes:
         what: Where a study of them is at home.
         most: Bytes of training data up to which they are taken.
-        widths: Channels of the autoencoder's levels; the last one goes on.
+        widths: Channels of the autoencoder's levels; where there are fewer, the last ones.
         blocks: Blocks of a level.
         points: Points of a latent, at most, where the grid allows.
         tokens: Tokens of a state, at most, where the grid allows.
@@ -44,6 +44,10 @@ class Tier:
     batch_bytes: float
     steps: tuple[int, int]
     members: int
+
+    def widths_of(self, levels: int) -> list[int]:
+        """Returns the channels of so many levels; the widest goes on where there are more."""
+        return [*self.widths[-levels:], *self.widths[-1:] * (levels - len(self.widths))]
 
 
 SOAP = {"optimizer": "soap", "precondition_every": 10}
