@@ -382,6 +382,10 @@ OTHER: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "interval": (lambda d: flow(time=2 * TIMES), "the states lie apart by 1, and 0.5"),
     "domain": (lambda d: flow(x=2 * XS), "x has the length 1.75, and 0.875"),
     "grid": (lambda d: d.isel(x=slice(6)), "points of the first file, {'x': 8, 'y': 4}"),
+    "rows": (
+        lambda d: d.isel(run=0),
+        "the axis of trajectories of the first file, run, found None",
+    ),
     "fields": (lambda d: d.drop_vars("v"), "the fields of the first file"),
     "parameters": (lambda d: d.assign(g=9.81), "the parameters of the first file"),
     "units": (
@@ -397,6 +401,8 @@ def test_files_of_another_kind_are_refused(case: str, tmp_path: Path) -> None:
     paths = [netcdf(flow(), tmp_path / "a.nc"), netcdf(edit(flow()), tmp_path / "b.nc")]
     with pytest.raises(LilasError, match=words):
         run(*paths, "--to", tmp_path / "waves", *ENDS)
+    with pytest.raises(LilasError, match="is named twice"):
+        run(*paths, paths[0], "--to", tmp_path / "waves", *ENDS)
     if case == "steps":
         run(*paths, "--to", tmp_path / "waves", *ENDS, "--steps", 4)
 

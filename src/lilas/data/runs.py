@@ -1,5 +1,6 @@
 """The trajectories of foreign files: their axes and parameters checked, their states read."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,9 @@ class Runs:
 
     def __init__(self, files: Sources, paths: Sequence[Path], wanted: Wanted, shape: Shape) -> None:
         self._files, self._shape = files, shape
+        places = Counter(path.resolve() for path in paths)
+        if twice := [place for place, count in places.items() if count > 1]:
+            raise LilasError(f"{twice[0]} is named twice; its runs would be in several splits")
         first = files.open(paths[0])
         self.roles = find_roles(paths[0], first, wanted)
         self.sizes = {axis: first.sizes[axis] for axis in self.roles.space}
@@ -113,9 +117,11 @@ class Runs:
         data = self._files.open(path)
         roles = find_roles(path, data, wanted)
         for what, mine, theirs in (
-            ("fields", list(self.roles.fields), list(roles.fields)),
-            ("parameters", list(self.roles.parameters), list(roles.parameters)),
-            ("space axes", list(self.roles.space), list(roles.space)),
+            ("axis of trajectories", self.roles.trajectory, roles.trajectory),
+            ("axis of time", self.roles.time, roles.time),
+            ("space axes", self.roles.space, roles.space),
+            ("fields", self.roles.fields, roles.fields),
+            ("parameters", self.roles.parameters, roles.parameters),
             ("points", self.sizes, {axis: data.sizes[axis] for axis in roles.space}),
         ):
             if mine != theirs:
