@@ -101,8 +101,8 @@ def add(commands: "Commands") -> None:
 def _convert(args: argparse.Namespace) -> None:
     from lilas.data.convert import Split, check_new, describe, write
     from lilas.data.foreign import sources
-    from lilas.data.roles import Wanted
     from lilas.data.runs import Runs, Shape
+    from lilas.data.variables import Wanted
 
     check_new(args.to)
     wanted = Wanted(

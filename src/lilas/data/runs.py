@@ -11,8 +11,9 @@ import xarray as xr
 
 from lilas.data.axes import TIME_TOLERANCE
 from lilas.data.foreign import Sources
-from lilas.data.roles import Wanted, find_roles
+from lilas.data.roles import find_roles
 from lilas.data.streams import ROUNDED, Stream
+from lilas.data.variables import Wanted
 from lilas.errors import LilasError, broken
 
 
