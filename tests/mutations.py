@@ -27,6 +27,55 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "labels of a called model are in another order",
+        "states.py",
+        "    columns += [_codes(name, given, about, rows) for name in ends]",
+        "    columns[:0] = [_codes(name, given, about, rows) for name in ends]",
+        "test_interface.py::test_labels_are_those_of_the_training",
+    ),
+    Mutation(
+        "a called model is given the first state in place of the last",
+        "states.py",
+        "slice(count - context, count)",
+        "slice(0, context)",
+        "test_interface.py::test_a_rollout_is_given_the_states_beside_its_own",
+    ),
+    Mutation(
+        "members of a called model share their random numbers",
+        "rollout.py",
+        "each = [(name, member) for name in names for member in range(sampler.members)]",
+        "each = [(name, 0) for name in names for member in range(sampler.members)]",
+        "test_interface.py::test_a_rollout_in_latent_space_is_the_pipelines",
+    ),
+    Mutation(
+        "states on a shifted grid are taken",
+        "states.py",
+        "if not np.abs(own - known).max() <= _TOLERANCE * apart:",
+        "if False:",
+        "test_interface.py::test_states_that_are_not_the_models_are_refused",
+    ),
+    Mutation(
+        "a bundle's files are not held against their sums",
+        "bundles.py",
+        "if (found := sha256(path)) != expected:",
+        'if (found := "") == expected:',
+        "test_interface.py::test_a_bundle_is_called_without_anything_else",
+    ),
+    Mutation(
+        "states that go to a store are in another's place",
+        "output.py",
+        "at = slice(first + row, first + row + 1)",
+        "at = slice(row, row + 1)",
+        "test_interface.py::test_states_go_to_a_store_as_they_are_decoded",
+    ),
+    Mutation(
+        "official weights with another sum are taken",
+        "archives.py",
+        "if name := archive.testzip():",
+        "if name := None:",
+        "test_official.py::test_broken_files_are_refused",
+    ),
+    Mutation(
         "an axis that descends is turned without its states",
         "runs.py",
         "return np.flip(states, turned)",

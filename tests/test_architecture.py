@@ -27,6 +27,7 @@ LAYERS = {
     "report": "what a study's scores say: tables, figures, claims",
     "inspect": "what any artifact is, which takes all that can read or draw one",
     "official": "the official code's files as models of ours, and how far ours are from it",
+    "interface": "models that are called, and results that are looked at, by Python's own users",
     "plan": "what the workflow asks before it runs, of official runs too",
     "stages": "one entry point per rule: opens, calls the library, writes",
     "commands": "groups of the command line, which call whatever there is",

@@ -10,6 +10,7 @@ import xarray as xr
 import zarr
 
 from lilas import plan
+from lilas.data.about import About
 from lilas.data.preprocess import Preprocessing
 from lilas.data.statistics import compute_statistics
 from lilas.data.well import open_files, open_well
@@ -60,7 +61,9 @@ def split(tmp_path):
 
 def encode(store: Path, split, parts=(0, 1), record=RECORD) -> np.ndarray:
     files, model, preprocessing, _ = split
-    begin_latents(store, files, model, label_transforms={}, augment=AUGMENT, record=record)
+    about = About.of(files, preprocessing)
+    how = {"label_transforms": {}, "augment": AUGMENT, "about": about, "record": record}
+    begin_latents(store, files, model, **how)
     device = torch.device("cpu")
     encode_files(store, files, parts, model, preprocessing, augment=AUGMENT, device=device)
     return zarr.open_array(stores.partial(store), path=VARIABLE, mode="r")[:]

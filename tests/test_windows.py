@@ -230,6 +230,7 @@ LARGE = '''
 import sys
 from pathlib import Path
 import numpy as np, torch
+from lilas.data.about import About
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
 from lilas.data.transforms import Transform
@@ -265,7 +266,8 @@ model = Autoencoder(*layers, **sizes).eval()
 augment = {"flip": [], "roll": ["x"], "permute": False, "copies": 2, "seed": 0}
 record = {"stage": "latents", "version": 1, "config": {}, "inputs": {"autoencoder": {"sha256": ""}}}
 store = folder / "train.zarr"
-latents.begin_latents(store, files, model, label_transforms={}, augment=augment, record=record)
+latents.begin_latents(store, files, model, label_transforms={}, augment=augment,
+    about=About.of(files, preprocessing), record=record)
 with torch.inference_mode():
     model.encode(torch.from_numpy(pixels.read(0, slice(0, 16))))
 latents.READ_BYTES = 2**22

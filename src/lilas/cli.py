@@ -5,14 +5,15 @@ import os
 import sys
 
 from lilas import __version__
-from lilas.commands import data, official, own, results, runs
+from lilas.commands import data, models, official, own, results, runs
 from lilas.stages import execute
 
 DESCRIPTION = """\
-Looks at what the pipeline has made, or would take; the pipeline itself is run with snakemake."""
+Looks at what the pipeline has made, or would take, and calls the models that it trained; the
+pipeline itself is run with snakemake."""
 
 # Groups of commands, in the order of help.
-GROUPS = (runs, results, own, data, official)
+GROUPS = (runs, results, models, own, data, official)
 
 
 def main() -> None:

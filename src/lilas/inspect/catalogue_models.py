@@ -19,6 +19,10 @@ _FLOAT = "float32 or float64"
 _CHANNEL = ("channel",)
 _STEP = ("step",)
 _COPY = ("augmentation", "trajectory")
+_ABOUT = (
+    "the data that it is of, in JSON: channels with units, transforms and statistics, axes with "
+    "their grid points, boundaries, parameters with their ranges in training, time between states"
+)
 
 MODELS = (
     Artifact(
@@ -116,7 +120,12 @@ MODELS = (
         "best validation. Pixel space has an empty file. Of an official run there is one file; "
         "its record also holds `official`, the run's name and configuration.",
         (Variable("{parameter}", ("the parameter's",), "float32", "1", "A parameter by name."),),
-        {"format": "`pt`", "lilas": PROVENANCE, "crc32c": "of the weights, in the order of names"},
+        {
+            "format": "`pt`",
+            "lilas": PROVENANCE,
+            "crc32c": "of the weights, in the order of names",
+            "about": _ABOUT,
+        },
     ),
     Artifact(
         "History",
@@ -222,6 +231,7 @@ MODELS = (
             "dataset": "name of the dataset, as its files have it",
             "autoencoder_sha256": "SHA-256 of the autoencoder's weights",
             "compression": "pixel numbers per latent number",
+            "about": _ABOUT,
             "provenance": PROVENANCE,
         },
     ),

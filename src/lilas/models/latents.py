@@ -15,6 +15,7 @@ import xarray as xr
 import zarr
 
 from lilas.data import axes
+from lilas.data.about import About
 from lilas.data.augment import (
     Augmentation,
     Transformation,
@@ -69,6 +70,8 @@ class Latents:
         names, indices = dataset["file"].values.tolist(), dataset["index_in_file"].values.tolist()
         self.origins = list(zip(names, indices, strict=True))
         self.time_units = dataset["trajectory_time"].attrs["units"]
+        # Those written before 0.2.0, and the official code's, know nothing of their data.
+        self.about = dataset.attrs.get("about")
         self._array = stores.opened_array(dataset, VARIABLE)
 
     def read(self, row: int, steps: slice = slice(None)) -> np.ndarray:
@@ -111,6 +114,7 @@ class PixelLatents(Pixels):
         self.copies, self.trajectories = 1, self.rows
         self.features = label_names(files[0])
         self.time_units = files[0].time_units
+        self.about = About.of(files, preprocessing).as_json()
 
     def augmentation(self, settings: dict[str, Any]) -> Augment:
         """Returns the augmentation of a batch of windows."""
@@ -168,6 +172,7 @@ def begin_latents(
     *,
     label_transforms: dict[str, str],
     augment: dict[str, Any],
+    about: About,
     record: dict[str, Any],
 ) -> None:
     """Creates the empty store of a split: dimensions, coordinates, labels, augmentations.
@@ -204,6 +209,7 @@ def begin_latents(
             "dataset": first.dataset,
             "autoencoder_sha256": record["inputs"]["autoencoder"]["sha256"],
             "compression": float(np.prod(pixels) / np.prod(shape)),
+            "about": about.as_json(),
         },
     )
     create_store(store, dataset, counts, record)

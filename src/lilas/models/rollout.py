@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lilas.draws import Draws
 from lilas.errors import LilasError
+from lilas.seeds import derive
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,50 @@ def rollout(
         generated = step(_window(generated[:, :, -overlap:], window, first))[:, :, kept]
         trajectory = torch.cat([trajectory, generated[:, :, overlap:]], dim=2)
     return trajectory[:, :, :states]
+
+
+def ensemble(
+    emulator: Any,
+    contexts: Tensor,
+    labels: Tensor,
+    names: Sequence[int],
+    *,
+    states: int,
+    window: int,
+    sampler: Any,
+    wrap: Callable[[Step], Step] | None = None,
+) -> Tensor:
+    """Returns ensembles of rollouts, each member with random numbers of its own.
+
+    They depend on the sampler's seed and a trajectory's name, not on the trajectories beside it.
+
+    Args:
+        emulator: A method of `lilas.models.methods`.
+        contexts: The latent states given, (trajectory, time, channel, *space).
+        labels: (trajectory, feature).
+        names: An integer of each trajectory, which its random numbers are drawn by.
+        states: Length of the rollouts, context included.
+        window: States in a window.
+        sampler: A `lilas.study.entries.SamplerEntry`.
+        wrap: What a step, which goes as time goes, becomes; None leaves it.
+
+    Returns:
+        (trajectory, member, time, channel, *space).
+    """
+    context = contexts.transpose(1, 2).repeat_interleave(sampler.members, 0)
+    label = labels.repeat_interleave(sampler.members, 0)
+    each = [(name, member) for name in names for member in range(sampler.members)]
+    step = emulator.stepper(label, sampler, Draws(derive(sampler.seed), each))
+    step = step if wrap is None else wrap(step)
+    generated = rollout(
+        backward(step) if sampler.direction == "backward" else step,
+        context,
+        states=states,
+        window=window,
+        overlap=sampler.overlap,
+        crop=sampler.crop,
+    )
+    return generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
 
 
 def _window(given: Tensor, window: int, first: int) -> Window:

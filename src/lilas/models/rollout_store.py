@@ -1,5 +1,6 @@
 """Ensembles of rollouts as a Zarr store of latents: rolled out in blocks, resumed by block."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,10 @@ from torch import nn
 
 from lilas.data import axes
 from lilas.devices import compile_modules
-from lilas.draws import Draws
 from lilas.models.observations import Guide, guided
-from lilas.models.rollout import backward, check_long_enough, part_of, read_steps, rollout
+from lilas.models.rollout import check_long_enough, ensemble, part_of, read_steps
 from lilas.progress import progress
 from lilas.records import stores
-from lilas.seeds import derive
 
 VARIABLE = "latent"
 
@@ -76,24 +75,20 @@ def write_rollouts(
                 continue
             given = steps[: sampler.context]
             states = np.stack([read_steps(source.read, row, given) for row in rows[block]])
-            context = torch.from_numpy(states).transpose(1, 2)
-            context = context.repeat_interleave(sampler.members, 0).to(device)
-            label = torch.from_numpy(source.labels[rows[block]]).to(device)
-            label = label.repeat_interleave(sampler.members, 0)
-            names = [(row, member) for row in rows[block] for member in range(sampler.members)]
-            draws = Draws(derive(sampler.seed), names)
-            step = emulator.stepper(label, sampler, draws)
+            observing = None
             if guide is not None:
-                step = guided(step, guide, rows[block], steps, sampler)
-            generated = rollout(
-                backward(step) if sampler.direction == "backward" else step,
-                context,
+                how = {"guide": guide, "rows": rows[block], "steps": steps, "sampler": sampler}
+                observing = partial(guided, **how)
+            generated = ensemble(
+                emulator,
+                torch.from_numpy(states).to(device),
+                torch.from_numpy(source.labels[rows[block]]).to(device),
+                rows[block],
                 states=array.shape[2],
                 window=window,
-                overlap=sampler.overlap,
-                crop=sampler.crop,
+                sampler=sampler,
+                wrap=observing,
             )
-            generated = generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
             stores.fill(array, (block,), generated.float().cpu().numpy())
             bar.update(block.stop - block.start)
 

@@ -11,6 +11,7 @@ from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.build import make_autoencoder, make_emulator
+from lilas.official.adopt import check_pixels
 from lilas.official.configs import official_autoencoder, official_dataset, official_emulator
 from lilas.official.entries import autoencoder_entry, emulator_entry, preprocessing_statistics
 from lilas.official.folders import CONFIG, STATE, OfficialRun, original_config, write_run
@@ -50,6 +51,17 @@ def load_run_emulator(run: OfficialRun) -> tuple[emulators.EmulatorSettings, nn.
     )
     _load(run, model, emulator_names(entry))
     return entry, model.eval()
+
+
+def settings_and_state(
+    run: OfficialRun, asked: autoencoders.OfficialAutoencoder
+) -> tuple[autoencoders.AutoencoderSettings, dict[str, Any]]:
+    """Returns the settings and the state of a run's autoencoder; pixel space has no state."""
+    if asked.is_pixel_space:
+        check_pixels(run)
+        return autoencoders.IdentitySettings(architecture="identity"), {}
+    entry, model = load_run_autoencoder(run)
+    return entry, model.state_dict()
 
 
 def official_state(

@@ -20,12 +20,26 @@ if TYPE_CHECKING:
 _AGAIN = "Delete it and run the training again; it resumes from its checkpoint."
 
 
-def write_weights(path: str | Path, state: "dict[str, Tensor]", record: dict[str, Any]) -> None:
-    """Writes weights by parameter name; with their sum, and the record of their making, beside."""
+def write_weights(
+    path: str | Path,
+    state: "dict[str, Tensor]",
+    record: dict[str, Any],
+    about: str | None = None,
+) -> None:
+    """Writes weights by parameter name; with their sum, and the record of their making, beside.
+
+    Args:
+        path: Of the file.
+        state: The weights.
+        record: Provenance.
+        about: What is known of the data that it is of, a line of `lilas.data.about`; or None.
+    """
     from safetensors.torch import save_file
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     metadata = {"format": "pt", "lilas": as_json(record), "crc32c": _sum(tensors)}
+    if about is not None:
+        metadata["about"] = about
     with atomic(path) as part:
         save_file(tensors, part, metadata=metadata)
 
@@ -46,7 +60,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         LilasError: the file is missing, damaged, or not written by LILAS.
     """
-    record = _metadata(path).get("lilas")
+    record = read_metadata(path).get("lilas")
     if record is None:
         raise broken(
             path, "weights written by LILAS", "safetensors without its record", "Use its own file."
@@ -57,7 +71,12 @@ def read_record(path: str | Path) -> dict[str, Any]:
         raise broken(path, "a record in JSON", f"a damaged one ({error})", _AGAIN) from None
 
 
-def _metadata(path: str | Path) -> dict[str, str]:
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Returns the texts beside weights: `lilas`, their record, `crc32c` and `about`.
+
+    Raises:
+        LilasError: the file is missing or damaged.
+    """
     with _opened(path, "np") as file:
         return file.metadata() or {}
 
@@ -126,6 +145,6 @@ def load_state(path: str | Path) -> "tuple[dict[str, Any], dict[str, Tensor]]":
     record, state = read_record(path), dict(read_weights(path))
     if bad := [key for key, value in state.items() if not value.isfinite().all()]:
         raise LilasError(f"{path}: {bad[0]} is not finite. Train again with a lower rate.")
-    if (found := _sum(state)) != (written := _metadata(path).get("crc32c", found)):
+    if (found := _sum(state)) != (written := read_metadata(path).get("crc32c", found)):
         raise broken(path, f"weights with the crc32c {written}", f"damaged ones, {found}", _AGAIN)
     return record, state

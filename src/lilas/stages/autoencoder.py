@@ -3,6 +3,7 @@
 import torch
 
 from lilas import processes
+from lilas.data.about import About
 from lilas.data.augment import Augmentation
 from lilas.data.preprocess import Preprocessing
 from lilas.data.states import Pixels
@@ -28,15 +29,11 @@ def main() -> None:
     )
     args = parser.parse_args()
     config, device = args.config, processes.join(args.device)
-    entry = config.autoencoder
+    entry, preprocessing = config.autoencoder, Preprocessing.read(args.statistics)
     train_files, valid_files = open_splits(args.train, args.valid, fields=config.states.fields)
-    record = provenance(
-        "autoencoder",
-        config.record(),
-        {"statistics": args.statistics, "train": args.train, "valid": args.valid}
-        | start_inputs(args.start),
-        config.implementations(),
-    )
+    inputs = {"statistics": args.statistics, "train": args.train, "valid": args.valid}
+    inputs |= start_inputs(args.start)
+    record = provenance("autoencoder", config.record(), inputs, config.implementations())
     torch.manual_seed(derive(config.seed))
     model = make_autoencoder_for(entry, train_files[0]).to(device)
     if entry.is_pixel_space:
@@ -45,7 +42,6 @@ def main() -> None:
         start_from(model, "autoencoder", args.start, entry.train.start, train_files[0])
         settings = entry.train.model_dump()
         processes.use_threads(settings["threads"])
-        preprocessing = Preprocessing.read(args.statistics)
         windows = make_windows(
             [Pixels(files, preprocessing, {}) for files in (train_files, valid_files)],
             Augmentation(config.augment.model_dump(), train_files, preprocessing),
@@ -63,7 +59,8 @@ def main() -> None:
         outcome = train(
             model, loss, windows, settings=settings, seed=config.seed, record=record, files=args
         )
-    write_training(args, outcome, record)
+    about = About.of(train_files, preprocessing)
+    write_training(args, outcome, record, about.as_json())
 
 
 if __name__ == "__main__":

@@ -28,13 +28,9 @@ def main() -> None:
     entry, settings = config.emulator, config.emulator.train.model_dump()
     processes.use_threads(settings["threads"])
     sources = [open_latents(path, args.autoencoder) for path in (args.train, args.valid)]
-    record = provenance(
-        "emulator",
-        config.record(),
-        {"autoencoder": args.autoencoder, "train": args.train, "valid": args.valid}
-        | start_inputs(args.start),
-        config.implementations(),
-    )
+    inputs = {"autoencoder": args.autoencoder, "train": args.train, "valid": args.valid}
+    inputs |= start_inputs(args.start)
+    record = provenance("emulator", config.record(), inputs, config.implementations())
     windows = make_windows(
         sources,
         sources[0].augmentation(config.augment.model_dump()),
@@ -63,7 +59,7 @@ def main() -> None:
     outcome = train(
         emulator, loss, windows, settings=settings, seed=config.seed, record=record, files=args
     )
-    write_training(args, outcome, record)
+    write_training(args, outcome, record, sources[0].about)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ beforehand, and jobs that `write` fill them side by side.
 
 from pathlib import Path
 
+from lilas.data.about import About
 from lilas.data.preprocess import Preprocessing
 from lilas.data.well import open_files, open_splits
 from lilas.devices import select_device
@@ -38,6 +39,7 @@ def main() -> None:
     weights = read_record(args.weights)
     pixels = weights["config"]["autoencoder"]["architecture"] == "identity"
     splits = [split for split in SPLITS if getattr(args, split)]
+    preprocessing = Preprocessing.read(args.statistics)
     # Each split is alike within itself; one file of each tells whether all are.
     open_splits(*(getattr(args, split)[:1] for split in splits), fields=args.config.states.fields)
     for split in splits:
@@ -50,16 +52,13 @@ def main() -> None:
             continue
         if not stores.is_named(store, record, mend=args.what != "write"):
             files, augment = open_files(names, config.states.fields), config.augment.model_dump()
+            about = About.of(files, preprocessing)
             model = load_autoencoder(args.weights, files[0], device)
-            begin_latents(
-                store, files, model, label_transforms=config.label, augment=augment, record=record
-            )
+            how = {"label_transforms": config.label, "augment": augment, "about": about}
+            begin_latents(store, files, model, record=record, **how)
             if args.what != "create":
-                parts = args.parts or range(len(files))
-                preprocessing = Preprocessing.read(args.statistics)
-                encode_files(
-                    store, files, parts, model, preprocessing, augment=augment, device=device
-                )
+                own = args.parts or range(len(files)), model, preprocessing
+                encode_files(store, files, *own, augment=augment, device=device)
         if args.what == "finish":
             stores.finish(store, manifest, record)
     if args.done:

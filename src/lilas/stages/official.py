@@ -3,20 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from lilas.data.about import About, without_ranges
+from lilas.data.preprocess import Preprocessing
 from lilas.data.well import open_files
 from lilas.files import write_json
-from lilas.official.adopt import check_emulation, check_latents, check_pixels, check_states
+from lilas.official.adopt import check_emulation, check_latents, check_states
 from lilas.official.entries import preprocessing_statistics
-from lilas.official.folders import OfficialRun, open_run, origin
-from lilas.official.models import load_run_autoencoder, load_run_emulator
+from lilas.official.folders import open_run, origin
+from lilas.official.models import load_run_emulator, settings_and_state
 from lilas.records.provenance import provenance
 from lilas.records.weights import write_weights
 from lilas.stages import add_paths, execute, make_parser
-from lilas.study.autoencoders import (
-    AutoencoderSettings,
-    IdentitySettings,
-    OfficialAutoencoder,
-)
 
 
 def main() -> None:
@@ -34,11 +31,13 @@ def main() -> None:
     config = args.config
     source = args.run[0] if args.run[0].suffix == ".zip" else args.run[0].parent
     official = open_run(source)
-    data = open_files(args.test, config.states.fields)[0]
+    files = open_files(args.test, config.states.fields)
+    data = files[0]
     check_states(official, data, config.states)
+    statistics = preprocessing_statistics(official)
     inputs: dict[str, Any] = {path.name: path for path in args.run} | {"test": args.test}
     if args.what == "autoencoder":
-        entry, state = _autoencoder(official, config.autoencoder)
+        entry, state = settings_and_state(official, config.autoencoder)
     else:
         check_emulation(official, data, config.label or {}, config.stride, config.emulator)
         check_latents(official, args.autoencoder)
@@ -48,22 +47,12 @@ def main() -> None:
     plain = config.model_copy(update={args.what: entry}).record()
     if args.what == "autoencoder":
         made = provenance("official", plain, inputs)
-        write_json(args.statistics, preprocessing_statistics(official) | {"provenance": made})
+        write_json(args.statistics, statistics | {"provenance": made})
         inputs["statistics"] = args.statistics
     record = provenance("official", plain, inputs)
     record["official"] = origin(official)
-    write_weights(args.weights, state, record)
-
-
-def _autoencoder(
-    official: OfficialRun, asked: OfficialAutoencoder
-) -> tuple[AutoencoderSettings, dict[str, Any]]:
-    """Returns the entry and state of a run's autoencoder; pixel space has no state."""
-    if asked.is_pixel_space:
-        check_pixels(official)
-        return IdentitySettings(architecture="identity"), {}
-    entry, model = load_run_autoencoder(official)
-    return entry, model.state_dict()
+    about = About.of(files, Preprocessing.from_statistics(statistics, source))
+    write_weights(args.weights, state, record, without_ranges(about).as_json())
 
 
 if __name__ == "__main__":

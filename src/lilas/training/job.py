@@ -92,10 +92,19 @@ def train(
     )
 
 
-def write_training(files: Namespace, outcome: Outcome, record: dict[str, Any]) -> None:
-    """Writes what a training leaves; the weights last, for they tell that it is done."""
+def write_training(
+    files: Namespace, outcome: Outcome, record: dict[str, Any], about: str | None
+) -> None:
+    """Writes what a training leaves; the weights last, for they tell that it is done.
+
+    Args:
+        files: As of `train`.
+        outcome: Of the training.
+        record: Provenance.
+        about: What is known of the data, as `write_weights` takes it.
+    """
     if not processes.is_first():
         return
     write_history(files.history, outcome.history)
-    write_weights(files.best, outcome.best, record)
-    write_weights(files.weights, outcome.last, record)
+    write_weights(files.best, outcome.best, record, about)
+    write_weights(files.weights, outcome.last, record, about)

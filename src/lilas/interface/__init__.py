@@ -1,0 +1,1 @@
+"""What `import lilas` gives: models that are called, and the results of a study."""
