@@ -54,7 +54,8 @@ class Output:
             "lead_time": (TIME, leads, {"units": "solver steps"}),
         } | _times(taken, about, leads)
         if TRAJECTORY in taken.coords:
-            self.coords[TRAJECTORY] = taken.coords[TRAJECTORY]
+            own = np.atleast_1d(taken.coords[TRAJECTORY].values)
+            self.coords[TRAJECTORY] = (TRAJECTORY, own)
         self.state = self.dtype.itemsize * int(np.prod(shape[2:]))
         if self.to is None:
             self._check_memory()

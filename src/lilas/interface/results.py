@@ -6,12 +6,16 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from lilas.errors import broken
+from lilas.data.well import open_well
+from lilas.errors import LilasError, broken
 from lilas.files import read_json
 from lilas.interface.names import check_names
+from lilas.interface.states import read_trajectory
 from lilas.records import stores
 from lilas.records.metrics import read_metrics
+from lilas.records.provenance import check_record, located
 from lilas.study import paths
+from lilas.systems.base import SPLITS
 
 # Files in the folder of a run or of rollouts.
 _LATENTS = paths.MANIFEST.format(dataset="*", autoencoder="*", split="train")
@@ -74,11 +78,34 @@ class Study:
         Raises:
             LilasError: there are none, or they are of pixel space, which has the data files alone.
         """
-        with_latents = sorted(
-            str(path.relative_to(self.path).parents[1]) for path in self.path.glob(_LATENTS)
-        )
-        check_names("autoencoder", [autoencoder], with_latents)
-        return _opened(self.path / autoencoder / "latents" / f"{split}.json")
+        return _opened(self._manifest(autoencoder, split))
+
+    def truth(self, autoencoder: str, row: int = 0, split: str = "test") -> xr.Dataset:
+        """Returns a trajectory of the data behind latents or rollouts, in physical units.
+
+        Its coordinate `trajectory` is the row: a rollout from it draws what the pipeline's draws.
+
+        Args:
+            autoencoder: Path of its run: DATASET/AUTOENCODER.
+            row: Its place in the split, as in `latents` and in rollouts.
+            split: train, valid or test.
+
+        Raises:
+            LilasError: there are no such latents, or the data are not here.
+        """
+        manifest = self._manifest(autoencoder, split)
+        record = check_record(manifest, read_json(manifest, ("provenance",))["provenance"])
+        first = 0
+        for entry in record["inputs"]["files"]:
+            path = located(entry["path"], manifest)
+            if path is None:
+                action = "Copy the data along with the results."
+                raise broken(manifest, f"the data {entry['path']}", "nothing there", action)
+            count = open_well(path).trajectories
+            if 0 <= row - first < count:
+                return read_trajectory(path, row - first).assign_coords(trajectory=row)
+            first += count
+        raise LilasError(f"truth: row {row}; the {split} split has the rows 0 to {first - 1}")
 
     def rollout(self, rollouts: str) -> xr.Dataset:
         """Returns rollouts in their latent space, read as they are asked for.
@@ -93,6 +120,12 @@ class Study:
         """
         check_names("rollouts", [rollouts], self.rollouts)
         return _opened(self.path / rollouts / _ROLLOUTS)
+
+    def _manifest(self, autoencoder: str, split: str) -> Path:
+        found = [path.relative_to(self.path) for path in self.path.glob(_LATENTS)]
+        check_names("autoencoder", [autoencoder], sorted(str(path.parents[1]) for path in found))
+        check_names("split", [split], SPLITS)
+        return self.path / autoencoder / found[0].parent.name / f"{split}.json"
 
     def _below(self, name: str) -> list[str]:
         return sorted(str(path.parent.relative_to(self.path)) for path in self.path.rglob(name))

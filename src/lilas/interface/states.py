@@ -43,7 +43,7 @@ class States:
         """An integer of each trajectory: its coordinate where that is one, else its place."""
         own = self.coords.get(TRAJECTORY)
         if own is not None and own.dtype.kind in "iu":
-            return [int(name) for name in own.values]
+            return [int(name) for name in np.atleast_1d(own.values)]
         return list(range(len(self.values)))
 
 
