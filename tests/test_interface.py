@@ -237,6 +237,9 @@ def test_one_state_of_numpy_and_parameters_by_name_will_do(emulator, trajectorie
     whole = trajectories.isel(trajectory=0, time=slice(0, 6))
     again = emulator.rollout(whole, steps=3, members=2)
     np.testing.assert_allclose(found["pressure"], again["pressure"], rtol=0, atol=1e-5)
+    # Parameters may lie beside the channels, as coordinates or not.
+    beside = whole.reset_coords(["Rayleigh", "Prandtl"])
+    xr.testing.assert_identical(emulator.rollout(beside, steps=3, members=2), again)
     # Without a time of its own it begins at 0.
     np.testing.assert_allclose(found["time"], [0.25, 0.5, 0.75])
     np.testing.assert_allclose(again["time"], trajectories["time"][6:9])
