@@ -28,6 +28,7 @@ for path in sorted((Path(workflow.basedir) / "workflow" / "rules").glob("*.smk")
 
 
 rule all:
+    """The report, tables and figures, and all that they need."""
     default_target: True
     input:
         rules.report.output,
@@ -39,6 +40,7 @@ rule all:
 for stage, targets in TARGETS.items():
 
     rule:
+        """One stage alone, of all that the study has."""
         name:
             f"all_{stage}"
         input:

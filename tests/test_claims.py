@@ -394,7 +394,7 @@ def test_convergence_is_computed_from_the_losses_of_its_rows(tmp_path):
     of = study(tmp_path, autoencoders=autoencoders())
     losses = curves(far=SLOW, near=[0.3, 0.5, 0.4, 0.45])
     found = check(Results(pd.concat([run("solver-s0")]), NO_COSTS, losses, of))
-    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", found)
+    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", found, {})
     part = evidence(tmp_path / "claims.json", tmp_path / "claims.csv")[3]["parts"][0]
     assert (part["sample"], part["middle"]) == ("seed", "mean")
     soon, last, other = part["sides"]
@@ -659,7 +659,7 @@ def test_check_and_json(tmp_path):
     assert [v.number for v in verdicts] == [1, 2, 3, 4, 5, 6]
     assert [v.verdict for v in verdicts] == [SUPPORTED, *[NOT_TESTED] * 5]
     assert all(v.claim and v.reason for v in verdicts)
-    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", verdicts)
+    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", verdicts, {})
     entries = read_json(tmp_path / "claims.json", ("claims",))["claims"]
     read = [Verdict(**entry | {"parts": [Part(**p) for p in entry["parts"]]}) for entry in entries]
     assert read == verdicts

@@ -238,7 +238,7 @@ def test_every_file_that_the_stages_wrote_is_registered(artifacts):  # noqa: F81
     assert {name for path in paths for name in matches(path)} == {
         *("Statistics", "Weights", "History", "Checkpoint", "Latents", "Manifest of latents"),
         *("Rollouts", "Manifest of rollouts", "Frames", "Manifest of frames", "Metrics"),
-        *("Timing", "Tables", "Comparisons and paper tables"),
+        *("Timing", "Tables", "Comparisons and paper tables", "Record of tables or figures"),
     }
 
 

@@ -23,11 +23,12 @@ FILES = {
     "report.html": ("<html>\n", ["for a browser"]),
     "figures/vrmse.pdf": ("%PDF", ["a figure"]),
     "figures/video.mp4": ("...", ["a figure"]),
+    "lock": ("", ["held by a run"]),
     "demo.yaml": ("datasets:\n", ["settings", "snakemake -n"]),
 }
 UNKNOWN = {
     "data.npy": "'.npy'",
-    "lock": "without an ending",
+    "notes": "without an ending",
     "other.json": "'.json'",
     "claims.json": "'.json'",
     "broken.csv": "a table whose rows",
@@ -81,13 +82,15 @@ def test_folders_are_told_by_what_they_hold(tmp_path):
     write(tmp_path / "data/data/train/0.hdf5", "")
     write(tmp_path / "data/data/test/0.hdf5", "")
     for folder, words in (
-        ("demo", ["results of a study", "../demo.yaml", "not made yet", "flow/"]),
-        ("demo/flow", ["results on a dataset", "statistics.json"]),
-        ("demo/flow/c32-s0", ["a training\n", "weights.safetensors"]),
+        ("demo", ["results of a study", "../demo.yaml", "not made yet", "flow/c32-s0\n"]),
+        ("demo", ["scored          1 rollouts", "lilas status demo"]),
+        ("demo/flow", ["results on a dataset", "statistics.json", "flow/c32-s0"]),
+        ("demo/flow/c32-s0", ["a training\n", "expected safetensors, found a damaged file"]),
         ("demo/flow/c32-s0/latents", ["stores", "train.zarr/"]),
         ("demo/flow/c32-s0/solver-s0", ["a training, not finished"]),
         ("demo/flow/c32-s0/solver-s0/direct", ["rollouts and their metrics"]),
-        ("data", ["data files", ".hdf5 files", "2"]),
+        ("demo/flow/c32-s0/solver-s0/checkpoint", ["what a training resumes from"]),
+        ("data", ["data files", ".hdf5 files", "2", "lilas check"]),
         ("data/data/test", ["data files", "0.hdf5"]),
         ("data/data", ["a folder", "test/, train/"]),
     ):

@@ -120,7 +120,7 @@ def test_a_sample_of_a_data_file_has_its_first_and_last_bytes(tmp_path, monkeypa
     content = bytearray(i % 251 for i in range(size))
     path = tmp_path / "0.hdf5"
     path.write_bytes(content)
-    before = provenance._data_file(path)
+    before = provenance.data_file(path)
     small = size <= provenance.PIECES * provenance.PIECE
     for place in (0, size // 3, size - 1) if small else (0, size // 2, size - 1):
         if 0 <= place < size:
@@ -129,9 +129,9 @@ def test_a_sample_of_a_data_file_has_its_first_and_last_bytes(tmp_path, monkeypa
             path.write_bytes(changed)
             # Between its pieces, a large file is not looked at.
             known = small or place in (0, size - 1)
-            assert (provenance._data_file(path) != before) == known, place
+            assert (provenance.data_file(path) != before) == known, place
     path.write_bytes(content + b"0")
-    assert provenance._data_file(path) != before
+    assert provenance.data_file(path) != before
 
 
 def test_what_makes_a_training_another_is_named():
@@ -192,6 +192,13 @@ def test_inputs_of_a_copy_are_its_own_and_never_those_beside_it(tmp_path, monkey
     assert provenance.located("results/demo/flow/c32-s0/weights", artifact) == copied
     copied.unlink()
     assert provenance.located("results/demo/flow/c32-s0/weights", artifact) is None
+    # Data that lay beside the results do so where these were moved.
+    data = tmp_path / "moved/data/0.hdf5"
+    data.parent.mkdir(parents=True)
+    data.write_text("data")
+    (tmp_path / "results/copy").rename(tmp_path / "moved/copy")
+    moved = tmp_path / "moved/copy/flow/c32-s0/solver-s0/weights"
+    assert provenance.located("results/data/0.hdf5", moved) == data
     # What is of another study is looked for as before.
     other = Path("results/other/flow/c32-s0/weights")
     other.parent.mkdir(parents=True)

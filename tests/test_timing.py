@@ -519,7 +519,7 @@ def test_ratios_as_timed_are_computed_from_the_turns_of_their_rows(
     table = part.rows.pivot(index="number", columns="side", values="value")[sides]
     assert table.index.tolist() == list(range(6))
     assert f"ratio {median(table[sides[0]] / table[sides[1]])}" in part.evidence[0]
-    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", [told])
+    write_claims(tmp_path / "claims.json", tmp_path / "claims.csv", [told], {})
     shown = evidence(tmp_path / "claims.json", tmp_path / "claims.csv")[0]["parts"][place]
     assert [side["middle"] for side in shown["sides"]] == [
         f"{value:.4g}" for value in table.median()

@@ -1,11 +1,14 @@
 """The command `lilas`: what a run would take, and what the pipeline has made."""
 
 import argparse
+import difflib
 import os
+import re
 import sys
+from typing import NoReturn
 
 from lilas import __version__
-from lilas.commands import data, models, official, own, results, runs
+from lilas.commands import completion, data, models, official, own, results, runs
 from lilas.stages import execute
 
 DESCRIPTION = """\
@@ -13,13 +16,25 @@ Looks at what the pipeline has made, or would take, and calls the models that it
 pipeline itself is run with snakemake."""
 
 # Groups of commands, in the order of help.
-GROUPS = (runs, results, models, own, data, official)
+GROUPS = (runs, results, models, own, data, official, completion)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what a misspelt command may have meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with the usage, the message and status 2."""
+        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            known = re.findall(r"'(.*?)'", wrong[2])
+            if near := difflib.get_close_matches(wrong[1], known, n=1):
+                message += f". Did you mean {near[0]}?"
+        super().error(message)
 
 
 def main() -> None:
     """Runs the command line; a broken contract ends it with one line and status 1."""
     try:
-        execute(_main)
+        execute(_main, "run the same command again")
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -27,7 +42,7 @@ def main() -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lilas",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,5 +1,6 @@
 """Whole files or none: atomic writes, hashes, JSON."""
 
+import difflib
 import errno
 import glob
 import hashlib
@@ -167,6 +168,16 @@ def stand_in(path: str | Path) -> tuple[str, str] | None:
     if tool is None:
         return found, "Bring what it leads to, or replace the link by the file."
     return found, f"Fetch the content: `{fetch[tool]}` in its folder."
+
+
+def nearest(path: str | Path) -> Path | None:
+    """Returns the path that a misspelt one may have meant, if there is one alike."""
+    at = Path(path)
+    while not at.parent.is_dir():
+        at = at.parent
+    names = [one.name for one in at.parent.iterdir()]
+    near = difflib.get_close_matches(at.name, names, n=1)
+    return at.parent / near[0] if near else None
 
 
 def check_writable(

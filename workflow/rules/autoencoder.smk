@@ -4,6 +4,7 @@ TARGETS["autoencoder"] = [chosen("autoencoder", run) for run in TRAININGS]
 
 
 rule autoencoder:
+    """Train an autoencoder on a dataset."""
     message:
         "train autoencoder {wildcards.autoencoder} on {wildcards.dataset}"
     input:

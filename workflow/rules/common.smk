@@ -31,6 +31,9 @@ try:
     said = workflow.config_settings.config_args or []
     CONFIG = read_config(config, said, workflow.configfiles)
     STUDY_FILE = study_path(CONFIG.study, Path(workflow.basedir) / "workflow" / "studies")
+    # Jobs are told it from here: a clone that is moved makes nothing again.
+    if STUDY_FILE.absolute().is_relative_to(Path.cwd()):
+        STUDY_FILE = STUDY_FILE.absolute().relative_to(Path.cwd())
     STUDY = read_study(STUDY_FILE)
     ROOT = f"{CONFIG.results}/{STUDY_FILE.stem}"
     FILES = plan.study_files(CONFIG, STUDY)
@@ -48,7 +51,8 @@ try:
     FORECASTS = paths.forecasts(STUDY)
     OBSERVING = [run for run in ROLLOUTS if run["sampler"] in TWINS]
     check_writable(ROOT)
-    check_owner(ROOT, STUDY_FILE)
+    if "LILAS_ADOPT" not in os.environ:
+        check_owner(ROOT, STUDY_FILE)
     JOB_BYTES = plan.job_bytes(ROOT)
     CUTS = Cuts(ROOT, CONFIG.job_rollouts, planning=workflow.is_main_process)
 except (LilasError, OSError) as error:

@@ -22,6 +22,7 @@ def simulated(split):
 
 
 rule simulate:
+    """Simulate a part of a dataset."""
     message:
         "simulate {wildcards.system}, part {wildcards.part}"
     output:
@@ -47,6 +48,8 @@ rule simulate:
 
 
 rule download:
+    """Download a file of The Well."""
+
     # Nodes of a cluster often reach no network.
     localrule: True
     message:

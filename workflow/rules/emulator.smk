@@ -4,6 +4,7 @@ TARGETS["emulator"] = sorted({chosen("emulator", run) for run in ROLLOUTS})
 
 
 rule emulator:
+    """Train an emulator, diffusion or solver, on cached latents."""
     message:
         "train {wildcards.emulator} on {wildcards.dataset}/{wildcards.autoencoder}"
     input:

@@ -29,6 +29,7 @@ def evaluation_task(wildcards, figures=None, begins=None):
 
 
 rule baselines_write:
+    """Score persistence and climatology, a part of the trajectories."""
     message:
         "evaluate persistence and climatology on {wildcards.dataset}, part {wildcards.part} of "
         "{wildcards.parts}"
@@ -56,6 +57,7 @@ rule baselines_write:
 
 
 rule baselines:
+    """Score persistence and climatology on a dataset; joins parts, where there are any."""
     message:
         "evaluate persistence and climatology on {wildcards.dataset}"
     input:
@@ -86,6 +88,7 @@ rule baselines:
 
 
 rule reconstruction_write:
+    """Score what an autoencoder reconstructs, a part of the trajectories."""
     message:
         "evaluate the reconstruction of {wildcards.dataset}/{wildcards.autoencoder}, part "
         "{wildcards.part} of {wildcards.parts}"
@@ -119,6 +122,7 @@ rule reconstruction_write:
 
 
 rule reconstruction:
+    """Score what an autoencoder reconstructs; joins parts, where there are any."""
     message:
         "evaluate the reconstruction of {wildcards.dataset}/{wildcards.autoencoder}"
     input:
@@ -151,6 +155,7 @@ rule reconstruction:
 
 
 rule evaluate_write:
+    """Score the rollouts of a sampler, a part of the trajectories."""
     message:
         "evaluate {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}, part "
         "{wildcards.part} of {wildcards.parts}"
@@ -187,6 +192,7 @@ rule evaluate_write:
 
 
 rule evaluate:
+    """Score the rollouts of a sampler and decode some frames; joins parts, where there are any."""
     message:
         "evaluate {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
     input:

@@ -6,6 +6,7 @@ TARGETS["latent_analysis"] = ANALYSES
 
 
 rule latent_parameters:
+    """Look for parameters in latents, where a study asks for it."""
     message:
         "look for parameters in the latents of {wildcards.dataset}/{wildcards.autoencoder}"
     input:
@@ -38,6 +39,7 @@ rule latent_parameters:
 
 
 rule counterfactual:
+    """Roll out under other values of a parameter, where a study asks for it."""
     message:
         "roll out {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset} under other "
         "parameters"

@@ -33,6 +33,7 @@ def split_arguments(wildcards, input):
 
 
 rule latents_create:
+    """Create the empty stores of latents that parts fill."""
     message:
         "create the latents of {wildcards.dataset}/{wildcards.autoencoder}"
     input:
@@ -62,6 +63,7 @@ rule latents_create:
 
 
 rule latents_write:
+    """Encode a part of the files of a split."""
     message:
         "encode part {wildcards.part} of the {wildcards.split} split for "
         "{wildcards.dataset}/{wildcards.autoencoder}"
@@ -94,6 +96,7 @@ rule latents_write:
 
 
 rule latents:
+    """Encode a dataset with an autoencoder; names stores that parts have filled."""
     message:
         "latents of {wildcards.dataset}/{wildcards.autoencoder}"
     input:

@@ -1,6 +1,7 @@
 # Models taken from runs of the official code instead of being trained. A released run is fetched
 # once, into the data folder, and shared by all studies.
 rule fetch:
+    """Fetch a released run of the official code."""
     localrule: True
     message:
         "fetch the released run {wildcards.run}"
@@ -25,6 +26,7 @@ rule fetch:
 
 
 rule official_autoencoder:
+    """Take an autoencoder from an official run."""
     message:
         "take autoencoder {wildcards.autoencoder} of {wildcards.dataset} from an official run"
     input:
@@ -57,6 +59,7 @@ rule official_autoencoder:
 
 
 rule official_emulator:
+    """Take an emulator from an official run."""
     message:
         "take {wildcards.emulator} on {wildcards.dataset}/{wildcards.autoencoder} from an "
         "official run"

@@ -56,17 +56,17 @@ def tell_plan():
         if kept := finished(jobs):
             print(
                 f"\n{len(kept)} of {len(jobs)} trainings are finished, of the same settings and "
-                "data: they were copied, or their files touched. To keep all that is there, and "
-                "run nothing of this, run snakemake --touch once.",
+                "data: they were copied, or their files touched. To keep what is current of all "
+                f"that is there: lilas adopt {ROOT}",
                 flush=True,
             )
 
 
 @atexit.register
 def tell_status():
-    """Writes down the jobs that a dry run found, for `lilas status`."""
+    """Writes down the jobs that a dry run found, for `lilas status` and `lilas adopt`."""
     if (path := os.environ.get("LILAS_STATUS")) and workflow.dag is not None:
-        write_jobs(path, ROOT, workflow.dag)
+        write_jobs(path, ROOT, STUDY_FILE, workflow.dag)
 
 
 def on_cluster():

@@ -22,6 +22,7 @@ HORIZONS = {name: entry.evaluation.horizons for name, entry in STUDY.datasets.it
 
 
 rule tables:
+    """Write tables of scores, by horizon and as the paper has them."""
     message:
         "tables"
     input:
@@ -57,6 +58,7 @@ rule tables:
 
 
 rule claims:
+    """Hold the paper's claims against the results."""
     message:
         "the paper's claims"
     input:
@@ -76,7 +78,7 @@ rule claims:
         config=task(horizons=HORIZONS),
         study=STUDY_FILE,
         # The file may change in what no claim depends on: comments, figures.
-        runs=STUDY.model_dump_json(exclude={"figures", "timing", "latent_analysis"}),
+        runs=STUDY.runs(),
         version=VERSIONS["claims"],
         root=ROOT,
         data=CONFIG.data,
@@ -85,11 +87,12 @@ rule claims:
         **RESOURCES,
     shell:
         STAGE + "claims --config {params.config:q} --metrics {input.metrics:q} "
-        "--timings {input.timings:q} --study {params.study:q} --root {params.root:q} "
+        "--histories {input.histories:q} --timings {input.timings:q} --study {params.study:q} --root {params.root:q} "
         "--data {params.data:q} --output {output.verdicts:q} --rows {output.rows:q}" + LOG
 
 
 rule figures:
+    """Draw figures and videos."""
     message:
         "figures and videos"
     input:
@@ -100,7 +103,12 @@ rule figures:
         guided=OBSERVED_FRAMES,
         analyses=ANALYSES,
     output:
-        directory(f"{ROOT}/{paths.FIGURES}"),
+        report(
+            directory(f"{ROOT}/{paths.FIGURES}"),
+            patterns=["{figure}.png", "{figure}.gif"],
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
     log:
         log_file("figures"),
     benchmark:
@@ -122,6 +130,7 @@ rule figures:
 
 
 rule report:
+    """Write the report: answers, tables, claims, a viewer and figures, as HTML."""
     message:
         "report"
     input:

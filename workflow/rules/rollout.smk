@@ -31,6 +31,7 @@ def observed_arguments(wildcards, input):
 
 
 rule rollout_create:
+    """Create the empty store of rollouts that parts fill."""
     message:
         "create the rollouts of {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
     input:
@@ -60,6 +61,7 @@ rule rollout_create:
 
 
 rule rollout_write:
+    """Roll out an emulator with a sampler, a part of the trajectories."""
     message:
         "roll out {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}, part "
         "{wildcards.part} of {wildcards.parts}"
@@ -91,6 +93,7 @@ rule rollout_write:
 
 
 rule rollout:
+    """Roll out an emulator with a sampler; names a store that parts have filled."""
     message:
         "roll out {wildcards.emulator} with {wildcards.sampler} on {wildcards.dataset}"
     input:

@@ -3,6 +3,7 @@ TARGETS["statistics"] = [climate({"dataset": name}) for name in STUDY.datasets]
 
 
 rule statistics:
+    """Compute mean, deviation and range of each channel over the training split."""
     message:
         "statistics of {wildcards.dataset}"
     input:

@@ -26,6 +26,7 @@ def timing_task(wildcards):
 
 
 rule timing:
+    """Time what makes states: simulator, autoencoders and emulators."""
     message:
         "time what makes states of {wildcards.dataset}"
     input:

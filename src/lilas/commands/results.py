@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lilas.commands import add_command
 from lilas.errors import LilasError, broken
-from lilas.files import atomic
+from lilas.files import atomic, nearest
 from lilas.inspect.catalogue import INSPECTED
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ def show(folder: Path) -> str:
     tables, report = folder / "tables" / "horizons.md", folder / "report.html"
     for path in (tables, report):
         if not path.is_file():
-            raise broken(path, "the results of a study", "nothing", "Run snakemake to make them.")
+            near = None if folder.is_dir() else nearest(folder)
+            action = f"Did you mean {near}?" if near else "Run snakemake to make them."
+            raise broken(path, "the results of a study", "nothing", action)
     from lilas.report.typeset import terminal
 
     intro, _, sections = tables.read_text(encoding="utf-8").partition("### ")

@@ -1,6 +1,7 @@
-"""`lilas plan` and `lilas status`: what a run would take, and how far it is."""
+"""`lilas plan`, `status` and `adopt`: what a run would take, how far it is, what is kept of it."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilas.commands import add_command
@@ -36,9 +37,24 @@ examples:
   lilas status                 # of config.yaml's study
   watch -n 30 lilas status paper"""
 
+ADOPT = """\
+Keeps finished work that was copied or moved: without the times of its files, or without the folder
+.snakemake, Snakemake would make all of it again. Compares the records inside the results (settings,
+versions of stages, SHA-256 of inputs) with what the study would make now in this clone; what is
+current is dated now, and snakemake keeps it. What is not is told, with why, and made again by the
+next run; nothing is deleted: a file that was changed since it was made is kept as NAME.changed.
+
+The folder is called as the study's file. A study that was moved and edited since is taken too."""
+
+ADOPT_EXAMPLES = """\
+examples:
+  cp -r /mnt/old/lilas/results .           # in a fresh clone
+  lilas adopt results/demo
+  lilas adopt /scratch/results/mine studies/mine.yaml --config data=/scratch/data"""
+
 
 def add(commands: "Commands") -> None:
-    """Adds `plan` and `status`."""
+    """Adds `plan`, `status` and `adopt`."""
     text = "jobs, hours, memory and disk of a run, by stage, before it runs"
     plan = add_command(commands, "plan", text, PLAN, _plan, PLAN_EXAMPLES)
     plan.add_argument(
@@ -47,7 +63,10 @@ def add(commands: "Commands") -> None:
     plan.add_argument("--all", action="store_true", help="count what is there already as well")
     text = "how far a run is: done, running, waiting, stale, failed"
     status = add_command(commands, "status", text, STATUS, _status, STATUS_EXAMPLES)
-    for one in (plan, status):
+    text = "keep finished results that were copied or moved"
+    adopt = add_command(commands, "adopt", text, ADOPT, _adopt, ADOPT_EXAMPLES)
+    adopt.add_argument("folder", type=Path, metavar="FOLDER", help="such as results/demo")
+    for one in (plan, status, adopt):
         add_study(one)
 
 
@@ -75,3 +94,9 @@ def _status(args: argparse.Namespace) -> None:
     from lilas.plan.dry_run import study_status
 
     print(study_status(args.study, args.config))
+
+
+def _adopt(args: argparse.Namespace) -> None:
+    from lilas.plan.adopt import adopt
+
+    print("\n".join(adopt(args.folder, args.study, args.config)))

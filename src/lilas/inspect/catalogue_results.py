@@ -260,6 +260,7 @@ RESULTS = (
             Variable("reason", ("claim",), "string", "", "Why, in a sentence."),
             Variable("parts", ("claim",), "list", "", "Name, verdict and evidence of each part."),
         ),
+        {"provenance": PROVENANCE},
     ),
     Artifact(
         "Values behind the claims",
@@ -305,11 +306,19 @@ RESULTS = (
         "`training_{dataset}`.",
     ),
     Artifact(
+        "Record of tables or figures",
+        (f"{STUDY}/{paths.TABLES}/{paths.RECORD}", f"{STUDY}/{paths.FIGURES}/{paths.RECORD}"),
+        "JSON",
+        "What the tables or figures beside it were made of.",
+        attributes={"provenance": PROVENANCE},
+    ),
+    Artifact(
         "Report",
         (f"{STUDY}/{paths.REPORT}", f"{STUDY}/{paths.PAGE}", f"{STUDY}/{paths.CLAIMS_PAGE}"),
         "HTML",
         "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory "
-        "by stage, and the study itself, in one file that works offline. Of several datasets "
+        "by stage, and the study itself, in one file that works offline; the record of its making "
+        "is in its head, in a script named `provenance`. Of several datasets "
         "`report.html` has the answers, claims, time and memory, and leads to a page of each with "
         "its viewer, figures, videos and tables: all in one folder, to be copied together.",
     ),

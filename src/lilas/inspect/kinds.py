@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lilas.data.registry import SUFFIXES
 from lilas.errors import broken
-from lilas.files import read_json
-from lilas.inspect import analyses, data, others, scores, stores, trainings
+from lilas.files import nearest, read_json
+from lilas.inspect import analyses, data, others, places, scores, stores, trainings
 from lilas.inspect.inspection import Inspection
 from lilas.records.analyses import is_analysis
 from lilas.records.stores import open_store
@@ -24,7 +24,9 @@ def inspect(path: Path) -> Inspection:
         LilasError: there is no such file, it is of no known kind, or it is damaged.
     """
     if not path.exists():
-        raise broken(path, "an artifact of LILAS", "nothing", "Correct the path.")
+        near = nearest(path)
+        action = f"Did you mean {near}?" if near else "Correct the path."
+        raise broken(path, "an artifact of LILAS", "nothing", action)
     by_suffix: dict[str, Callable[[Path], Inspection]] = {
         **dict.fromkeys(SUFFIXES, data.inspect_data_file),
         ".safetensors": trainings.inspect_weights,
@@ -36,7 +38,9 @@ def inspect(path: Path) -> Inspection:
         **others.OTHERS,
     }
     if path.is_dir() and path.suffix != ".zarr":
-        return others.inspect_folder(path)
+        return places.inspect_folder(path)
+    if path.name in others.MARKS:
+        return others.inspect_mark(path)
     if path.suffix not in by_suffix or path.is_file() == (path.suffix == ".zarr"):
         raise others.unknown(path)
     return by_suffix[path.suffix](path)
@@ -59,6 +63,8 @@ def _json(path: Path) -> Inspection:
         return analyses.inspect_analysis(path)
     if "claims" in value:
         return others.inspect_claims(path, value)
+    if path.name == paths.RECORD:
+        return others.inspect_record(path)
     if path.name == paths.OWNER:
         return others.inspect_owner(path, value)
     raise others.unknown(path)

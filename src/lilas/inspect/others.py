@@ -2,26 +2,21 @@
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from lilas.data.registry import SUFFIXES
 from lilas.errors import LilasError, broken
-from lilas.files import read_json
 from lilas.inspect import text
 from lilas.inspect.inspection import ELSEWHERE, Inspection
-from lilas.study import paths
+from lilas.records.carried import carried
 from lilas.study.read import read_study, read_swept
 
 Facts = dict[str, str]
-# Files of a folder that are named, at most.
-NAMED = 12
 
 
-def _told(path: Path, what: str, facts: Facts) -> Inspection:
+def told(path: Path, what: str, facts: Facts) -> Inspection:
     return Inspection([f"{path}: {what}", "", *text.facts(facts)])
 
 
@@ -37,11 +32,11 @@ def inspect_table(path: Path) -> Inspection:
     if tabs and {"s", "max_rss"} <= set(header) and rows:
         last = dict(zip(header, rows[-1], strict=True))
         facts |= {"took": f"{last['s']} s", "memory": f"{last['max_rss']} MB at most"}
-        return _told(path, "what a job took, by Snakemake", facts)
+        return told(path, "what a job took, by Snakemake", facts)
     if "cell" in header:
         cell = next((row[header.index("cell")] for row in rows if row[header.index("cell")]), "")
         facts["where from"] = f"lilas trace {cell} --results {path.parent.parent}"
-    return _told(path, "a table of a study", facts)
+    return told(path, "a table of a study", facts)
 
 
 def inspect_picture(path: Path) -> Inspection:
@@ -57,7 +52,7 @@ def inspect_picture(path: Path) -> Inspection:
         if frames > 1:
             facts["pictures"] = f"{frames}, a lead time each"
     facts |= {"made of": "the metrics, frames and histories of its study; no record is inside"}
-    return _told(path, "a figure of a study", facts)
+    return told(path, "a figure of a study", facts)
 
 
 def inspect_text(path: Path) -> Inspection:
@@ -75,7 +70,14 @@ def inspect_text(path: Path) -> Inspection:
         read_study(path)
         made = {f"swept {kind}": ", ".join(names) for kind, names in read_swept(path).items()}
         facts |= {kind: names for kind, names in made.items() if names}
-    return _told(path, kinds[path.suffix], facts)
+    return told(path, kinds[path.suffix], facts)
+
+
+def inspect_record(path: Path) -> Inspection:
+    """Inspects the record of the making of a folder of tables or figures."""
+    record = carried(path)
+    what = f"record of the making of the {path.resolve().parent.name} beside it"
+    return Inspection([f"{path}: {what}", *text.origin(record, path)])
 
 
 def inspect_claims(path: Path, value: dict[str, list[dict[str, str]]]) -> Inspection:
@@ -90,39 +92,20 @@ def inspect_claims(path: Path, value: dict[str, list[dict[str, str]]]) -> Inspec
 def inspect_owner(path: Path, value: dict[str, object]) -> Inspection:
     """Inspects what says whose results a folder holds."""
     facts = {name: json.dumps(item) for name, item in value.items()}
-    return _told(path, "whose results this folder holds", facts)
+    return told(path, "whose results this folder holds", facts)
 
 
-def inspect_folder(path: Path) -> Inspection:
-    """Inspects a folder: of a study's results, a training, rollouts, latents, data, or others."""
-    entries = sorted(one for one in path.iterdir() if not one.name.startswith("."))
-    names = {one.name for one in entries}
-    data = [*path.glob("data/*/*"), *path.glob("*")]
-    if paths.OWNER in names:
-        what = "results of a study"
-    elif names & {paths.WEIGHTS, paths.CHECKPOINT}:
-        what = f"a training{'' if paths.WEIGHTS in names else ', not finished'}"
-    elif names & {Path(paths.ROLLOUTS).name, Path(paths.METRICS).name}:
-        what = "rollouts and their metrics"
-    elif any(one.name.endswith(".zarr") for one in entries):
-        what = "stores and their manifests"
-    elif Path(paths.STATISTICS).name in names or Path(paths.BASELINES).name in names:
-        what = "results on a dataset"
-    elif any(one.suffix in SUFFIXES for one in data):
-        what = "data files; lilas check looks at all of them"
-    else:
-        what = "a folder"
-    facts = {}
-    if (path / paths.OWNER).is_file():
-        facts["study"] = str(read_json(path / paths.OWNER).get("study"))
-        facts["report"] = str(path / paths.REPORT) if paths.REPORT in names else "not made yet"
-    counts = Counter(one.suffix for one in data if one.suffix in SUFFIXES)
-    facts |= {f"{suffix} files": f"{count}" for suffix, count in counts.items()}
-    shown = [f"{one.name}/" if one.is_dir() else one.name for one in entries[:NAMED]]
-    more = [f"and {len(entries) - NAMED} more"] if len(entries) > NAMED else []
-    facts["holds"] = ", ".join([*shown, *more]) or "nothing"
-    return _told(path, what, facts | {"next": "lilas inspect of one of these says what it is"})
+def inspect_mark(path: Path) -> Inspection:
+    """Inspects a file that is there for programs alone."""
+    return told(path, MARKS[path.name], {"size": text.size(path.stat().st_size)})
 
+
+# What is there for programs alone, by name.
+MARKS = {
+    "lock": "held by a run while it works in this folder; empty",
+    "reading.lock": "held by runs while they read this folder; empty",
+    ".snakemake_timestamp": "when Snakemake saw this folder finished; empty",
+}
 
 OTHERS: dict[str, Callable[[Path], Inspection]] = {
     **dict.fromkeys((".csv", ".tsv"), inspect_table),

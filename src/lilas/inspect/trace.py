@@ -12,19 +12,18 @@ import numpy as np
 import pandas as pd
 
 from lilas.errors import LilasError, broken
-from lilas.files import read_json, sha256
+from lilas.files import sha256
 from lilas.records.analyses import read_analysis
-from lilas.records.metrics import metrics_record, read_metrics
+from lilas.records.carried import carried
+from lilas.records.metrics import read_metrics
 from lilas.records.provenance import (
     ELSEWHERE,
-    check_record,
     current_code,
     differences,
     located,
 )
 from lilas.records.stores import open_store
 from lilas.records.timings import read_timings
-from lilas.records.weights import read_record
 from lilas.report.latent_tables import CELLS, latent_tables
 from lilas.report.speed import QUANTITIES, runs
 from lilas.report.summary import BASELINES
@@ -118,8 +117,7 @@ def trace(cell: str, results: Path) -> Trace:
     seen: dict[Path, str] = {}
     for path in files:
         found.lines.append(f"  {kind}: {path}  SHA-256 {sha256(path)}")
-        record = metrics_record(path) if kind == "metrics" else _provenance(path)
-        _record(found, record, path, 2, seen)
+        _record(found, carried(path), path, 2, seen)
     found.lines += ["", "Versions"]
     found.lines += [f"  {', '.join(stages)}: {text}" for text, stages in found.versions.items()]
     return found
@@ -275,21 +273,11 @@ def _turns(found: Trace, path: Path, name: Name) -> float:
     return float(np.median(values))
 
 
-def _provenance(path: Path) -> dict[str, Any] | None:
-    """Returns the record that an input carries of its making; None for a file without one."""
-    if path.suffix == ".safetensors":
-        return read_record(path)
-    if path.suffix == ".json":
-        return read_json(path, ("provenance",))["provenance"]
-    return None
-
-
 def _record(
     found: Trace, record: dict[str, Any], path: Path, depth: int, seen: dict[Path, str]
 ) -> None:
     """Adds what a record says: the code, then the inputs, each followed down its own record."""
     indent = "  " * depth
-    record = check_record(path, record)
     same = record["code"] == current_code(record)
     found.lines.append(
         f"{indent}stage {record['stage']} version {record['version']}, code {record['code'][:12]} "
@@ -360,7 +348,7 @@ def _input(
     if not first:
         return
     try:
-        record = _provenance(path)
+        record = carried(path)
         if record is not None:
             _record(found, record, path, depth + 1, seen)
     except LilasError as error:

@@ -35,7 +35,7 @@ def plan_study(
     if profile:
         _check_profile(profile, _snakefile())
         arguments += ["--workflow-profile", profile]
-    return _table(_dry_run(study, settings, arguments, {})) or NOTHING
+    return _table(dry_run(study, settings, arguments, {})) or NOTHING
 
 
 def plan_apart(study: Path) -> str:
@@ -51,7 +51,7 @@ def plan_apart(study: Path) -> str:
     """
     folder = study.parent
     apart = ["--forceall", "--directory", str(folder)]
-    return _table(_dry_run(str(study), [f"results={folder / 'results'}"], apart, {}))
+    return _table(dry_run(str(study), [f"results={folder / 'results'}"], apart, {}))
 
 
 def _table(output: str) -> str:
@@ -72,16 +72,27 @@ def study_status(study: str | None, settings: Sequence[str]) -> str:
     """
     with TemporaryDirectory() as folder:
         path = Path(folder, "jobs.json")
-        _dry_run(study, settings, ["--rerun-incomplete"], {"LILAS_STATUS": str(path)})
+        dry_run(study, settings, ["--rerun-incomplete"], {"LILAS_STATUS": str(path)})
         return status(path)
 
 
-def _dry_run(
+def dry_run(
     study: str | None, settings: Sequence[str], arguments: list[str], environment: dict[str, str]
 ) -> str:
-    """Returns what a dry run of Snakemake prints; its warnings are passed on."""
+    """Returns what a dry run of Snakemake prints, as `snakemake`."""
+    return snakemake(study, settings, ["--dry-run", *arguments], environment)
+
+
+def snakemake(
+    study: str | None, settings: Sequence[str], arguments: list[str], environment: dict[str, str]
+) -> str:
+    """Returns what Snakemake prints; its warnings are passed on.
+
+    Raises:
+        LilasError: as `plan_study`.
+    """
     told = [*([f"study={study}"] if study else []), *settings]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(_snakefile()), "--dry-run"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(_snakefile())]
     command += ["--quiet", "all", *arguments, *(["--config", *told] if told else [])]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | environment

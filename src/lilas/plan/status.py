@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class Job:
         why: What makes finished output stale; empty where output is missing.
         steps: Of a training, how many; None of what is none.
         comment: What it is called in Slurm's queue.
+        stage: What it runs.
+        inputs: The files that it reads, by name.
+        config: Its slice of the study, as JSON.
+        runs: Of the claims, `Study.runs`.
     """
 
     rule: str
@@ -52,10 +56,14 @@ class Job:
     why: str = ""
     steps: int | None = None
     comment: str = ""
+    stage: str = ""
+    inputs: dict[str, list[str]] = field(default_factory=dict)
+    config: str = ""
+    runs: str = ""
 
 
-def write_jobs(path: str, root: str, dag: Any) -> None:
-    """Writes the jobs of Snakemake's graph, inputs first, and the folder of the study's results.
+def write_jobs(path: str, root: str, study: str, dag: Any) -> None:
+    """Writes the jobs of Snakemake's graph, inputs first, and where study and results lie.
 
     Those that only name targets are none.
     """
@@ -73,8 +81,23 @@ def write_jobs(path: str, root: str, dag: Any) -> None:
         comment = f"rule_{job.rule.name}"
         if job.wildcards:
             comment += f"_wildcards_{'_'.join(job.wildcards)}".replace("/", "_")
-        found.append(Job(job.rule.name, output, log, dag.needrun(job), why, steps, comment))
-    write_json(path, {"root": root, "jobs": [asdict(job) for job in found]})
+        more = {
+            "stage": re.findall(r"lilas\.stages\.(\w+)", job.rule.shellcmd)[-1],
+            "inputs": {
+                name: [str(file)] if isinstance(file, str) else [*map(str, file)]
+                for name, file in job.input.items()
+            },
+            "config": str(job.params.get("config", "")),
+            "runs": str(job.params.get("runs", "")),
+        }
+        found.append(Job(job.rule.name, output, log, dag.needrun(job), why, steps, comment, **more))
+    write_json(path, {"root": root, "study": str(study), "jobs": [asdict(job) for job in found]})
+
+
+def read_jobs(path: Path) -> tuple[Path, Path, list[Job]]:
+    """Returns the folder of results, the study's file and the jobs that `write_jobs` wrote."""
+    written = read_json(path, ("root", "study", "jobs"))
+    return Path(written["root"]), Path(written["study"]), [Job(**one) for one in written["jobs"]]
 
 
 def _why(reason: Any) -> str:
@@ -103,8 +126,7 @@ def status(path: Path) -> str:
     Args:
         path: What `write_jobs` wrote.
     """
-    written = read_json(path, ("root", "jobs"))
-    root, jobs = Path(written["root"]), [Job(**entry) for entry in written["jobs"]]
+    root, _, jobs = read_jobs(path)
     runs = _runs()
     named = [name for run in runs for name in _SLURM.findall(run)]
     known = Known(is_held(root), _begun(), _failed(runs), queued(named))
@@ -116,8 +138,13 @@ def is_gone(file: str) -> bool:
     # Parts of results, which begin with a dot, are removed when they are joined.
     if not os.path.lexists(file):
         return not Path(file).name.startswith(".")
-    is_store = file.endswith(".json") and read_json(file).get("kind") == "zarr"
-    return is_store and not os.path.isdir(paths.store(file))
+    if not file.endswith(".json") or os.path.isdir(paths.store(file)):
+        return False
+    try:
+        return bool(read_json(file).get("kind") == "zarr")
+    except LilasError:
+        # Damaged, which those tell that read it.
+        return False
 
 
 def is_held(folder: Path) -> bool:

@@ -93,7 +93,7 @@ def provenance(
         "version": VERSIONS[stage],
         "config": config,
         "inputs": {
-            name: [_data_file(Path(p)) for p in value]
+            name: [data_file(Path(p)) for p in value]
             if isinstance(value, list)
             else {"path": str(value), "sha256": sha256(value)}
             for name, value in inputs.items()
@@ -193,7 +193,8 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
     }
 
 
-def _data_file(path: Path) -> dict[str, Any]:
+def data_file(path: Path) -> dict[str, Any]:
+    """Returns what records have of a data file: path, size and a sample of its bytes."""
     size = path.stat().st_size
     return {"path": str(path), "bytes": size, "sampled": _sampled(path, size)}
 
@@ -230,7 +231,7 @@ def differences(record: dict[str, Any], artifact: Path | None = None) -> list[st
                 found.append(f"{name}: {item['path']} {ELSEWHERE}")
             elif "sha256" in item and sha256(path) != item["sha256"]:
                 found.append(f"{name}: {path} has changed since")
-            elif "bytes" in item and _data_file(path) != item | {"path": str(path)}:
+            elif "bytes" in item and data_file(path) != item | {"path": str(path)}:
                 found.append(f"{name}: {path} has another size or content now")
     if record["code"] != current_code(record):
         found.append(f"code: the code of stage {record['stage']!r} differs from the one used")
@@ -241,9 +242,10 @@ def located(recorded: str, artifact: Path | None = None) -> Path | None:
     """Returns where an input that a record names lies now; None where it is not here.
 
     Results that were copied, moved or renamed hold their inputs at the same places as before. A
-    study's own are looked for in its folder alone, which knows what it was called. Otherwise the
-    recorded path is looked for from every folder above the artifact, whole, and then from the
-    first of its folders that the artifact lies in too.
+    study's own are looked for in its folder alone, which knows what it was called, and what lay
+    beside that folder is looked for beside it. Otherwise the recorded path is looked for from
+    every folder above the artifact, whole, and then from the first of its folders that the artifact
+    lies in too.
     """
     path = Path(recorded)
     if artifact is not None:
@@ -253,6 +255,11 @@ def located(recorded: str, artifact: Path | None = None) -> Path | None:
             if path.is_relative_to(called):
                 at = own / path.relative_to(called)
                 return _shown(path, at) if at.is_file() else None
+            beside = Path(called).parent
+            if beside.parts and path.is_relative_to(beside):
+                at = own.parent / path.relative_to(beside)
+                if at.is_file():
+                    return _shown(path, at)
         for start in range(len(path.parts)):
             tail = Path(*path.parts[start:])
             for folder in above:

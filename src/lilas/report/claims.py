@@ -9,6 +9,7 @@ Student's over training seeds.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,13 +29,16 @@ def check(results: Results) -> list[Verdict]:
     return [examine(results) for examine in CLAIMS.values()]
 
 
-def write_claims(path: Path, rows: Path, verdicts: Sequence[Verdict]) -> None:
+def write_claims(
+    path: Path, rows: Path, verdicts: Sequence[Verdict], record: dict[str, Any]
+) -> None:
     """Writes verdicts, and what their numbers are computed from.
 
     Args:
         path: JSON: `claims` lists number, claim, criterion, verdict, evidence, reason and parts.
         rows: CSV: claim, part, and what `lilas.report.paired.ROWS` lists.
         verdicts: Of `check`.
+        record: Of their making.
     """
     claims = []
     for verdict in verdicts:
@@ -43,7 +47,7 @@ def write_claims(path: Path, rows: Path, verdicts: Sequence[Verdict]) -> None:
             for part in verdict.parts
         ]
         claims.append(vars(verdict) | {"parts": parts})
-    write_json(path, {"claims": claims})
+    write_json(path, {"claims": claims, "provenance": record})
     behind = [
         part.rows.assign(claim=verdict.number, part=part.name)
         for verdict in verdicts

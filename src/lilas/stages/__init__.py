@@ -53,7 +53,7 @@ def add_training(parser: argparse.ArgumentParser, **inputs: str) -> None:
     parser.add_argument("--tracker", default="none", help="none (default), tensorboard or wandb")
 
 
-def execute(main: Callable[[], None]) -> None:
+def execute(main: Callable[[], None], again: str = "the same command goes on from here") -> None:
     """Runs a stage; a broken contract, a full disk or Ctrl-C ends it with one line, told once."""
     # What a terminal's encoding has no character for is escaped, not a reason to stop.
     sys.stdout.reconfigure(errors="backslashreplace")
@@ -64,6 +64,6 @@ def execute(main: Callable[[], None]) -> None:
         main()
         processes.leave()
     except KeyboardInterrupt:
-        processes.end("stopped; the same command goes on from here")
+        processes.end(f"stopped; {again}")
     except (LilasError, OSError, RuntimeError) as error:
         processes.end_by(error)

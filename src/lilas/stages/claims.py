@@ -1,6 +1,10 @@
 """Stage `claims`: what this run says of the paper's six claims, and the rows that it rests on."""
 
+from pathlib import Path
+
+from lilas.files import digest
 from lilas.records.metrics import read_metrics
+from lilas.records.provenance import provenance
 from lilas.records.timings import read_timings
 from lilas.report.claims import check, write_claims
 from lilas.report.costs import costs, validation_losses
@@ -22,6 +26,8 @@ def main() -> None:
         rows="claims.csv",
     )
     add_timings(parser)
+    text = "histories of the trainings, whose losses are read from the folder of results"
+    parser.add_argument("--histories", type=Path, nargs="*", default=[], help=text)
     args = parser.parse_args()
     study = read_study(args.study)
     results = Results(
@@ -32,7 +38,10 @@ def main() -> None:
         timings=read_timings(args.timings),
     )
     verdicts = check(results)
-    write_claims(args.output, args.rows, verdicts)
+    inputs = {name: getattr(args, name) for name in ("metrics", "histories", "timings")}
+    record = provenance("claims", args.config.record(), inputs)
+    record["study"] = digest(study.runs())
+    write_claims(args.output, args.rows, verdicts, record)
     for verdict in verdicts:
         print(f"{verdict.number}. {verdict.verdict}: {verdict.claim}")
 

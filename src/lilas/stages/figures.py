@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from lilas.files import write_json
+from lilas.records.provenance import provenance
 from lilas.report.figure_files import write_figures
 from lilas.stages import add_paths, execute, make_parser
+from lilas.study import paths
 
 
 def main() -> None:
@@ -34,6 +37,10 @@ def main() -> None:
         twins=args.config.twins,
         analyses=args.analyses,
     )
+    names = "metrics", "table", "histories", "frames", "guided", "analyses"
+    inputs = {name: getattr(args, name) for name in names}
+    record = provenance("figures", args.config.record(), inputs)
+    write_json(args.output / paths.RECORD, {"provenance": record})
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from lilas.files import write_json
+from lilas.records.provenance import provenance
 from lilas.report.table_files import write_tables
 from lilas.stages import add_paths, add_timings, execute, make_parser
+from lilas.study import paths
 
 
 def main() -> None:
@@ -32,6 +35,9 @@ def main() -> None:
         analyses=args.analyses,
         lead_times=config.lead_times,
     )
+    names = "metrics", "histories", "timings", "guided", "analyses"
+    record = provenance("tables", config.record(), {name: getattr(args, name) for name in names})
+    write_json(args.output / paths.RECORD, {"provenance": record})
     print(first)
 
 

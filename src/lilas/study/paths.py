@@ -43,6 +43,8 @@ COUNTERFACTUAL = f"{ROLLOUT}/counterfactual.json"
 BASELINES = "{dataset}/baselines.parquet"
 TIMING = "{dataset}/timing.json"
 TABLES = "tables"
+# In the folders of tables and figures: the record of their making.
+RECORD = "record.json"
 HORIZONS = f"{TABLES}/horizons"
 CLAIMS = "claims.json"
 # What their numbers rest on, and a page of both.

@@ -158,6 +158,10 @@ class Study(Model):
         emulators = self.entries("emulators", dataset).values()
         return list(dict.fromkeys(key for its in emulators for key in its.samplers))
 
+    def runs(self) -> str:
+        """Returns as JSON what is trained, rolled out and scored; no claim depends on the rest."""
+        return self.model_dump_json(exclude={"figures", "timing", "latent_analysis"})
+
     def twins(self) -> dict[str, str]:
         """Returns the samplers that observe the truth, each with its twin that does not.
 
