@@ -19,24 +19,24 @@ def test_own_data_is_planned_as_the_page_says(tmp_path: Path) -> None:
             assert long in text
             text = text.replace(long, short)
         before = sorted(tmp_path.iterdir())
-        printed[text.split("heat")[0].strip()] = pages.run(kind, text, tmp_path)
+        printed[text.split("sound")[0].strip()] = pages.run(kind, text, tmp_path)
         if text.startswith("lilas new"):
-            assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "heat.yaml"])
+            assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "sound.yaml"])
     assert "Faults: none\n\nWarnings: none" in printed["lilas check"]
     # A draft begins with what a plan of it says, and leaves nothing but itself.
-    text = (tmp_path / "heat.yaml").read_text(encoding="utf-8")
+    text = (tmp_path / "sound.yaml").read_text(encoding="utf-8")
     head = text.split("datasets:")[0].splitlines()
     assert all(line.startswith("# ") for line in head)
-    assert head[0] == "# A first study of heat, its models sized for minutes on a laptop CPU."
+    assert head[0] == "# A first study of sound, its models sized for minutes on a laptop CPU."
     (total,) = (line.split() for line in head if line.startswith("# all "))
     assert int(total[2]) == 15
-    assert "- flux  # a vector, " in text
-    assert " K m s-1\n" in text
+    assert "- velocity  # a vector, " in text
+    assert " m s-1\n" in text
     assert re.search(r"^emulators +2 ", printed["snakemake -n --config study="], re.MULTILINE)
-    study = read_study(tmp_path / "heat.yaml")
-    assert study.datasets["heat"].states.fields == ["temperature", "flux"]
-    assert study.datasets["heat"].label == {"diffusivity": "log", "speed": "none"}
-    assert study.datasets["heat"].augment.roll == ["x"]
+    study = read_study(tmp_path / "sound.yaml")
+    assert study.datasets["sound"].states.fields == ["pressure", "velocity"]
+    assert study.datasets["sound"].label == {"speed": "none", "damping": "log"}
+    assert study.datasets["sound"].augment.roll == ["x"]
     # The table on the page is the one that is printed, but for sizes.
     page = (pages.ROOT / "docs/own_data.md").read_text(encoding="utf-8")
     told = page.split("what of it was guessed:\n\n```\n")[1].split("\n```")[0].splitlines()
