@@ -10,8 +10,10 @@ import pytest
 
 from conftest import Pipeline
 from lilas import cli
+from lilas.errors import LilasError
 from lilas.files import write_json
 from lilas.inspect.kinds import inspect
+from lilas.plan.adopt import forget
 from lilas.plan.current import Found, examine
 from lilas.plan.status import Job
 from lilas.records.carried import carried, with_record
@@ -211,11 +213,20 @@ def test_adopt_refuses_what_are_no_results_of_the_study(tmp_path, pipeline, lila
     root = pipeline.folder / "results" / "other"
     root.mkdir(parents=True)
     write_json(root / "study.json", {"study": "../../miniature.yaml", "format": 2})
-    assert "lie in a folder of its name, results/miniature" in refused("results/other")
+    assert "lie in a folder of its name" in refused("results/other")
     root = root.rename(root.with_name("miniature"))
     before = (root / "study.json").read_text()
     assert "holds nothing that miniature.yaml would make" in refused("results/miniature")
     assert (root / "study.json").read_text() == before
+
+
+def test_snakemake_forgets_what_it_knows_and_may_know_nothing(pipeline, monkeypatch):
+    monkeypatch.chdir(pipeline.folder)
+    for name, value in pipeline.environment.items():
+        monkeypatch.setenv(name, value)
+    forget(["results/miniature/report.html"], "miniature.yaml", [])
+    with pytest.raises(LilasError, match="not found"):
+        forget(["results/miniature/report.html"], "none", [])
 
 
 def test_a_record_of_tables_is_inspected(jobs):

@@ -45,16 +45,16 @@ def adopt(folder: Path, study: str | None, settings: Sequence[str]) -> list[str]
     if is_held(folder):
         raise LilasError(f"{folder}: a run is at work on it. Wait for its end, or stop it.")
     study = study or _study(folder)
-    results = folder.absolute().parent
+    results = Path(os.path.abspath(folder)).parent
     if results.is_relative_to(Path.cwd()):
         results = results.relative_to(Path.cwd())
     settings = [*settings, f"results={results}"]
-    root, file, jobs = _jobs(study, settings)
-    if root.resolve() != folder.resolve():
+    if Path(study).stem != Path(os.path.abspath(folder)).name:
         raise LilasError(
-            f"{folder}: results of {file.name} lie in a folder of its name, {root}. Rename one of "
-            "the two."
+            f"{folder}: results of the study {study} lie in a folder of its name. Rename the "
+            "folder, or the study's file."
         )
+    root, file, jobs = _jobs(study, settings)
     found = examine(jobs)
     current = [one for one in found if one.is_current]
     if not any(one.asked for one in found):
@@ -67,7 +67,7 @@ def adopt(folder: Path, study: str | None, settings: Sequence[str]) -> list[str]
     cut = {name: held[name] for name in ("job_bytes", "cuts") if name in held}
     take_ownership(root, file, **cut)
     if stale := [one for one in found if one.why]:
-        _forget([file for one in stale for file in one.job.output], study, settings)
+        forget([file for one in stale for file in one.job.output], study, settings)
         for one in stale:
             _set_back(one)
     read = {file for one in current for files in one.job.inputs.values() for file in files}
@@ -93,7 +93,7 @@ def _jobs(study: str, settings: Sequence[str]) -> tuple[Path, Path, list[Job]]:
         return read_jobs(path)
 
 
-def _forget(files: list[str], study: str, settings: Sequence[str]) -> None:
+def forget(files: list[str], study: str, settings: Sequence[str]) -> None:
     """Has Snakemake forget what it knows of files: small inputs that are as they were, say."""
     try:
         snakemake(study, settings, ["--cleanup-metadata", *files], {ADOPT: "1"})

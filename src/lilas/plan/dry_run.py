@@ -80,7 +80,7 @@ def dry_run(
     study: str | None, settings: Sequence[str], arguments: list[str], environment: dict[str, str]
 ) -> str:
     """Returns what a dry run of Snakemake prints, as `snakemake`."""
-    return snakemake(study, settings, ["--dry-run", *arguments], environment)
+    return snakemake(study, settings, ["--dry-run", "--quiet", "all", *arguments], environment)
 
 
 def snakemake(
@@ -93,7 +93,7 @@ def snakemake(
     """
     told = [*([f"study={study}"] if study else []), *settings]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(_snakefile())]
-    command += ["--quiet", "all", *arguments, *(["--config", *told] if told else [])]
+    command += [*arguments, *(["--config", *told] if told else [])]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | environment
     )
