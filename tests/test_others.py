@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image
 
 from lilas.errors import LilasError
 from lilas.inspect.kinds import inspect
+from lilas.records.carried import with_record
+from lilas.records.provenance import provenance
 
 TABLE = "cell,value,low\na/persistence/vrmse/1-9,1,2\nb,3,\n"
 CLAIM = {"number": 1, "verdict": "supported", "claim": "It is so."}
@@ -26,7 +29,12 @@ FILES = {
     "lock": ("", ["held by a run"]),
     "demo.yaml": ("datasets:\n", ["settings", "snakemake -n"]),
 }
+FILES |= {
+    "tensorboard/ab/events.out.tfevents.1.host": ("x", ["tensorboard --logdir "]),
+    "wandb/offline-run-1/run-ab.wandb": ("x", ["wandb sync "]),
+}
 UNKNOWN = {
+    "released.zip": "a zip",
     "data.npy": "'.npy'",
     "notes": "without an ending",
     "other.json": "'.json'",
@@ -50,6 +58,31 @@ def test_files_to_look_at_are_told_in_a_few_lines(tmp_path, name):
     assert found[0].startswith(f"{tmp_path / name}: ")
     assert len(found) <= 8
     assert all(word in "\n".join(found) for word in words)
+
+
+def test_a_released_run_tells_what_it_holds(tmp_path):
+    with ZipFile(tmp_path / "run.zip", "w") as archive:
+        archive.writestr("config.yaml", "a: 1")
+    found = "\n".join(inspect(tmp_path / "run.zip").lines)
+    assert "holds           config.yaml\n" in found
+    assert "lilas official check" in found
+
+
+def test_what_has_a_record_beside_it_tells_whether_it_is_current(tmp_path):
+    """Of a page the record is inside."""
+    data = write(tmp_path / "metrics.parquet", "a")
+    record = provenance("tables", {}, {"metrics": [data]})
+    write(tmp_path / "tables/record.json", json.dumps({"provenance": record}))
+    write(tmp_path / "report.html", with_record("<head><style></style></head>", record))
+    made = [write(tmp_path / "tables" / name, "a,b\n") for name in ("a.csv", "a.md")]
+    made += [write(tmp_path / "tables/a.pdf", "%PDF"), tmp_path / "report.html"]
+    for state in ("current         yes", "stale           metrics: ", "current         not known"):
+        for path in made:
+            assert state in "\n".join(inspect(path).lines)
+        if state.startswith("stale"):
+            data.unlink()
+        else:
+            data.write_text("b")
 
 
 def test_pictures_tell_their_size(tmp_path):

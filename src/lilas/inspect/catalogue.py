@@ -19,10 +19,11 @@ INSPECTED = {
     "timing": "timing.json",
     "latent analysis": "latent_parameters.json, counterfactual.json",
     "checkpoint": "checkpoint/checkpoint.pt, or the one before it, checkpoint.before.pt",
-    "claims": "claims.json, and study.json, whose results they are",
+    "claims": "claims.json, study.json, whose results they are, and record.json of tables or figures",
     "table": ".csv, .tsv, .md, .tex",
     "figure": ".png, .pdf, .svg, .gif, .mp4",
     "text": "logs (.log), reports (.html), studies (.yaml)",
+    "others": "released runs (.zip), what TensorBoard or Weights & Biases show",
     "folder": "of a study's results, of a run, of data",
 }
 

@@ -41,6 +41,8 @@ def inspect(path: Path) -> Inspection:
         return places.inspect_folder(path)
     if path.name in others.MARKS:
         return others.inspect_mark(path)
+    if path.name.startswith("events.out.tfevents"):
+        return others.inspect_tracked(path)
     if path.suffix not in by_suffix or path.is_file() == (path.suffix == ".zarr"):
         raise others.unknown(path)
     return by_suffix[path.suffix](path)

@@ -4,13 +4,17 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from PIL import Image, UnidentifiedImageError
 
 from lilas.errors import LilasError, broken
 from lilas.inspect import text
-from lilas.inspect.inspection import ELSEWHERE, Inspection
+from lilas.inspect.inspection import ELSEWHERE as GIVE_ANOTHER
+from lilas.inspect.inspection import Inspection
 from lilas.records.carried import carried
+from lilas.records.provenance import ELSEWHERE, differences
+from lilas.study import paths
 from lilas.study.read import read_study, read_swept
 
 Facts = dict[str, str]
@@ -36,7 +40,7 @@ def inspect_table(path: Path) -> Inspection:
     if "cell" in header:
         cell = next((row[header.index("cell")] for row in rows if row[header.index("cell")]), "")
         facts["where from"] = f"lilas trace {cell} --results {path.parent.parent}"
-    return told(path, "a table of a study", facts)
+    return told(path, "a table of a study", facts | _state(path))
 
 
 def inspect_picture(path: Path) -> Inspection:
@@ -51,8 +55,8 @@ def inspect_picture(path: Path) -> Inspection:
             raise broken(path, "a picture", f"damage ({error})", "Run the figures again.") from None
         if frames > 1:
             facts["pictures"] = f"{frames}, a lead time each"
-    facts |= {"made of": "the metrics, frames and histories of its study; no record is inside"}
-    return told(path, "a figure of a study", facts)
+    facts |= {"made of": "the metrics, frames and histories of its study"}
+    return told(path, "a figure of a study", facts | _state(path))
 
 
 def inspect_text(path: Path) -> Inspection:
@@ -70,7 +74,21 @@ def inspect_text(path: Path) -> Inspection:
         read_study(path)
         made = {f"swept {kind}": ", ".join(names) for kind, names in read_swept(path).items()}
         facts |= {kind: names for kind, names in made.items() if names}
-    return told(path, kinds[path.suffix], facts)
+    return told(path, kinds[path.suffix], facts | _state(path))
+
+
+def _state(path: Path) -> Facts:
+    """Returns whether a page, or what has a record beside it, is current."""
+    at = path.with_name(paths.RECORD)
+    at = at if at.is_file() else path
+    record = carried(at)
+    if record is None:
+        return {}
+    found = [line for line in differences(record, at) if not line.startswith("code: ")]
+    stale = [line for line in found if not line.endswith(ELSEWHERE)]
+    if stale:
+        return {"stale": "; ".join(stale)}
+    return {"current": "not known: not all that it was made from is here" if found else "yes"}
 
 
 def inspect_record(path: Path) -> Inspection:
@@ -86,13 +104,35 @@ def inspect_claims(path: Path, value: dict[str, list[dict[str, str]]]) -> Inspec
         found = [f"  {one['number']}. {one['verdict']}: {one['claim']}" for one in value["claims"]]
     except (KeyError, TypeError):
         raise unknown(path) from None
-    return Inspection([f"{path}: the paper's claims, held against a run", "", *found])
+    state = text.facts(_state(path))
+    return Inspection([f"{path}: the paper's claims, held against a run", "", *found, *state])
 
 
 def inspect_owner(path: Path, value: dict[str, object]) -> Inspection:
     """Inspects what says whose results a folder holds."""
     facts = {name: json.dumps(item) for name, item in value.items()}
     return told(path, "whose results this folder holds", facts)
+
+
+def inspect_archive(path: Path) -> Inspection:
+    """Inspects a released run as it was fetched."""
+    try:
+        with ZipFile(path) as archive:
+            names = archive.namelist()
+    except (BadZipFile, OSError) as error:
+        raise broken(path, "a zip", f"damage ({error})", "Delete it and run again.") from None
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    facts = {"size": text.size(path.stat().st_size), "holds": ", ".join(names[:6]) + more}
+    facts["next"] = f"lilas official check {path}"
+    return told(path, "a released run of the official code", facts)
+
+
+def inspect_tracked(path: Path) -> Inspection:
+    """Inspects what a tracker wrote of a training."""
+    show = f"wandb sync {path.parent}"
+    if path.suffix != ".wandb":
+        show = f"tensorboard --logdir {path.parent}"
+    return told(path, "a training as a tracker shows it", {"to see it": show})
 
 
 def inspect_mark(path: Path) -> Inspection:
@@ -110,6 +150,8 @@ MARKS = {
 OTHERS: dict[str, Callable[[Path], Inspection]] = {
     **dict.fromkeys((".csv", ".tsv"), inspect_table),
     **dict.fromkeys((".png", ".pdf", ".svg", ".gif", ".mp4"), inspect_picture),
+    ".zip": inspect_archive,
+    ".wandb": inspect_tracked,
     **dict.fromkeys((".log", ".md", ".tex", ".html", ".yaml"), inspect_text),
 }
 
@@ -117,5 +159,5 @@ OTHERS: dict[str, Callable[[Path], Inspection]] = {
 def unknown(path: Path) -> LilasError:
     """Returns the error for a file that is none of ours."""
     found = f"one ending in {path.suffix!r}" if path.suffix else "one without an ending"
-    action = f"{ELSEWHERE} lilas inspect --help lists the kinds."
+    action = f"{GIVE_ANOTHER} lilas inspect --help lists the kinds."
     return broken(path, "a kind of file that LILAS writes", found, action)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lilas.errors import LilasError, broken
-from lilas.files import read_json, take_ownership
+from lilas.files import check_writable, read_json, take_ownership
 from lilas.plan.current import Found, examine
 from lilas.plan.dry_run import dry_run, snakemake
 from lilas.plan.status import Job, is_held, read_jobs
@@ -42,6 +42,7 @@ def adopt(folder: Path, study: str | None, settings: Sequence[str]) -> list[str]
     if not owner.is_file():
         action = "Give the folder of a study's results, such as results/demo."
         raise broken(folder, f"results of a study, with {paths.OWNER}", "none", action)
+    check_writable(folder, "Copy the results to a folder of your own.")
     if is_held(folder):
         raise LilasError(f"{folder}: a run is at work on it. Wait for its end, or stop it.")
     study = study or _study(folder)

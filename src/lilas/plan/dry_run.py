@@ -14,6 +14,8 @@ from lilas.plan.status import status
 
 # Snakemake's own words where an executor is not installed.
 NO_EXECUTOR = "invalid choice: 'slurm'"
+# And where it would make again what may not be written.
+PROTECTED = "Write-protected output files"
 NOTHING = "Nothing to be done: all results are there."
 
 
@@ -107,6 +109,11 @@ def snakemake(
         refused = [line for line in lines if line.startswith("error: ")]
         if refused:
             raise LilasError(refused[-1].removeprefix("error: "))
+        if PROTECTED in done.stdout + done.stderr:
+            raise LilasError(
+                "these results may only be read, and not all that the study asks for is there and "
+                "current; `lilas inspect` of their folder tells what is."
+            )
         raise LilasError(f"no plan; Snakemake says:\n{done.stderr}{done.stdout}".strip())
     for line in lines:
         if line.startswith("warning: "):
