@@ -27,6 +27,27 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "inputs of results that were copied are not compared",
+        "current.py",
+        'return self._read[key] == (item["sha256"] if key[1] else item | {"path": ""})',
+        "return True",
+        "test_adopt.py::test_other_data_make_it_again",
+    ),
+    Mutation(
+        "what is made of stale results is current",
+        "current.py",
+        "if stale and one.is_current:",
+        "if False:",
+        "test_adopt.py::test_other_settings_make_it_again_and_all_that_is_made_of_it",
+    ),
+    Mutation(
+        "a copy of results is checked against those beside it",
+        "provenance.py",
+        "if path.is_relative_to(called):",
+        "if False:",
+        "test_provenance.py::test_inputs_of_a_copy_are_its_own_and_never_those_beside_it",
+    ),
+    Mutation(
         "labels of a called model are in another order",
         "states.py",
         "    columns += [_codes(name, given, about, rows) for name in ends]",

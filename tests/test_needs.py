@@ -260,7 +260,7 @@ def test_a_plan_counts_the_jobs_of_a_dry_run(pipeline, monkeypatch, capsys):
     ("line", "words"),
     [
         (["papier"], "study 'papier' not found, did you mean paper?"),
-        (["demo", "--profile", "gpus"], "profile 'gpus' not found; allowed: default, gpu, slurm"),
+        (["demo", "--profile", "gpus"], "profile 'gpus' not found, did you mean gpu?"),
         (["demo", "--config", "devise=cpu"], "devise: unknown key, did you mean 'device'?"),
     ],
 )

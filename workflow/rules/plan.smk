@@ -128,6 +128,22 @@ def asks(kind):
 RESOURCES = {kind: asks(kind) for kind in ("gpu", "mem_mb", "runtime", "disk_mb")}
 
 
+def check_means(jobs):
+    """Refuses jobs that lack room, a device, or others' programs."""
+    commands = [job.rule.shellcmd or "" for job in jobs]
+    check_room(room(jobs))
+    if workflow.executor_plugin.name == "slurm":
+        sent = [job for job in jobs if job.rule.shellcmd and not job.is_local]
+        check_slurm((job.rule.name, dict(job.resources.items())) for job in sent)
+    if any("{CONFIG.tracker" in command for command in commands):
+        check_tracker(CONFIG.tracker)
+    if CONFIG.dask and any("--dask " in command for command in commands):
+        check_dask(CONFIG.dask)
+    # Jobs of a cluster run elsewhere, on other devices.
+    if workflow.local_exec and any("{CONFIG.device" in command for command in commands):
+        plan.check_device(CONFIG.device, any(map(compiles, jobs)))
+
+
 onstart:
     # Snakemake's own handler waits for a lock that the thread it interrupts may hold.
     in_a_thread(signal.SIGTERM)
@@ -138,19 +154,9 @@ onstart:
     try:
         for folder in ("log", "metadata", "incomplete"):
             check_writable(f".snakemake/{folder}", ELSEWHERE)
-        check_room(room(jobs))
-        if workflow.executor_plugin.name == "slurm":
-            sent = [job for job in jobs if job.rule.shellcmd and not job.is_local]
-            check_slurm((job.rule.name, dict(job.resources.items())) for job in sent)
-        if any("{CONFIG.tracker" in (job.rule.shellcmd or "") for job in jobs):
-            check_tracker(CONFIG.tracker)
-        if CONFIG.dask and any("--dask " in (job.rule.shellcmd or "") for job in jobs):
-            check_dask(CONFIG.dask)
-        # Jobs of a cluster run elsewhere, on other devices.
-        if workflow.local_exec and any(
-            "{CONFIG.device" in (job.rule.shellcmd or "") for job in jobs
-        ):
-            plan.check_device(CONFIG.device, any(map(compiles, jobs)))
+        # What is touched, to be kept, is not computed.
+        if not workflow.touch:
+            check_means(jobs)
         atexit.register(hold(written, read, plan.data_folders(CONFIG, FILES), ROOT).close)
         if any(Path(file).is_relative_to(ROOT) for file in written):
             take_ownership(ROOT, STUDY_FILE, job_bytes=JOB_BYTES, cuts=CUTS.known)

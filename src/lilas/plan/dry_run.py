@@ -1,5 +1,6 @@
 """A plan or the status of a study for the command line, by a dry run of Snakemake."""
 
+import difflib
 import os
 import subprocess
 import sys
@@ -126,9 +127,11 @@ def _check_profile(profile: str, snakefile: Path) -> None:
     folders = [Path(), Path("profiles"), snakefile.parent / "profiles"]
     if not any(list((folder / profile).glob("config*.yaml")) for folder in folders):
         known = sorted(path.parent.name for path in folders[-1].glob("*/config.yaml"))
+        near = difflib.get_close_matches(profile, known, n=1)
+        meant = f", did you mean {near[0]}?" if near else ""
         raise LilasError(
-            f"profile {profile!r} not found; allowed: {', '.join(known)}, or a folder that holds "
-            "a config.yaml"
+            f"profile {profile!r} not found{meant}; allowed: {', '.join(known)}, or a folder that "
+            "holds a config.yaml"
         )
 
 
