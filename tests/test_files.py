@@ -18,7 +18,7 @@ from torch import nn
 
 from lilas.data.well_writer import write_well
 from lilas.errors import LilasError
-from lilas.files import atomic, check_owner, read_json, take_ownership, write_json
+from lilas.files import atomic, called_before, check_owner, read_json, take_ownership, write_json
 from lilas.records import stores
 from lilas.records.weights import write_weights
 from lilas.report.table_files import _csv
@@ -314,9 +314,22 @@ def test_a_study_may_move_or_be_edited_and_another_is_refused(tmp_path: Path) ->
     take_ownership(root, study)
     study.write_text("seed: 3\n")
     check_owner(root, study)
+    # One that was renamed alone is told where its results are; where its file is, there they are.
+    study = study.rename(tmp_path / "newer.yaml")
+    take_ownership(root, tmp_path / "newer.yaml")
+    study = study.rename(tmp_path / "newest.yaml")
+    assert called_before(root.with_name("newest"), study) == root
+    assert called_before(root, study) is None
+    (tmp_path / "newer.yaml").write_text(study.read_text())
+    assert called_before(root.with_name("newest"), study) is None
+    (tmp_path / "newer.yaml").unlink()
+    study.write_text("seed: 4\n")
+    assert called_before(root.with_name("newest"), study) is None
+    study.rename(tmp_path / "new.yaml")
+    take_ownership(root, tmp_path / "new.yaml")
     # Another study of one name, in another file.
     other = tmp_path / "a" / "new.yaml"
-    other.write_text("seed: 4\n")
+    other.write_text("seed: 5\n")
     adopt = re.escape(f"lilas adopt {root} {other}")
     with pytest.raises(LilasError, match=f"results of two studies never mix.*{adopt}$"):
         check_owner(root, other)

@@ -234,6 +234,23 @@ def check_owner(root: str | Path, study: str | Path) -> None:
     )
 
 
+def called_before(root: str | Path, study: str | Path) -> Path | None:
+    """Returns the results of this very study that lie under another name beside where they would.
+
+    A study that was renamed alone begins anew, and none of its results are lost.
+    """
+    root = Path(root)
+    if root.exists():
+        return None
+    same = {"format": FORMAT, "sha256": sha256(study)}
+    for marker in sorted(root.parent.glob("*/study.json")):
+        made = read_json(marker)
+        # Of two files that say the same each may have results of its own.
+        if made.items() >= same.items() and not (marker.parent / made["study"]).is_file():
+            return marker.parent
+    return None
+
+
 def take_ownership(root: str | Path, study: str | Path, **settings: Any) -> None:
     """Records in a results folder which study it belongs to, and what else it is held to.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lilas import plan
 from lilas.errors import LilasError, told
-from lilas.files import check_writable, take_ownership
+from lilas.files import called_before, check_writable, take_ownership
 from lilas.locks import hold, in_a_thread
 from lilas.plan.clock import date_back
 from lilas.plan.finished import finished
@@ -53,6 +53,12 @@ def tell_plan():
             for job in waiting
             if job.rule.name in ("autoencoder", "emulator")
         ]
+        if before := called_before(ROOT, STUDY_FILE):
+            print(
+                f"\n{before} holds what this study made under another name. To go on from there: "
+                f"mv {before} {ROOT}",
+                flush=True,
+            )
         if kept := finished(jobs):
             print(
                 f"\n{len(kept)} of {len(jobs)} trainings are finished, of the same settings and "
