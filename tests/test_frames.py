@@ -1,5 +1,7 @@
 """Frames hold the states that were rolled out, beside their truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from lilas.data.well_writer import write_well
 from lilas.evaluation.frames import make_frames
 from lilas.inspect.catalogue import ARTIFACTS
 from lilas.models.autoencoder import make_identity
+from lilas.report.panels import axis_names, labelled
 
 STEPS = 60
 
@@ -65,6 +68,25 @@ def rolled_out(request, tmp_path):
     )
     dataset.encoding["source"] = "rollouts.zarr"
     return dataset, pixels, make_identity(1, len(shape))
+
+
+def test_frames_have_the_units_of_their_files_or_those_given(rolled_out):
+    dataset, pixels, identity = rolled_out
+    fields = {"u": replace(pixels.files[0].fields["u"], units="K")}
+    pixels.files[0] = replace(pixels.files[0], fields=fields, axis_units={"x": "m"})
+    pixels.places = [(pixels.files[0], i) for i in range(2)]
+    frames = make_frames(dataset, pixels, identity, 2, torch.device("cpu"))
+    assert frames["unit"].values.tolist() == ["K"]
+    assert frames["trajectory_x"].attrs == {"units": "m"}
+    assert frames["trajectory_y"].attrs == {}
+    assert labelled(frames, "u") == "u (K)"
+    assert axis_names(frames) == ["x (m)", "y"]
+    given = {"u": "degC", "y": "km"}
+    frames = make_frames(dataset, pixels, identity, 2, torch.device("cpu"), units=given)
+    assert labelled(frames, "u") == "u (degC)"
+    assert axis_names(frames) == ["x (m)", "y (km)"]
+    # Those of before 0.2.0 have none.
+    assert labelled(frames.drop_vars("unit"), "u") == "u"
 
 
 def test_frames_are_the_rollouts_in_physical_units(rolled_out):

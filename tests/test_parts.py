@@ -29,7 +29,13 @@ from lilas.models.rollout import part_of
 from lilas.models.rollout_store import write_rollouts
 from lilas.plan.cuts import Cuts, parts
 from lilas.records import stores
-from lilas.records.metrics import join_metrics, keep_metrics, metrics_seconds, write_metrics
+from lilas.records.metrics import (
+    join_metrics,
+    keep_metrics,
+    metrics_seconds,
+    metrics_units,
+    write_metrics,
+)
 from lilas.records.provenance import provenance
 from lilas.study.entries import SamplerEntry
 from lilas.study.leads import rollout_steps
@@ -265,7 +271,7 @@ def test_scores_in_parts_are_those_of_one_job_to_the_bit(sampling, tmp_path):
     def score(name: str, *part: int) -> Path:
         chosen = {"part": part} if part else {}
         tables = score_rollouts(dataset, latents, identity, None, CPU, None, **chosen)
-        write_metrics(tmp_path / name, tables, names, record, **chosen)
+        write_metrics(tmp_path / name, tables, names, record, **chosen, units={"u": ("u", "K")})
         return tmp_path / name
 
     whole = score("whole.parquet")
@@ -279,6 +285,7 @@ def test_scores_in_parts_are_those_of_one_job_to_the_bit(sampling, tmp_path):
     # What decoding and scoring took is what all parts took.
     took = sum(map(metrics_seconds, three))
     assert metrics_seconds(joined) == pytest.approx(took, abs=1e-3)
+    assert metrics_units(joined) == {"u": ["u", "K"]}
     assert keep_metrics(joined, record)
     # Where the whole is current, as when frames alone are made again, no part is scored again.
     assert keep_metrics(tmp_path / ".again", record, joined)

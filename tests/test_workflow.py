@@ -204,9 +204,13 @@ def test_jobs_of_statistics_and_scores_are_told_the_cluster_of_dask(pipeline):
             },
         ),
         ("loss: vmse", "loss: mse", {"emulator", "rollout", *DOWNSTREAM}),
+        ("velocity: U", "velocity: m s-1", {"evaluate", "tables", "claims", "figures", "report"}),
         ("# The miniature", "# A comment in the study", {"report"}),
     ],
-    ids=["plot", "frames", "sampler", "horizons", "learning-rate", "one-emulator", "comment"],
+    ids=[
+        *("plot", "frames", "sampler", "horizons", "learning-rate", "one-emulator", "units"),
+        "comment",
+    ],
 )
 def test_an_edit_reruns_what_depends_on_it(miniature, tmp_path, old, new, rules):
     twin = miniature.copy(tmp_path / "twin")
@@ -232,6 +236,20 @@ def test_other_frames_are_no_reason_to_evaluate_again(miniature, tmp_path):
     log = twin.results / "logs" / "convection" / RUNS[0] / "evaluate.log"
     assert "evaluate rollouts" in (miniature.results / log.relative_to(twin.results)).read_text()
     assert "evaluate rollouts" not in log.read_text()
+
+
+def test_units_of_the_study_are_those_of_frames_and_tables(miniature):
+    """Of a vector, those of its components; of a metric without a unit, none."""
+    frames = xr.open_zarr(miniature.results / "convection" / RUNS[0] / "frames.zarr")
+    assert frames["unit"].values.tolist() == ["", "", "U", "U"]
+    assert frames["y"].attrs["units"] == "H"
+    table = pd.read_csv(miniature.results / "tables/horizons.csv", keep_default_na=False)
+    found = {key: set(rows["unit"]) for key, rows in table.groupby(["metric", "field"])}
+    assert found["rmse", "velocity_x"] == found["crps", "velocity_y"] == {"U"}
+    assert found["rmse", "pressure"] == {""}
+    assert found["vrmse", ""] == {"1"}
+    text = (miniature.results / "tables/horizons.md").read_text()
+    assert "| velocity_x (U) |" in text.split("### rmse")[1].split("###")[0]
 
 
 # Room for a train file, and for both of the smaller valid or test files.
@@ -313,6 +331,7 @@ def test_a_new_metric_is_an_entry_and_a_function_and_samples_nothing(miniature, 
         ("latent_channels: 4", "latent_channels: 65", ["latent_channels 65", "at most 64"]),
         ("samplers: [ab4, back]", "samplers: [ab5]", ["diffusion.samplers", "ab4, back, direct"]),
         ("[4, 8]", "[4, 12]", ["datasets.convection.evaluation", "at most 11"]),
+        ("velocity: U", "velocty: U", ["datasets.convection.units", "velocty", "'velocity'"]),
         ("buoyancy,", "bouyancy,", ["bouyancy", "buoyancy, pressure, velocity"]),
         ("kind: simulate", "kind: simulated", ["datasets.convection.source", "simulate"]),
         ("algorithm: direct", "algorithm: ab", ["emulators.solver.samplers", "method 'solver'"]),

@@ -24,6 +24,11 @@ def plane(states: Any, spatial: int) -> Any:
     return states[..., states.shape[-1] // 2] if spatial == 3 else states
 
 
+def with_unit(name: str, unit: str) -> str:
+    """Returns a name with its unit in brackets; alone where there is none, or a pure number."""
+    return name if unit in ("", "1", "unspecified") else f"{name} ({unit})"
+
+
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
     """Returns a line per row, its texts in columns: those of `left` to the left, others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -25,6 +25,7 @@ def evaluation_task(wildcards, figures=None, begins=None):
         figures=figures,
         begins=begins,
         sampler=observer(wildcards),
+        units={wildcards.dataset: entry.units} if figures and entry.units else None,
     )
 
 

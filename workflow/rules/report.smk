@@ -45,6 +45,7 @@ rule tables:
             ablation={name: list(map(dict, its)) for name, its in ABLATION.items()} or None,
             twins=TWINS or None,
             lead_times=LEAD_TIMES or None,
+            units={name: its.units for name, its in STUDY.datasets.items() if its.units} or None,
             **paths.origins(STUDY),
         ),
         version=VERSIONS["tables"],

@@ -107,6 +107,11 @@ def variables(
     return found
 
 
+def units(unit: str | None) -> dict[str, str]:
+    """Returns the attribute of a variable with a unit, as CF has it; none without a unit."""
+    return {"units": unit} if unit else {}
+
+
 def standing(times: np.ndarray) -> str | None:
     """Returns where times (trajectory, time) do not grow from step to step; None if they all do."""
     stands = np.diff(times) <= 0

@@ -1,6 +1,6 @@
 """Channels of a state: which components of which fields, and what they are called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -58,6 +58,11 @@ class Channel:
     def name(self) -> str:
         """Name of the channel, as the_well's: `buoyancy`, `velocity_x`, `stress_xy`."""
         return f"{self.field}_{''.join(self.dims)}" if self.dims else self.field
+
+
+def unit_of(channel: Channel, fields: Mapping[str, Field], given: Mapping[str, str]) -> str:
+    """Returns the unit of a channel: one that is given, of itself or its field, or the file's."""
+    return given.get(channel.name, given.get(channel.field, fields[channel.field].units))
 
 
 def components(field: Field, dims: Sequence[str]) -> list[Channel]:

@@ -1,5 +1,6 @@
 """Frames: decoded states of a few rollouts beside the truth, for people to look at."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 import xarray as xr
 
 from lilas.data import axes
+from lilas.data.channels import unit_of
 from lilas.data.states import Pixels
 from lilas.display import plane, spaced
 from lilas.evaluation.score import paired_row
@@ -54,6 +56,7 @@ def make_frames(
     trajectories: int,
     device: torch.device,
     observations: Observations | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Returns the states of some rollouts, spread over the test split, in physical units.
 
@@ -66,6 +69,7 @@ def make_frames(
         trajectories: How many, at most.
         device: Where to decode.
         observations: What guided the rollouts, where they were guided by observations.
+        units: Of fields, components and axes, in place of the files'.
 
     Returns:
         truth, autoencoder (the auto-encoded truth), mean and spread (as the metrics have it, over
@@ -109,7 +113,8 @@ def make_frames(
     points: dict[str, Any] = {}
     for name in file.axes[:2]:
         own = [pixels.points(row, name)[None] for row in rows]
-        points |= axes.variables(name, own, axes.SPACE_TOLERANCE, {})
+        unit = (units or {}).get(name, file.axis_units.get(name, ""))
+        points |= axes.variables(name, own, axes.SPACE_TOLERANCE, axes.units(unit))
     dims = dict.fromkeys(parts[0], plain)
     dims["member"] = ("trajectory", "member", *plain[1:])
     return xr.Dataset(
@@ -118,6 +123,10 @@ def make_frames(
             "trajectory": dataset["trajectory"].values[chosen],
             "lead_time": ("time", leads[places], {"units": "solver steps"}),
             "channel": stores.text([channel.name for channel in file.channels]),
+            "unit": (
+                "channel",
+                stores.text([unit_of(one, file.fields, units or {}) for one in file.channels]),
+            ),
             **points,
         },
     )

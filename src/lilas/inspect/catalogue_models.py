@@ -326,6 +326,7 @@ MODELS = (
             Variable("trajectory", ("trajectory",), "int64", "", "Number in the test split."),
             Variable("lead_time", ("time",), "int64", "solver steps", "As in the rollouts."),
             Variable("channel", _CHANNEL, "string", "", "Channel, such as velocity_x."),
+            Variable("unit", _CHANNEL, "string", "", "Of each channel, empty where unknown."),
             Variable("{axis}", ("axis",), "float64", "the data's", "Where trajectories agree."),
             Variable("trajectory_{axis}", _POINT, "float64", "the data's", "Each one's own."),
         ),

@@ -63,6 +63,7 @@ RESULTS = (
         {
             "lilas": PROVENANCE + "; and metrics, the fingerprint of their code",
             "seconds": "time that decoding and scoring took",
+            "units": "of each component, its field and its unit in the data, in JSON",
         },
     ),
     Artifact(
@@ -215,6 +216,7 @@ RESULTS = (
             Variable("high", _ROW, "float64", "the metric's", "trajectories; empty of one."),
             Variable("trajectories", _ROW, "int32", "1", "How many."),
             Variable("cell", _ROW, "string", "", "What `lilas trace` takes."),
+            Variable("unit", _ROW, "string", "", "Of the value; empty where it is not known."),
         ),
     ),
     Artifact(

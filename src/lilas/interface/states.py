@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from lilas.data.about import About
+from lilas.data.axes import units
 from lilas.data.layout import BOUNDARIES
 from lilas.data.states import label_names, read_states
 from lilas.data.well import open_well
@@ -67,27 +68,23 @@ def read_trajectory(path: str | Path, trajectory: int = 0) -> xr.Dataset:
     ends = [kinds[code] for code in file.boundaries.flatten().tolist()]
     names = label_names(file)
     parameters = {
-        name: ((), each[trajectory], _units(file.parameter_units.get(name)))
+        name: ((), each[trajectory], units(file.parameter_units.get(name)))
         for name, each in file.parameters.items()
     }
     coords = {
         TIME: (TIME, file.times[trajectory], {"units": file.time_units}),
         **{
-            name: (name, file.coordinates[name][trajectory], _units(file.axis_units.get(name)))
+            name: (name, file.coordinates[name][trajectory], units(file.axis_units.get(name)))
             for name in file.axes
         },
         **parameters,
         **dict(zip(names[len(parameters) :], ends, strict=True)),
     }
     fields = {
-        channel.name: ((TIME, *file.axes), values[:, i], _units(file.fields[channel.field].units))
+        channel.name: ((TIME, *file.axes), values[:, i], units(file.fields[channel.field].units))
         for i, channel in enumerate(file.channels)
     }
     return xr.Dataset(fields, coords, {"dataset": file.dataset})
-
-
-def _units(units: str | None) -> dict[str, str]:
-    return {"units": units} if units else {}
 
 
 def take(states: Any, about: About, *, finite: bool = True) -> States:
@@ -322,7 +319,7 @@ def as_dataset(
         name: (
             (*dims, *about.axes),
             values[(slice(None),) * place + (i,)],
-            _units(known["units"]),
+            units(known["units"]),
         )
         for i, (name, known) in enumerate(about.channels.items())
     }
@@ -332,7 +329,7 @@ def as_dataset(
 def grid(about: About) -> dict[str, Any]:
     """Returns the coordinates of the space axes, of those that all trajectories share."""
     return {
-        name: (name, np.array(axis["points"]), _units(axis["units"]))
+        name: (name, np.array(axis["points"]), units(axis["units"]))
         for name, axis in about.axes.items()
         if axis.get("points") is not None
     }

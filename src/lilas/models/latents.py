@@ -238,7 +238,8 @@ def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dic
     found |= axes.variables("time", times, axes.TIME_TOLERANCE, units)
     for name, size in zip(first.axes, shape[1:], strict=True):
         points = [file.coordinates[name] for file in files]
-        found |= axes.variables(name, points, axes.SPACE_TOLERANCE, {}, cells=size)
+        its = axes.units(first.axis_units.get(name))
+        found |= axes.variables(name, points, axes.SPACE_TOLERANCE, its, cells=size)
     for parameter in first.parameters:
         values = np.concatenate([file.parameters[parameter] for file in files])
         name = parameter.replace("/", "_")
@@ -248,7 +249,7 @@ def coordinates(files: list[WellFile], copies: int, shape: Sequence[int]) -> dic
         # Zarr keeps names that begin with __ to itself.
         while name.casefold() in taken or name.startswith("__"):
             name = f"parameter_{name}"
-        found[name] = ("trajectory", values)
+        found[name] = ("trajectory", values, axes.units(first.parameter_units.get(parameter)))
     return found
 
 

@@ -6,7 +6,7 @@ spectra, have a row per place along the curve, in `at`; the others leave it empt
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ def write_metrics(
     names: dict[str, Any],
     record: dict[str, Any],
     part: Sequence[int] = (1, 1),
+    units: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
     """Writes metrics as Parquet, table by table as they come.
 
@@ -77,6 +78,7 @@ def write_metrics(
         names: Columns that are the same in every row.
         record: Provenance, kept in the file's metadata, beside the seconds that it took.
         part: Which it is of how many parts, for `join_metrics`.
+        units: Of each component, the name of its field and its unit in the data, "" without.
     """
     if part[1] > 1:
         record = record | {"part": list(part)}
@@ -87,7 +89,8 @@ def write_metrics(
             if "at" not in whole:
                 whole["at"] = np.nan
             writer.write_table(pa.Table.from_pandas(whole[SCHEMA.names], writer.schema, safe=True))
-        writer.add_key_value_metadata({"seconds": f"{time.monotonic() - begun:.3f}"})
+        seconds = f"{time.monotonic() - begun:.3f}"
+        writer.add_key_value_metadata({"seconds": seconds, "units": json.dumps(dict(units or {}))})
 
 
 def join_metrics(path: Path, parts: Sequence[Path], record: dict[str, Any]) -> None:
@@ -111,7 +114,8 @@ def join_metrics(path: Path, parts: Sequence[Path], record: dict[str, Any]) -> N
             for group in _groups(part):
                 writer.write_table(group)
             seconds += metrics_seconds(part) or 0.0
-        writer.add_key_value_metadata({"seconds": f"{seconds:.3f}"})
+        units = json.dumps(metrics_units(parts[0]))
+        writer.add_key_value_metadata({"seconds": f"{seconds:.3f}", "units": units})
 
 
 @contextmanager
@@ -216,3 +220,8 @@ def metrics_seconds(path: Path) -> float | None:
     if not path.is_file():
         return None
     return float(pq.read_metadata(path).metadata[b"seconds"])
+
+
+def metrics_units(path: Path) -> dict[str, tuple[str, str]]:
+    """Returns the field and the unit of each component of a file of metrics; of older ones none."""
+    return json.loads(pq.read_metadata(path).metadata.get(b"units", b"{}"))

@@ -199,7 +199,8 @@ def _lead_times(stores: Iterable[xr.Dataset], wanted: list[int] | None) -> list[
 def _drawn(
     rows: dict[str, Any], leads: list[int], field: str, store: xr.Dataset, index: int
 ) -> figures.plt.Figure:
-    axes, points = panels.axes(store), panels.points(store, index)
+    axes, points = panels.axis_names(store), panels.points(store, index)
+    field = panels.labelled(store, field)
     if len(axes) == 1:
         return panels.space_time(rows, leads, field, *points, *axes)
     titles = [f"lead time {lead}" for lead in leads]
@@ -213,4 +214,6 @@ def _video(runs: Runs, looks: Looks, index: int) -> list[videos.Image.Image]:
     leads = panels.common_lead_times(runs.values())
     chosen = {runs[run].attrs["method"]: run for run in reversed(runs)}.values()
     rows = panels.rollout_states(runs, chosen, looks, index, field, leads, reconstructed=False)
-    return videos.rollout_video(rows, leads, field, *panels.points(first, index))
+    return videos.rollout_video(
+        rows, leads, panels.labelled(first, field), *panels.points(first, index)
+    )

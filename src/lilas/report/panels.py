@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import colors
 
+from lilas.display import with_unit
 from lilas.errors import LilasError
 from lilas.records.stores import read
 from lilas.report.figures import plt
@@ -33,6 +34,19 @@ def points(frames: xr.Dataset, index: int) -> list[np.ndarray]:
 def axes(frames: xr.Dataset) -> tuple[str, ...]:
     """Returns the names of the space axes of frames, one or two."""
     return tuple(map(str, frames["truth"].dims[3:]))
+
+
+def labelled(frames: xr.Dataset, field: str) -> str:
+    """Returns the name of a field with its unit, which frames of before 0.2.0 do not have."""
+    if "unit" not in frames:
+        return field
+    return with_unit(field, str(frames["unit"].sel(channel=field).values))
+
+
+def axis_names(frames: xr.Dataset) -> list[str]:
+    """Returns the names of the space axes with their units."""
+    units = (frames[f"trajectory_{name}"].attrs.get("units", "") for name in axes(frames))
+    return [with_unit(name, unit) for name, unit in zip(axes(frames), units, strict=True)]
 
 
 def rollout_states(

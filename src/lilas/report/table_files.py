@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from lilas.display import with_unit
 from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.files import atomic
 from lilas.records.analyses import read_analysis
-from lilas.records.metrics import read_metrics
+from lilas.records.metrics import metrics_units, read_metrics
 from lilas.records.timings import read_timings
 from lilas.report import speed
 from lilas.report.ablation_tables import ablation_tables
@@ -56,6 +57,7 @@ def write_tables(
     twins: Mapping[str, str] | None = None,
     analyses: Sequence[Path] = (),
     lead_times: Mapping[str, Sequence[int]] | None = None,
+    units: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Writes the tables of a study and returns the first of them for a terminal.
 
@@ -73,13 +75,16 @@ def write_tables(
         twins: By sampler of those, the one that differs in guidance alone.
         analyses: Files of latent analyses.
         lead_times: Those of counterfactuals' tables, by dataset.
+        units: Of fields and components, in place of the data's, by dataset.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = by_trajectory(map(read_metrics, metrics), horizons)
 
     means = by_horizon(summary)
+    means["unit"] = _units(means, metrics, units or {})
     _csv(folder / "horizons.csv", means)
-    sections = _sections(means, metric_tables)
+    named = [with_unit(row.field, row.unit) if row.field else "" for row in means.itertuples()]
+    sections = _sections(means.assign(field=named), metric_tables)
     _text(folder / "horizons.md", "\n".join([f"{INTRO}\n", *sections]))
 
     pairs = differences(summary)
@@ -107,6 +112,26 @@ def write_tables(
     ).items():
         _all(folder / name, TITLES[name][0], tables, TITLES[name][1])
     return terminal(sections[0])
+
+
+def _units(
+    means: pd.DataFrame, metrics: Sequence[Path], given: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """Returns the unit of each value: its metric's, or its field's where the metric has that."""
+    known: dict[tuple[str, str], str] = {}
+    for path in metrics:
+        own = metrics_units(path)
+        for dataset in read_metrics(path)["dataset"].unique() if own else ():
+            its = given.get(dataset, {})
+            for name, (field, unit) in own.items():
+                known[dataset, name] = its.get(name, its.get(field, unit))
+    told = {"1": "1", "steps": "solver steps"}
+    kinds = [EVERY_METRIC[name].units if name in EVERY_METRIC else "" for name in means["metric"]]
+    places = zip(kinds, means["dataset"], means["field"], strict=True)
+    return [
+        known.get((dataset, field), "") if kind == "field" else told.get(kind, "")
+        for kind, dataset, field in places
+    ]
 
 
 def _sections(rows: pd.DataFrame, tables: Callable[..., list[Table]]) -> list[str]:

@@ -23,7 +23,7 @@ from lilas.errors import broken
 from lilas.evaluation.metrics import EPS_VARIANCE
 from lilas.records.stores import open_store, read
 from lilas.report.looks import Looks, field_scale, run_of
-from lilas.report.panels import axes, points
+from lilas.report.panels import axes, axis_names, labelled, points
 
 VARIABLES = ("truth", "mean", "spread", "member")
 _ALL = 10**9
@@ -161,7 +161,7 @@ def _pictures(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dic
     """Returns a run's names and coordinates, and its sequences [trajectory][field]."""
     small = store.isel(places)
     grid = [points(small, i) for i in range(small.sizes["trajectory"])]
-    names = list(axes(store))
+    names = axis_names(store)
     # Of one space axis, lead time is the other one of a picture.
     if flat := len(names) == 1:
         names = ["lead time", *names]
@@ -169,7 +169,7 @@ def _pictures(store: xr.Dataset, places: dict[str, Any], packer: _Packer) -> dic
     return {
         "dataset": store.attrs["dataset"],
         "trajectories": small["trajectory"].values.tolist(),
-        "fields": [str(name) for name in store["channel"].values],
+        "fields": [labelled(store, str(name)) for name in store["channel"].values],
         "lead_times": small["lead_time"].values.tolist(),
         "all_lead_times": store["lead_time"].values.tolist(),
         "flat": flat,

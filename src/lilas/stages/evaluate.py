@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--dask", help="address of a Dask scheduler whose workers compute")
     args = parser.parse_args()
     config = args.config
+    given = config.units.get(config.names["dataset"], {})
     files = (args.statistics, tuple(args.test), args.autoencoder, args.rollouts)
     plain = config.model_dump_json(exclude_defaults=True)
     scored = Scored(Scoring(args.what, plain, *files, args.device))
@@ -36,7 +37,9 @@ def main() -> None:
         names["compression"] = scored.autoencoder.compression
     if args.what == "rollouts":
         inputs |= {"rollouts": args.rollouts} | config.masks()
-    record = provenance("evaluate", config.without("figures").record(), inputs, implementations)
+    record = provenance(
+        "evaluate", config.without("figures", "units").record(), inputs, implementations
+    )
     if not keep_metrics(args.output, record, args.whole):
         if args.parts:
             join_metrics(args.output, args.parts, record)
@@ -44,10 +47,13 @@ def main() -> None:
             scores = scored.scores(args.part)
             if args.dask:
                 scores = scored.scores_elsewhere(args.part, record, args.dask)
-            write_metrics(args.output, scores, names, record, args.part)
+            file = scored.pixels.files[0]
+            units = {one.name: (one.field, file.fields[one.field].units) for one in file.channels}
+            write_metrics(args.output, scores, names, record, args.part, units)
     if args.frames:
         record["config"] = config.without("stride", "evaluation").record()
         shown = {"trajectories": config.figures.trajectories, "observations": scored.observations}
+        shown["units"] = given
         made = {"pixels": scored.pixels, "autoencoder": scored.autoencoder, "device": scored.device}
         write_frames(
             args.frames, scored.dataset, names=config.names, record=record, **shown, **made

@@ -34,6 +34,7 @@ def main() -> None:
         twins=config.twins,
         analyses=args.analyses,
         lead_times=config.lead_times,
+        units=config.units,
     )
     names = "metrics", "histories", "timings", "guided", "analyses"
     record = provenance("tables", config.record(), {name: getattr(args, name) for name in names})

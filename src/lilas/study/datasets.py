@@ -230,6 +230,11 @@ class Dataset(Model):
     )
     augment: Augment = Field(default=Augment(), description="Augmentation.")
     stride: Positive = Field(default=1, description="Solver steps between the states of a window.")
+    units: dict[str, Text] = Field(
+        default={},
+        description="Units of fields, components and axes, in place of the files': of tables, "
+        "figures and frames.",
+    )
     evaluation: Evaluation = Field(description="Rollout start and horizons.")
 
     def extent(self) -> Extent | None:

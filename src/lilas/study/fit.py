@@ -47,6 +47,9 @@ def check_names(study: Any, name: str, extent: Extent) -> None:
     entry, where = study.datasets[name], f"datasets.{name}"
     if extent.parameters is not None:
         refuse_unknown(f"{where}.label", entry.label, extent.parameters)
+    if extent.axes is not None and extent.channels is not None:
+        known = dict.fromkeys([*entry.states.fields, *extent.channels, *extent.axes])
+        refuse_unknown(f"{where}.units", entry.units, known)
     if extent.axes is not None:
         for key in ("flip", "roll"):
             refuse_unknown(f"{where}.augment.{key}", getattr(entry.augment, key), extent.axes)

@@ -44,6 +44,7 @@ class Task(Model):
     twins: dict[str, str] = Field(default={}, description="Guided samplers, and those without.")
     figures: Figures | None = None
     timing: Timing | None = None
+    units: dict[str, dict[str, str]] = Field(default={}, description="Those given, by dataset.")
     runs: dict[str, dict[str, SamplerEntry]] = Field(
         default={}, description="Samplers by name, by what they roll out: AUTOENCODER/EMULATOR."
     )
