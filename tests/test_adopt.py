@@ -13,7 +13,7 @@ from lilas import cli
 from lilas.errors import LilasError
 from lilas.files import write_json
 from lilas.inspect.kinds import inspect
-from lilas.plan.adopt import forget
+from lilas.plan.adopt import forget, set_back
 from lilas.plan.current import Found, examine
 from lilas.plan.status import Job
 from lilas.records.carried import carried, with_record
@@ -164,6 +164,16 @@ def test_damage_is_told(jobs):
     assert "damaged" in whys(found)["autoencoder"]
     assert found[1].changed == ["weights.safetensors"]
     assert set(whys(found)) == {"autoencoder", "tables"}
+
+
+def test_what_was_changed_is_kept_whatever_was_kept_before(jobs):
+    path = Path("weights.safetensors")
+    for number, name in enumerate(("weights.safetensors.changed", "weights.safetensors.changed.2")):
+        path.write_bytes(b"%d" % number)
+        (_, found, _) = examine(jobs)
+        assert set_back(found) == {path.name: name}
+        assert not path.exists()
+        assert Path(name).read_bytes() == b"%d" % number
 
 
 def test_other_data_make_it_again(jobs):

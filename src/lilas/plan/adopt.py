@@ -1,7 +1,9 @@
 """Finished work that was copied without its times, or without Snakemake's records, is kept."""
 
 import os
+import shlex
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,15 +69,26 @@ def adopt(folder: Path, study: str | None, settings: Sequence[str]) -> list[str]
     held = read_json(owner)
     cut = {name: held[name] for name in ("job_bytes", "cuts") if name in held}
     take_ownership(root, file, **cut)
+    aside: dict[str, str] = {}
     if stale := [one for one in found if one.why]:
         forget([file for one in stale for file in one.job.output], study, settings)
         for one in stale:
-            _set_back(one)
+            aside |= set_back(one)
     read = {file for one in current for files in one.job.inputs.values() for file in files}
     last = [file for one in current for file in one.job.output if file not in read]
     snakemake(study, settings, ["--touch", "--cores", "1", *last], {ADOPT: "1"})
     _, _, after = _jobs(study, settings)
-    return _told(folder, found, sum(job.needed for job in after))
+    lines = _told(folder, found, aside)
+    run = shlex.join(["--config", f"study={study}", *settings])
+    if aside:
+        again = shlex.join(["lilas", "adopt", str(folder), study, "--config", *settings])
+        lines.append(
+            "What was changed may be made alone; if it is then what it was, the rest is kept as "
+            f"well:\n  snakemake {shlex.join(aside)} {run} && {again}"
+        )
+    left = sum(job.needed for job in after)
+    more = f"{left} jobs are left to run: snakemake {run}"
+    return [*lines, more if left else "Nothing is left to run"]
 
 
 def _study(folder: Path) -> str:
@@ -104,32 +117,41 @@ def forget(files: list[str], study: str, settings: Sequence[str]) -> None:
             raise
 
 
-def _set_back(one: Found) -> None:
-    """Has Snakemake make results again: they are older than their inputs, or elsewhere."""
+def set_back(one: Found) -> dict[str, str]:
+    """Has Snakemake make results again: they are older than their inputs, or set aside.
+
+    Returns:
+        What files are called that were set aside, by their names.
+    """
+    aside = {}
     for file in one.changed:
-        os.replace(file, f"{file}{ASIDE}")
+        name = aside[file] = _free(f"{file}{ASIDE}")
+        os.replace(file, name)
     inputs = [file for files in one.job.inputs.values() for file in files if os.path.exists(file)]
     if not inputs:
-        return
+        return aside
     before = min(os.stat(file).st_mtime_ns for file in inputs) - 10**9
     for file in one.job.output:
         stamp = os.path.join(file, ".snakemake_timestamp")
         for path in (file, stamp):
             if os.path.exists(path):
                 os.utime(path, ns=(before, before))
+    return aside
 
 
-def _told(folder: Path, found: Sequence[Found], left: int) -> list[str]:
+def _free(name: str) -> str:
+    """Returns a name that nothing has yet."""
+    names = (f"{name}.{number}" for number in count(2))
+    return next(one for one in chain([name], names) if not os.path.lexists(one))
+
+
+def _told(folder: Path, found: Sequence[Found], aside: dict[str, str]) -> list[str]:
     current = sum(one.is_current for one in found)
     lines = [f"{folder}: results of {current} jobs are current and kept"]
     for one in found:
-        name = Path(os.path.relpath(one.job.output[0], folder))
         if one.why:
-            lines.append(f"  {one.job.rule} {name.parent}: {one.why}")
-        lines += [f"    kept as {file}{ASIDE}" for file in one.changed]
-    if again := [file for one in found for file in one.changed]:
-        lines.append(
-            "What was changed may be made alone; if it is then what it was, the rest is kept as "
-            f"well:\n  snakemake {' '.join(again)} && lilas adopt {folder}"
-        )
-    return [*lines, f"{left} jobs are left to run" if left else "Nothing is left to run"]
+            place = Path(os.path.relpath(one.job.output[0], folder)).parent
+            name = one.job.rule if place == Path() else f"{one.job.rule} {place}"
+            lines.append(f"  {name}: {one.why}")
+        lines += [f"    kept as {aside[file]}" for file in one.changed]
+    return lines
