@@ -90,13 +90,13 @@ class Pipeline:
         stage = r"python -m lilas\.(?:training\.launch .+? lilas\.)?stages\.(.+) 2>&1"
         return [shlex.split(line) for line in re.findall(stage, text)]
 
-    def run_here(self) -> None:
+    def run_here(self, *targets: str) -> None:
         """Runs the stages that a plan prints in this one process, which starts no interpreters.
 
         Snakemake knows nothing of what they make.
         """
         with contextlib.chdir(self.folder), pytest.MonkeyPatch.context() as patch:
-            for stage, *arguments in self.commands():
+            for stage, *arguments in self.commands(*targets):
                 for path in (Path(a) for a in arguments if a.startswith("results/")):
                     path.parent.mkdir(parents=True, exist_ok=True)
                 patch.setattr(sys, "argv", [stage, *arguments])

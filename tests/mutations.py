@@ -90,6 +90,27 @@ MUTATIONS = [
         "test_interface.py::test_states_go_to_a_store_as_they_are_decoded",
     ),
     Mutation(
+        "an emulator is taken with any autoencoder",
+        "given.py",
+        "if (found := sha256(autoencoder)) != expected:",
+        'if (found := "") == expected:',
+        "test_given.py::test_what_does_not_fit_is_refused_before_a_run",
+    ),
+    Mutation(
+        "a model is taken for data on a shifted grid",
+        "given.py",
+        "if axes.common([known[None], found[name]], axes.SPACE_TOLERANCE) is None:",
+        "if False:",
+        "test_given.py::test_what_the_data_show_is_refused_when_it_is_taken",
+    ),
+    Mutation(
+        "a given autoencoder's weights are written anew",
+        "given.py",
+        'if ours and args.what == "autoencoder":',
+        "if False:",
+        "test_given.py::test_an_autoencoder_is_a_copy_and_the_records_name_what_was_taken",
+    ),
+    Mutation(
         "official weights with another sum are taken",
         "archives.py",
         "if name := archive.testzip():",

@@ -15,6 +15,7 @@ import yaml
 
 from lilas import plan
 from lilas.errors import LilasError
+from lilas.plan import given
 from lilas.study.read import Config, make_study, read_study
 from lilas.study.yaml import read_yaml
 
@@ -166,7 +167,7 @@ def outcome(values: Any, mutation: Mutation, scratch: Path) -> str | None:
         else:
             study = make_study("study.yaml", changed)
         plan.study_files(Config(), study)
-        plan.check_official(study, Config())
+        given.check_given(study, Config(), {})
     except LilasError as error:
         return str(error).replace(f"{scratch}", "study.yaml")
     return None

@@ -23,7 +23,7 @@ from lilas.records import stores
 from lilas.records.weights import write_weights
 from lilas.report.table_files import _csv
 from lilas.stages import execute
-from lilas.study.autoencoders import OfficialAutoencoder
+from lilas.study.autoencoders import GivenAutoencoder
 from lilas.study.datasets import Folder
 from lilas.study.read import read_config, read_study
 from lilas.systems.base import Trajectories
@@ -255,8 +255,8 @@ def test_paths_of_a_study_are_expanded_too(monkeypatch, tmp_path):
     assert read_study(study).datasets["convection"].source.path == "/scratch/me/flow"
     joined = Folder(kind="path", path=["$SCRATCH/a", "b"])
     assert joined.paths == ("/scratch/me/a", "b")
-    run = OfficialAutoencoder(official="${SCRATCH}/run.zip")
-    assert run.official == "/scratch/me/run.zip"
+    run = GivenAutoencoder(model="${SCRATCH}/run.zip")
+    assert run.model == "/scratch/me/run.zip"
     monkeypatch.delenv("SCRATCH")
     with pytest.raises(LilasError, match=r"source\.path: .* SCRATCH is not set"):
         read_study(study)

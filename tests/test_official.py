@@ -23,11 +23,11 @@ from lilas.official import parity
 from lilas.official.adopt import check_emulation, check_latents, check_pixels, check_states
 from lilas.official.folders import OfficialRun, open_run, origin
 from lilas.official.models import load_run_autoencoder, load_run_emulator, save_run
-from lilas.plan import check_official
+from lilas.plan.given import check_given
 from lilas.records.provenance import provenance
 from lilas.records.weights import load_weights, write_weights
 from lilas.study.datasets import States
-from lilas.study.emulators import OfficialEmulator
+from lilas.study.emulators import GivenEmulator
 from lilas.study.entries import autoencoder_settings, emulator_settings
 from lilas.study.read import read_config, read_study
 
@@ -109,7 +109,7 @@ def ours(run: OfficialRun, path: Path) -> Path:
     kind = "autoencoder" if run.kind == "autoencoder" else "emulator"
     entry, model = (load_run_autoencoder if kind == "autoencoder" else load_run_emulator)(run)
     plain = {kind: entry.model_dump(mode="json", exclude_defaults=True)}
-    record = provenance("official", plain, {})
+    record = provenance("given", plain, {})
     record["official"] = origin(run)
     write_weights(path, model.state_dict(), record)
     return path
@@ -179,7 +179,7 @@ def written(values: dict[str, Any], folder: Path, **task: Any) -> tuple[Path, An
         model = make_autoencoder(entry, 4, ("x", "y")).eval()
     plain = {kind: entry.model_dump(mode="json", exclude_defaults=True)} | task
     weights = path / "weights.safetensors"
-    write_weights(weights, model.state_dict(), provenance("official", plain, {}))
+    write_weights(weights, model.state_dict(), provenance("given", plain, {}))
     channel = {"transform": {"kind": "log", "offset": 1.0}, "mean": 0.5, "std": 2.0}
     names = ["buoyancy", "pressure", "velocity_x", "velocity_y"]
     write_json(folder / "statistics.json", {"channels": dict.fromkeys(names, channel)})
@@ -433,15 +433,15 @@ def test_a_pickled_program_is_not_run(tmp_path):
 
 STUDY = """
 autoencoders:
-  f4c4: {{official: {autoencoder}}}
+  f4c4: {{model: {autoencoder}}}
 emulators:
   diffusion:
-    official: {diffusion}
+    model: {diffusion}
     method: diffusion
     autoencoders: [f4c4]
     samplers: [ab16]
   solver:
-    official: {solver}
+    model: {solver}
     method: solver
     autoencoders: [f4c4]
     samplers: [direct]
@@ -475,7 +475,7 @@ def test_nothing_is_trained(official_pipeline):
     jobs = official_pipeline.planned("--forceall")
     trained = {"autoencoder", "emulator", "statistics", "fetch"}
     assert not trained & set(jobs)
-    assert (jobs["official_autoencoder"], jobs["official_emulator"]) == (1, 2)
+    assert (jobs["given_autoencoder"], jobs["given_emulator"]) == (1, 2)
     assert jobs["latents_test"] == 1
 
 
@@ -524,7 +524,7 @@ def test_the_record_names_the_run_and_its_hash(finished):
         (
             "diffusion",
             "/none/run",
-            r"emulators\.diffusion\.official: /none/run: expected the folder",
+            r"emulators\.diffusion\.model: /none/run: expected the folder",
         ),
         ("diffusion", "ny04m1tx", "ny04m1tl"),
         ("diffusion", str(DATA), r"lola_1\.1\.0/config\.yaml: expected a file of an official run"),
@@ -536,11 +536,11 @@ def test_wrong_runs_are_refused_before_anything_runs(
     official_pipeline, entry, official, message, tmp_path
 ):
     study = yaml.safe_load(official_pipeline.study.read_text())
-    study["emulators"][entry]["official"] = official
+    study["emulators"][entry]["model"] = official
     (tmp_path / "official.yaml").write_text(yaml.safe_dump(study))
     read = read_study(tmp_path / "official.yaml")
     with pytest.raises(LilasError, match=message):
-        check_official(read, read_config({}))
+        check_given(read, read_config({}), {})
 
 
 def test_a_released_run_is_fetched_once_into_the_data_folder(official_pipeline):
@@ -566,8 +566,8 @@ def changed(run: OfficialRun, section: str, **values: Any) -> OfficialRun:
     return OfficialRun(run.path, run.kind, described, run.state)
 
 
-def asked(method: str, window: int = 5) -> OfficialEmulator:
-    return OfficialEmulator(official="any", method=method, window=window)
+def asked(method: str, window: int = 5) -> GivenEmulator:
+    return GivenEmulator(model="any", method=method, window=window)
 
 
 def test_what_fits_passes(data):

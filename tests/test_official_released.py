@@ -8,7 +8,7 @@ import pytest
 
 from lilas.errors import LilasError
 from lilas.official.released import autoencoder_of, find_released, released
-from lilas.plan import official_files
+from lilas.plan.given import official_files
 from lilas.study.read import Config
 
 # Table 3 of the paper: latent channels by dataset, and what they compress by.

@@ -227,7 +227,7 @@ def test_some_files_of_a_dataset_of_the_well_are_less(pipeline, tmp_path):
 SMALL = {"statistics", "tables", "claims", "figures", "report", "latents_create", "latents_write"}
 SMALL |= {"rollout_create", "rollout_write", "latent_parameters", "counterfactual", "timing"}
 # Rules whose bytes nothing tells before the run.
-UNTOLD = {"fetch", "official_autoencoder", "official_emulator"}
+UNTOLD = {"fetch", "given_autoencoder", "given_emulator"}
 
 
 def test_every_rule_has_its_bytes():

@@ -18,9 +18,10 @@ import lilas.study
 import test_start
 import test_sweep
 from lilas.errors import LilasError
+from lilas.plan.given import check_given
 from lilas.study.datasets import Folder
 from lilas.study.extent import Extent
-from lilas.study.read import read_config, read_study, study_path
+from lilas.study.read import Config, read_config, read_study, study_path
 from lilas.study.study import Study
 from lilas.study.yaml import read_yaml
 
@@ -285,15 +286,15 @@ MISTAKES = [
     ("autoencoders.c16", VIT | {"norm": "group"}, ["autoencoders.c16", "norm"]),
     ("autoencoders.pixel.latent_channels", 4, ["autoencoders.pixel", "latent_channels"]),
     ("autoencoders.pixel.seeds", [1], ["autoencoders.pixel", "seed"]),
-    ("autoencoders.c16", {"official": "a", "architecture": "dcae"}, ["c16", "architecture"]),
-    ("autoencoders.c16", {"official": "a", "latent_channels": 4}, ["c16", "latent_channels"]),
+    ("autoencoders.c16", {"model": "a", "architecture": "dcae"}, ["c16", "architecture"]),
+    ("autoencoders.c16", {"model": "a", "latent_channels": 4}, ["c16", "latent_channels"]),
     (
         "autoencoders.c16",
         {
-            "official": "a",
-            "per_dataset": {"convection": {"official": None, "architecture": "identity"}},
+            "model": "a",
+            "per_dataset": {"convection": {"model": None, "architecture": "identity"}},
         },
-        ["autoencoders.c16.per_dataset.convection.official", "unknown key"],
+        ["autoencoders.c16.per_dataset.convection.model", "unknown key"],
     ),
     ("emulators.diffusion.autoencoders", ["c8"], ["diffusion.autoencoders", "'c8'", "c16, pixel"]),
     ("emulators.diffusion.samplers", ["ab5"], ["diffusion.samplers", "'ab5'", "ab4, back, direct"]),
@@ -604,8 +605,9 @@ def test_a_released_emulator_goes_forward_alone(tmp_path):
     values = yaml.safe_load(RELEASED.read_text())
     values["samplers"]["direct_c1"]["direction"] = "backward"
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
-    message = refusal(tmp_path / "study.yaml")
-    assert "samplers.direct_c1.direction backward: emulator 'solver_c" in message
+    message = r"samplers\.direct_c1\.direction backward: emulator 'solver_c"
+    with pytest.raises(LilasError, match=message):
+        check_given(read_study(tmp_path / "study.yaml"), Config(), {})
 
 
 def test_names_may_look_like_numbers(tmp_path):

@@ -544,7 +544,7 @@ def test_the_released_study_trains_nothing_and_needs_the_test_split_alone(pipeli
         assert int(jobs["download"]) == files
         assert not {"statistics", "autoencoder", "emulator"} & set(jobs)
         if target == "all":
-            counts = [jobs[rule] for rule in ("fetch", "official_autoencoder", "official_emulator")]
+            counts = [jobs[rule] for rule in ("fetch", "given_autoencoder", "given_emulator")]
             assert counts == ["29", "11", "20"]
             told = f"`released` plans {jobs['total']}: "
             assert told in (ROOT / "docs" / "paper.md").read_text()

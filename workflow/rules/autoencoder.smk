@@ -23,7 +23,7 @@ rule autoencoder:
     conda:
         ENVIRONMENT
     wildcard_constraints:
-        autoencoder=named("autoencoders", official=False),
+        autoencoder=named("autoencoders", given=False),
     params:
         config=lambda wildcards: task(
             states=dataset(wildcards).states,

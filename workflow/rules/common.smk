@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lilas import plan
 from lilas.plan.cuts import Cuts
+from lilas.plan.given import check_given, model_files
 from lilas.plan.on_disk import check_on_disk
 from lilas.study import ablation, paths
 from lilas.study.latent_analysis import counterfactual_task, parameters_task, table_lead_times
@@ -39,12 +40,12 @@ try:
     FILES = plan.study_files(CONFIG, STUDY)
     ON_DISK = check_on_disk(STUDY, FILES, f"{CONFIG.results}/{paths.HEADERS}")
     plan.check_simulators(STUDY, FILES)
-    plan.check_official(STUDY, CONFIG)
     plan.check_metrics()
     plan.check_masks(STUDY, ON_DISK)
     if workflow.is_main_process:
-        # Jobs that read the study once more need not look at networks again.
+        # Jobs that read the study once more need not look at networks and weights again.
         check_starts(STUDY, CONFIG, ON_DISK)
+        check_given(STUDY, CONFIG, ON_DISK)
     TWINS = STUDY.twins()
     # What is guided by the truth is no forecast, and is shown apart.
     ROLLOUTS = paths.rollouts(STUDY)
@@ -125,10 +126,10 @@ def among(names):
     return "|".join(names) or "(?!)"
 
 
-def named(kind, official):
-    """A pattern of the folders of the entries that are trained, or that are official."""
+def named(kind, given):
+    """A pattern of the folders of the entries that are trained, or that are taken as they are."""
     entries = getattr(STUDY, kind).items()
-    names = [name for name, entry in entries if (entry.official is not None) == official]
+    names = [name for name, entry in entries if (entry.given is not None) == given]
     return rf"({among(names)})-s\d+"
 
 
@@ -163,7 +164,7 @@ def resolved(kind, wildcards):
 
 
 def trained(kind, runs):
-    """Those that are trained here: pixel space and official runs are not, and have no history."""
+    """Those that are trained here: pixel space and given models are not, and have no history."""
     return [run for run in runs if resolved(kind, run).is_trained]
 
 
@@ -188,20 +189,20 @@ def started(kind, wildcards):
     return start_files(CONFIG, start.source) if start else []
 
 
-def official_run(kind, wildcards):
-    """The files of the official run that a model is taken from."""
-    return plan.official_files(CONFIG, resolved(kind, wildcards).official)
+def given_model(kind, wildcards):
+    """The files that a model is taken from, as it is."""
+    return model_files(CONFIG, resolved(kind, wildcards).given, kind)
 
 
 def statistics(wildcards):
-    """The statistics that states enter an autoencoder with; an official one brings its own."""
-    if resolved("autoencoder", wildcards).official is not None:
-        return f"{ROOT}/{paths.OFFICIAL_STATISTICS}".format(**wildcards)
+    """The statistics that states enter an autoencoder with; one that is given brings its own."""
+    if resolved("autoencoder", wildcards).given is not None:
+        return f"{ROOT}/{paths.GIVEN_STATISTICS}".format(**wildcards)
     return f"{ROOT}/{paths.STATISTICS}".format(**wildcards)
 
 
 def climate(wildcards):
-    """The statistics of a dataset: with no model to train, those of its first official one."""
+    """The statistics of a dataset: with no model to train, those of its first given one."""
     runs = [
         paths.training_name(*run) for run in STUDY.trainings("autoencoders", wildcards["dataset"])
     ]
@@ -211,7 +212,7 @@ def climate(wildcards):
 
 
 def splits(name):
-    """The splits of a dataset that a study needs: to evaluate official models, the test split."""
+    """The splits of a dataset that a study needs: to evaluate given models, the test split."""
     entries = [
         STUDY.resolve(kind, *run[:1], name)
         for kind in ("autoencoders", "emulators")

@@ -23,7 +23,7 @@ rule emulator:
     conda:
         ENVIRONMENT
     wildcard_constraints:
-        emulator=named("emulators", official=False),
+        emulator=named("emulators", given=False),
     params:
         config=lambda wildcards: task(
             stride=dataset(wildcards).stride,

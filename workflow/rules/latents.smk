@@ -3,7 +3,7 @@
 LATENTS = f"{ROOT}/{paths.LATENTS}"
 # The indices of the files of each part, by dataset and split; small data have none.
 PARTS = {name: plan.parts(STUDY.datasets[name], needed(name), JOB_BYTES) for name in FILES}
-# Where only official models are evaluated, the test split is all that is needed.
+# Where only given models are evaluated, the test split is all that is needed.
 WHOLE = [name for name in FILES if splits(name) == SPLITS]
 TESTED = [name for name in FILES if name not in WHOLE]
 TARGETS["latents"] = [

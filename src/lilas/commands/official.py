@@ -20,7 +20,7 @@ Exchanges models and latents with the official code of the paper (releases 1.0.0
   latents-in WEIGHTS MANIFEST CACHE...
                            official caches of a split as our latents
 
-To start from a released model inside a study, name it there: autoencoders: {c64: {official: RUN}}.
+To use a released model inside a study, name it there: autoencoders: {c64: {model: RUN}}.
 docs/released_weights.md says how."""
 
 CHECK = """\

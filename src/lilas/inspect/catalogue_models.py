@@ -82,10 +82,11 @@ MODELS = (
     ),
     Artifact(
         "Statistics",
-        (f"{STUDY}/{paths.STATISTICS}", f"{STUDY}/{paths.OFFICIAL_STATISTICS}"),
+        (f"{STUDY}/{paths.STATISTICS}", f"{STUDY}/{paths.GIVEN_STATISTICS}"),
         "JSON",
-        "Of each channel over the training split, after its field's transform. An official "
-        "autoencoder brings its own, with the transform, mean and std that it was trained with.",
+        "Of each channel over the training split, after its field's transform. An "
+        "autoencoder that is taken as it is (`model`) brings its own, with the transform, mean and "
+        "std that it was trained with.",
         (
             Variable(
                 "channels.{channel}.transform",
@@ -117,8 +118,10 @@ MODELS = (
         ),
         "safetensors",
         "Weights of a trained model, its average where one is kept: of the last step, and of the "
-        "best validation. Pixel space has an empty file. Of an official run there is one file; "
-        "its record also holds `official`, the run's name and configuration.",
+        "best validation. Pixel space has an empty file. Of a model that is taken as it "
+        "is there is one file: of an autoencoder of ours a copy, with the record of its training; "
+        "that of an emulator holds such a record as `trained`. Of an official run it holds "
+        "`official`, the run's name and configuration.",
         (Variable("{parameter}", ("the parameter's",), "float32", "1", "A parameter by name."),),
         {
             "format": "`pt`",

@@ -77,8 +77,8 @@ def _values(values: np.ndarray) -> str:
 
 
 def inspect_statistics(path: Path, value: dict[str, Any]) -> Inspection:
-    """Inspects statistics, of a split or of an official run."""
-    # An official autoencoder brings what it was trained with, and no more.
+    """Inspects statistics, of a split or of a model that was taken as it is."""
+    # Such an autoencoder brings what it was trained with, and no more.
     record = check_record(path, value["provenance"])
     computed = record["stage"] == "statistics"
     keys = ("min", "mean", "max", "std", "count") if computed else ("mean", "std")
@@ -90,7 +90,7 @@ def inspect_statistics(path: Path, value: dict[str, Any]) -> Inspection:
         kind = text.plain(entry["transform"]).removeprefix("kind ")
         shown = [f"{entry[key]:.6g}" if key != "count" else str(entry[key]) for key in keys]
         rows.append([name, *shown, kind])
-    which = "of the training split" if computed else "as an official run was trained with"
+    which = "of the training split" if computed else "as the given model was trained with"
     lines = [f"{path}: statistics {which}", ""]
     lines += [
         "Channels, after their transform, in the unit of the transformed field",

@@ -41,9 +41,12 @@ def inspect_weights(path: Path) -> Inspection:
         entry["high"] = max(entry["high"], tensor.max().item())
     total = sum(entry["numbers"] for entry in modules.values())
     which = "of the best validation" if path.stem.endswith("_best") else "of the last step"
-    if "official" in record:
+    if "trained" in record:
+        which = f"as {record['inputs']['model']['path']} has them"
+    elif "official" in record:
         which = f"as the official run {record['official']['run']} has them"
-    lines = [f"{path}: weights of the {record['stage']}, {which}", ""]
+    what = "emulator" if "emulator" in record["config"] else "autoencoder"
+    lines = [f"{path}: weights of the {what}, {which}", ""]
     lines += text.facts(
         {
             "parameters": f"{total:,} {' and '.join(sorted(kinds))}".strip(),

@@ -12,16 +12,10 @@ from typing import Any
 from lilas import __version__
 from lilas.data.about import About, read_about
 from lilas.errors import broken
-from lilas.files import atomic, read_json, sha256, write_json
+from lilas.files import atomic, sha256, write_json
 from lilas.interface.cards import card
+from lilas.records.bundles import AUTOENCODER, CARD, CONFIG, MODEL, read_bundle
 from lilas.records.weights import read_record
-
-CONFIG, MODEL, AUTOENCODER, CARD = (
-    "config.json",
-    "model.safetensors",
-    "autoencoder.safetensors",
-    "README.md",
-)
 
 
 def write_bundle(
@@ -69,13 +63,6 @@ def open_bundle(folder: Path) -> tuple[Path, Path | None, About]:
     Raises:
         LilasError: a file is missing, or is not the one that was exported.
     """
-    value = read_json(folder / CONFIG, ("library_name", "files", "about"))
-    for name, expected in value["files"].items():
-        path, action = folder / name, "Fetch the bundle again."
-        if not path.is_file():
-            raise broken(path, f"a file that {CONFIG} names", "nothing", action)
-        if (found := sha256(path)) != expected:
-            wanted = f"the SHA-256 {expected[:12]}… that {CONFIG} has"
-            raise broken(path, wanted, f"{found[:12]}…", action)
+    value = read_bundle(folder)
     beside = folder / AUTOENCODER if AUTOENCODER in value["files"] else None
     return folder / MODEL, beside, About(**value["about"])

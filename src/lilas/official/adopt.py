@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from lilas.data import given
 from lilas.data.states import label_names
 from lilas.data.well import WellFile
-from lilas.errors import LilasError, broken
+from lilas.errors import LilasError
 from lilas.official.entries import label_transforms, preprocessing_statistics
 from lilas.official.folders import CONFIG, OfficialRun, original_config
 from lilas.records.weights import read_record
@@ -19,22 +19,14 @@ def check_states(run: OfficialRun, data: WellFile, states: datasets.States) -> N
     Raises:
         LilasError: which of them differs, and how.
     """
+    fields = {channel.name: channel.field for channel in data.channels}
     known = preprocessing_statistics(run)["channels"]
-    names = [channel.name for channel in data.channels]
-    if names != list(known):
-        action = "List states.fields in this order."
-        raise _differs(run, "the channels", ", ".join(known), ", ".join(names), action)
-    axes = run.config["dataset"]["dimensions"]
-    if list(axes) != list(data.axes):
-        action = "This run is of other data."
-        raise _differs(run, "the axes", ", ".join(axes), ", ".join(data.axes), action)
-    for channel in data.channels:
-        transform = states.transform.get(channel.name, states.transform.get(channel.field))
-        asked = transform.model_dump() if transform else {"kind": "none"}
-        if asked != (trained := known[channel.name]["transform"]):
-            what = f"the transform of {channel.name}"
-            action = f"Set states.transform.{channel.field} accordingly."
-            raise _differs(run, what, _said(trained), _said(asked), action)
+    about = {
+        "channels": {name: {"field": fields.get(name, name)} | one for name, one in known.items()},
+        "axes": {name: {} for name in run.config["dataset"]["dimensions"]},
+    }
+    points = dict(zip(data.axes, data.shape, strict=True))
+    given.check_states(run.path / CONFIG, about, list(fields), points, states)
 
 
 def check_emulation(
@@ -42,31 +34,26 @@ def check_emulation(
     data: WellFile,
     labels: Mapping[str, str],
     stride: int,
-    asked_for: emulators.OfficialEmulator,
+    asked_for: emulators.GivenEmulator,
 ) -> None:
     """Refuses a method, window, label or stride that is not what the run was trained with.
 
     Raises:
         LilasError: which of them differs, and how.
     """
-    if run.kind != asked_for.method:
-        action = f"Set method to {run.kind}."
-        raise _differs(run, "the method", run.kind, asked_for.method, action)
-    if (window := run.config["trajectory"]["length"]) != asked_for.window:
-        action = f"Set window to {window}."
-        raise _differs(run, "the window", f"{window}", f"{asked_for.window}", action)
     names = label_names(data)
     if (features := run.model["label_features"]) != len(names):
         found = f"{len(names)}: {', '.join(names)}"
         action = "This run is of data with other parameters."
         raise _differs(run, "the label's features", f"{features}", found, action)
-    trained = label_transforms(run, list(data.parameters))
-    asked = {name: kind for name, kind in labels.items() if kind != "none"}
-    if asked != trained:
-        action = f"Set the dataset's label to {trained}."
-        raise _differs(run, "the label's transforms", str(trained), str(asked), action)
-    if (steps := run.config["trajectory"]["stride"]) != stride:
-        raise _differs(run, "the stride", f"{steps}", f"{stride}", f"Set stride to {steps}.")
+    trained = {
+        "method": run.kind,
+        "window": run.config["trajectory"]["length"],
+        "label": label_transforms(run, list(data.parameters)),
+        "stride": run.config["trajectory"]["stride"],
+    }
+    path = run.path / CONFIG
+    given.check_emulation(path, trained, asked_for, labels, stride, list(data.parameters))
 
 
 def check_latents(run: OfficialRun, weights: Path) -> None:
@@ -128,8 +115,4 @@ def check_pixels(run: OfficialRun) -> None:
 
 
 def _differs(run: OfficialRun, what: str, trained: str, asked: str, action: str) -> LilasError:
-    return broken(run.path / CONFIG, f"{what} as trained: {trained}", asked, action)
-
-
-def _said(transform: Mapping[str, Any]) -> str:
-    return f"log(x + {transform['offset']:g})" if transform["kind"] == "log" else "none"
+    return given.differs(run.path / CONFIG, what, trained, asked, action)

@@ -54,7 +54,7 @@ def load_run_emulator(run: OfficialRun) -> tuple[emulators.EmulatorSettings, nn.
 
 
 def settings_and_state(
-    run: OfficialRun, asked: autoencoders.OfficialAutoencoder
+    run: OfficialRun, asked: autoencoders.GivenAutoencoder
 ) -> tuple[autoencoders.AutoencoderSettings, dict[str, Any]]:
     """Returns the settings and the state of a run's autoencoder; pixel space has no state."""
     if asked.is_pixel_space:

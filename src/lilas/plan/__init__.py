@@ -1,7 +1,6 @@
-"""What the workflow asks of the world outside a study: data files, official runs, what exists."""
+"""What the workflow asks of the world outside a study: data files, and what else exists."""
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,10 @@ from lilas.data.masks import read_mask
 from lilas.data.registry import data_in, in_place_of_data, well_urls
 from lilas.errors import LilasError, broken
 from lilas.files import read_json
-from lilas.official.released import Released, autoencoder_of, find_released, released
 from lilas.settings.values import shown
 from lilas.study import paths
 from lilas.study.datasets import Dataset, Folder, Well
-from lilas.study.entries import AutoencoderEntry, EmulatorEntry
 from lilas.study.extent import Extent
-from lilas.study.methods import METHODS
 from lilas.study.operators import CustomSettings
 from lilas.study.read import Config
 from lilas.study.study import Study
@@ -160,85 +156,6 @@ def _jobs(sizes: list[float], most: float) -> list[list[int]]:
         found[-1].append(i)
         total += size
     return found
-
-
-def official_files(config: Config, official: str) -> list[str]:
-    """Returns the files of an official run: its zip, or the two of its folder.
-
-    A released run's zip lies in the data folder once it has been fetched.
-
-    Raises:
-        LilasError: no such folder or zip, and no released run of that name.
-    """
-    path = Path(official)
-    if path.is_dir():
-        files = [path / name for name in ("config.yaml", "state.pth")]
-        for file in files:
-            if not file.is_file():
-                action = "Name the folder of an official run under `official`."
-                raise broken(file, "a file of an official run", "nothing", action)
-        return [str(file) for file in files]
-    if path.suffix == ".zip" or os.sep in official:
-        if not path.is_file() or path.suffix != ".zip":
-            action = "Correct the path under `official` in the study."
-            raise broken(path, "the folder or zip of an official run", "nothing", action)
-        return [str(path)]
-    return [f"{config.data}/{paths.RELEASED}".format(run=find_released(official).run)]
-
-
-def check_official(study: Study, config: Config) -> None:
-    """Checks what a study takes from official runs, as far as it is known before they are there.
-
-    Raises:
-        LilasError: a run does not exist, or is not of the kind that the study asks for.
-    """
-    for dataset in study.datasets:
-        here = study.entries("autoencoders", dataset)
-        for kind in ("autoencoders", "emulators"):
-            for name, _ in study.trainings(kind, dataset):
-                entry = study.resolve(kind, name, dataset)
-                if entry.official is None:
-                    continue
-                where = study.key(kind, name, dataset, "official")
-                try:
-                    files = official_files(config, entry.official)
-                except LilasError as error:
-                    raise LilasError(f"{where}: {error}") from None
-                if Path(files[0]).parent == Path(config.data, paths.OFFICIAL):
-                    run = find_released(entry.official)
-                    _check_kind(where, run, entry)
-                    if isinstance(entry, EmulatorEntry):
-                        for latent in filter(here.__contains__, entry.autoencoders):
-                            _check_belongs(where, run, latent, here[latent].official, dataset)
-
-
-def _check_belongs(
-    where: str, run: Released, latent: str, official: str | None, dataset: str
-) -> None:
-    """Refuses a released autoencoder that is not the one of a released emulator.
-
-    Of pixel space it is the emulator's own run, with the statistics that it was trained with.
-    """
-    known = {key for one in released().values() for key in (one.run, one.id)}
-    own = autoencoder_of(run.run) or run
-    if official in known and (other := find_released(official)) != own:
-        raise LilasError(
-            f"{where}: {run.run} belongs to the autoencoder {own.run}; on {dataset}, "
-            f"autoencoders.{latent} is {other.run}"
-        )
-
-
-def _check_kind(where: str, run: Released, entry: AutoencoderEntry | EmulatorEntry) -> None:
-    if isinstance(entry, EmulatorEntry):
-        wanted = METHODS[entry.model.method].published
-        fits = run.kind == wanted
-    elif entry.model.is_pixel_space:
-        wanted = "neural_solver in pixel space"
-        fits = run.kind == "neural_solver" and run.compression is None
-    else:
-        wanted, fits = "autoencoder", run.kind == "autoencoder"
-    if not fits:
-        raise LilasError(f"{where}: {run.run} is of kind {run.kind}; expected {wanted}")
 
 
 def expected_of_well(study: Study) -> dict[str, list[dict[str, Any]]]:

@@ -111,10 +111,22 @@ def _examine(job: Job, contents: Contents) -> Found:
         if record is None:
             one.why = one.why or f"{path.name} has no record of its making"
             continue
+        if _is_copy(job, path):
+            # It carries the record of its training; what it was taken from, its statistics know.
+            if sha256(path) != sha256(job.inputs["model"][0]):
+                one.why = one.why or f"{path.name} is not a copy of {job.inputs['model'][0]}"
+            continue
         other = list(_settings(job, record, path))
         one.asked |= not other
         one.why = one.why or "; ".join([*other, *_inputs(job, record, path, contents)])
     return one
+
+
+def _is_copy(job: Job, path: Path) -> bool:
+    """Whether a result is the weights that an autoencoder was taken from, where these are here."""
+    source = Path(*job.inputs.get("model", [])[:1])
+    taken = job.stage == "given" and "autoencoder" not in job.inputs
+    return taken and path.name == paths.WEIGHTS and source.suffix == path.suffix
 
 
 def _check(path: Path) -> None:
@@ -138,8 +150,8 @@ def _settings(job: Job, record: dict[str, Any], path: Path) -> Iterator[str]:
     elif stage == "evaluate":
         task = task.without("figures")
     asked = task.record()
-    if stage == "official":
-        # A record has the settings of the run that the model is of.
+    if stage == "given":
+        # A record has the settings of the model that is taken.
         asked, held = (
             {key: value for key, value in its.items() if key not in TRAININGS}
             for its in (asked, held)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lilas import plan
 from lilas.errors import LilasError
 from lilas.official.released import released
+from lilas.plan.given import official_files
 from lilas.records.provenance import check_record
 from lilas.records.weights import read_record, read_shapes
 from lilas.study.extent import Extent
@@ -18,11 +18,11 @@ def start_files(config: Config, source: From) -> list[str]:
     """Returns the files of weights that are of no training of the study: one, or a run's two.
 
     Raises:
-        LilasError: as `lilas.plan.official_files`.
+        LilasError: as `lilas.plan.given.official_files`.
     """
     if source.file is not None:
         return [source.file]
-    return plan.official_files(config, source.official or "")
+    return official_files(config, source.official or "")
 
 
 def check_starts(study: Study, config: Config, found: Mapping[str, Extent]) -> None:
@@ -111,7 +111,7 @@ def model_shapes(
 ) -> Shapes | None:
     """Returns the shapes of a model's weights by name; None where data or a run are to tell."""
     entry, extent = study.resolve(kind, name, dataset), extents[dataset]
-    if entry.official is not None or extent is None or extent.axes is None:
+    if entry.given is not None or extent is None or extent.axes is None:
         return None
     # Torch takes seconds to import; plans of other studies do not wait for it.
     import torch

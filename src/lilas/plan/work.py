@@ -140,7 +140,7 @@ class Works:
     def _fetch(self, **_: str) -> Work:
         raise UnknownError
 
-    _official_autoencoder = _official_emulator = _fetch
+    _given_autoencoder = _given_emulator = _fetch
 
     # --- Networks -----------------------------------------------------------------------------
 

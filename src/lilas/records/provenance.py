@@ -26,7 +26,7 @@ VERSIONS = {
     "autoencoder": 4,
     "latents": 4,
     "emulator": 4,
-    "official": 1,
+    "given": 1,
     "rollout": 4,
     "timing": 1,
     "latent_parameters": 2,

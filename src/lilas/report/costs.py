@@ -26,7 +26,7 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
 
     A simulated state is one `interval` of simulated time, the spin-up included; a generated one is
     one state of one member. Parameters are the numbers that a weights file stores. A job that did
-    not run here, such as the training of an official model, has no row, and guided rollouts have
+    not run here, such as the training of a given model, has no row, and guided rollouts have
     none.
 
     Args:

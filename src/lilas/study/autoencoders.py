@@ -25,7 +25,7 @@ class AutoencoderSettings(Model):
     @property
     @abstractmethod
     def factor(self) -> int | None:
-        """Pixels per latent point along each axis; None where an official run has yet to say."""
+        """Pixels per latent point along each axis; None where a given model has yet to say."""
 
     @property
     def named_axes(self) -> list[str]:
@@ -172,24 +172,25 @@ class IdentitySettings(AutoencoderSettings):
         return True
 
 
-class OfficialAutoencoder(AutoencoderSettings):
-    """An autoencoder of a run of the official code, which decides everything about it.
+class GivenAutoencoder(AutoencoderSettings):
+    """An autoencoder whose weights are taken as they are, which decide everything about it.
 
-    With `architecture: identity` it is pixel space, with the statistics of that run.
+    With `architecture: identity` it is pixel space, with the statistics of that model.
     """
 
-    official: PathText = Field(
+    model: PathText = Field(
         min_length=1,
-        description="The id of a released run of the paper, or the path of such a run's folder or "
-        "zip.",
+        description="Whose weights are taken: the folder of a bundle or of a run, or a file of "
+        "weights, that LILAS wrote; the id of a released run of the paper, or the folder or zip of "
+        "such a run.",
     )
     architecture: Literal["identity"] | None = Field(
-        default=None, description="`identity` for the statistics of a pixel-space run alone."
+        default=None, description="`identity` for the statistics of a pixel-space model alone."
     )
 
     @property
     def factor(self) -> int | None:
-        """Pixels per latent point along each axis; None where the run has yet to say."""
+        """Pixels per latent point along each axis; None where the weights have yet to say."""
         return 1 if self.is_pixel_space else None
 
     @property

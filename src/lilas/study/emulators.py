@@ -122,15 +122,16 @@ class SolverSettings(EmulatorSettings):
     published: ClassVar = "neural_solver"
 
 
-class OfficialEmulator(Model):
-    """An emulator of a run of the official code, which decides everything about it."""
+class GivenEmulator(Model):
+    """An emulator whose weights are taken as they are, which decide everything about it."""
 
-    official: PathText = Field(
+    model: PathText = Field(
         min_length=1,
-        description="The id of a released run of the paper, or the path of such a run's folder or "
-        "zip.",
+        description="Whose weights are taken: the folder of a bundle or of a run, or a file of "
+        "weights, that LILAS wrote; the id of a released run of the paper, or the folder or zip of "
+        "such a run.",
     )
-    method: Literal["diffusion", "solver"] = Field(description="What it has learned.")
+    method: str = Field(description="What it has learned: `diffusion`, `solver` or a plug-in's.")
     window: Window = Field(default=5, description="States in a window.")
 
 

@@ -6,20 +6,20 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from lilas.errors import LilasError
-from lilas.settings import Entry, choice, extended, refuse_shared
+from lilas.settings import Entry, choice, extended, refuse_shared, refuse_unknown, tag
 from lilas.settings.values import Distinct, Name, Positive, Seed, Width
 from lilas.study import autoencoders, emulators, samplers
 from lilas.study.autoencoders import (
     AutoencoderSettings,
-    OfficialAutoencoder,
+    GivenAutoencoder,
     TrainedAutoencoder,
 )
-from lilas.study.emulators import EmulatorSettings, OfficialEmulator
+from lilas.study.emulators import EmulatorSettings, GivenEmulator
 from lilas.study.leads import Direction
 from lilas.study.samplers import AlgorithmSettings, GuidanceSettings
 
 # Methods that are no emulators, and what else a key may say.
-RESERVED = ("truth", "reconstruction", "persistence", "climatology", "official")
+RESERVED = ("truth", "reconstruction", "persistence", "climatology", "model")
 
 AUTOENCODERS = extended(
     "lilas.autoencoders", TrainedAutoencoder, autoencoders.OURS, "architecture", RESERVED
@@ -27,8 +27,8 @@ AUTOENCODERS = extended(
 EMULATORS = extended("lilas.methods", EmulatorSettings, emulators.OURS, "method", RESERVED)
 ALGORITHMS = extended("lilas.algorithms", AlgorithmSettings, samplers.OURS, "algorithm")
 
-Autoencoder = choice([OfficialAutoencoder, *AUTOENCODERS], "official", "architecture")
-Emulator = choice([OfficialEmulator, *EMULATORS], "official", "method")
+Autoencoder = choice([GivenAutoencoder, *AUTOENCODERS], "model", "architecture")
+Emulator = choice([GivenEmulator, *EMULATORS], "model", "method")
 Algorithm = choice(ALGORITHMS, "algorithm")
 GUIDANCE = extended("lilas.guidance", GuidanceSettings, samplers.GUIDANCE, "kind")
 Guidance = choice(GUIDANCE, "kind")
@@ -85,13 +85,13 @@ class Trained(Entry):
     )
 
     @property
-    def official(self) -> str | None:
-        """The official run that the model is taken from; None where it is not."""
-        return getattr(self.model, "official", None)
+    def given(self) -> str | None:
+        """Whose weights are taken as they are; None where they are not."""
+        return getattr(self.model, "model", None)
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is something to train: not in pixel space, nor of an official run."""
+        """Whether there is something to train: not in pixel space, nor of a given model."""
         return "train" in type(self.model).model_fields
 
     @model_validator(mode="after")
@@ -126,6 +126,11 @@ class EmulatorEntry(Trained):
     autoencoders: Distinct[Name] = Field(min_length=1, description="Latent spaces to learn in.")
     samplers: Distinct[Name] = Field(min_length=1, description="Samplers to roll out with.")
     model: Emulator = Field(description="What it is.")
+
+    @model_validator(mode="after")
+    def _learned(self) -> "EmulatorEntry":
+        refuse_unknown("method", [self.model.method], [tag(one, ["method"]) for one in EMULATORS])
+        return self
 
 
 class SamplerEntry(Entry):

@@ -30,7 +30,7 @@ BEST = "weights_best.safetensors"
 HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint"
 STATISTICS = "{dataset}/statistics.json"
-OFFICIAL_STATISTICS = f"{AUTOENCODER}/statistics.json"
+GIVEN_STATISTICS = f"{AUTOENCODER}/statistics.json"
 LATENTS = f"{AUTOENCODER}/latents"
 # Manifests; the stores that they are of lie beside them.
 MANIFEST = f"{LATENTS}/{{split}}.json"

@@ -18,7 +18,8 @@ from lilas.study.yaml import read_yaml
 
 # What version 0.1.0 called otherwise, by section.
 RENAMED = {
-    "emulators": {"objective": "method"},
+    "autoencoders": {"official": "model"},
+    "emulators": {"objective": "method", "official": "model"},
     "samplers": {"method": "algorithm"},
 }
 

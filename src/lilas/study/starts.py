@@ -169,7 +169,7 @@ def parent(
     if source.seed is not None:
         seed = source.seed
     elif not study.resolve(kind, source.training, other).is_trained:
-        # An official run has none.
+        # Weights that are taken as they are have none.
         seed = 0
     return other, source.training, seed
 

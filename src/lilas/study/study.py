@@ -225,15 +225,8 @@ class Study(Model):
             raise ValueError(
                 f"samplers.{key}.members: method {model.method!r} is deterministic; allowed: 1"
             )
-        # Official runs are trained forward.
-        share = getattr(model, "context_forward", 1.0)
-        if share == {"forward": 0.0, "backward": 1.0}[sampler.direction]:
-            raise ValueError(
-                f"samplers.{key}.direction {sampler.direction}: emulator {name!r} is trained with "
-                f"the {'first' if share else 'last'} states of a window known alone "
-                f"(context_forward {share:g}); allowed: the other direction, or context_forward "
-                "between 0 and 1"
-            )
+        if emulator.given is None:
+            self.check_direction(name, key, model.context_forward)
         for part, states in (("context", sampler.context), ("overlap", sampler.overlap)):
             if states >= model.window:
                 raise ValueError(
@@ -244,6 +237,25 @@ class Study(Model):
             raise ValueError(
                 f"samplers.{key}.crop {sampler.crop}: emulator {name!r} has windows of "
                 f"{model.window} states; allowed: at most {model.window}"
+            )
+
+    def check_direction(self, emulator: str, sampler: str, share: float) -> None:
+        """Refuses a sampler in a direction in which an emulator is not trained.
+
+        Args:
+            emulator: Its name.
+            sampler: The sampler's.
+            share: Of the emulator's training windows, of which the first states are known.
+
+        Raises:
+            ValueError: what is allowed.
+        """
+        way = self.samplers[sampler].direction
+        if share == {"forward": 0.0, "backward": 1.0}[way]:
+            raise ValueError(
+                f"samplers.{sampler}.direction {way}: emulator {emulator!r} is trained with the "
+                f"{'first' if share else 'last'} states of a window known alone (context_forward "
+                f"{share:g}); allowed: the other direction, or context_forward between 0 and 1"
             )
 
     def _check_horizons(self, dataset: str) -> None:

@@ -1,5 +1,5 @@
-# Models taken from runs of the official code instead of being trained. A released run is fetched
-# once, into the data folder, and shared by all studies.
+# Models that are taken as they are instead of being trained: weights of ours, or runs of the official
+# code. A released run is fetched once, into the data folder, and shared by all studies.
 rule fetch:
     """Fetch a released run of the official code."""
     localrule: True
@@ -25,58 +25,57 @@ rule fetch:
         STAGE + "download --run {wildcards.run} --output {output:q}" + LOG
 
 
-rule official_autoencoder:
-    """Take an autoencoder from an official run."""
+rule given_autoencoder:
+    """Take an autoencoder as it is."""
     message:
-        "take autoencoder {wildcards.autoencoder} of {wildcards.dataset} from an official run"
+        "take autoencoder {wildcards.autoencoder} of {wildcards.dataset} as it is"
     input:
-        run=partial(official_run, "autoencoder"),
+        model=partial(given_model, "autoencoder"),
         test=partial(split_files, "test"),
     output:
         weights=f"{ROOT}/{paths.AUTOENCODER}/{paths.WEIGHTS}",
-        statistics=f"{ROOT}/{paths.OFFICIAL_STATISTICS}",
+        statistics=f"{ROOT}/{paths.GIVEN_STATISTICS}",
     log:
-        log_file(paths.AUTOENCODER, "official"),
+        log_file(paths.AUTOENCODER, "given"),
     benchmark:
-        benchmark_file(paths.AUTOENCODER, "official")
+        benchmark_file(paths.AUTOENCODER, "given")
     conda:
         ENVIRONMENT
     wildcard_constraints:
-        autoencoder=named("autoencoders", official=True),
+        autoencoder=named("autoencoders", given=True),
     params:
         config=lambda wildcards: task(
             states=dataset(wildcards).states,
             autoencoder=resolved("autoencoder", wildcards).model,
         ),
-        version=VERSIONS["official"],
+        version=VERSIONS["given"],
     threads: cores
     resources:
         **RESOURCES,
     shell:
-        STAGE + "official autoencoder --config {params.config:q} --run {input.run:q} "
+        STAGE + "given autoencoder --config {params.config:q} --model {input.model:q} "
         "--test {input.test:q} --weights {output.weights:q} "
         "--statistics {output.statistics:q}" + LOG
 
 
-rule official_emulator:
-    """Take an emulator from an official run."""
+rule given_emulator:
+    """Take an emulator as it is."""
     message:
-        "take {wildcards.emulator} on {wildcards.dataset}/{wildcards.autoencoder} from an "
-        "official run"
+        "take {wildcards.emulator} on {wildcards.dataset}/{wildcards.autoencoder} as it is"
     input:
-        run=partial(official_run, "emulator"),
+        model=partial(given_model, "emulator"),
         test=partial(split_files, "test"),
         autoencoder=partial(chosen, "autoencoder"),
     output:
         f"{ROOT}/{paths.EMULATOR}/{paths.WEIGHTS}",
     log:
-        log_file(paths.EMULATOR, "official"),
+        log_file(paths.EMULATOR, "given"),
     benchmark:
-        benchmark_file(paths.EMULATOR, "official")
+        benchmark_file(paths.EMULATOR, "given")
     conda:
         ENVIRONMENT
     wildcard_constraints:
-        emulator=named("emulators", official=True),
+        emulator=named("emulators", given=True),
     params:
         config=lambda wildcards: task(
             states=dataset(wildcards).states,
@@ -84,11 +83,11 @@ rule official_emulator:
             stride=dataset(wildcards).stride,
             emulator=resolved("emulator", wildcards).model,
         ),
-        version=VERSIONS["official"],
+        version=VERSIONS["given"],
     threads: cores
     resources:
         **RESOURCES,
     shell:
-        STAGE + "official emulator --config {params.config:q} --run {input.run:q} "
+        STAGE + "given emulator --config {params.config:q} --model {input.model:q} "
         "--test {input.test:q} --autoencoder {input.autoencoder:q} "
         "--weights {output:q}" + LOG
