@@ -13,10 +13,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import lilas
 from conftest import Pipeline
+from lilas.data.about import read_about
 from lilas.data.well import open_files
 from lilas.errors import LilasError
 from lilas.files import sha256
+from lilas.inspect.kinds import inspect
 from lilas.interface.bundles import write_bundle
 from lilas.official.given import take_ours
 from lilas.plan.current import examine
@@ -136,6 +139,8 @@ def test_an_autoencoder_is_a_copy_and_the_records_name_what_was_taken(given, fin
     assert record["inputs"]["model"]["sha256"] == sha256(bundle / "model.safetensors")
     assert record["trained"] == source
     assert all((state[key] == its[key]).all() for key in state | its)
+    assert lilas.load(folder / "ours-s0").about == read_about(bundle / "model.safetensors")
+    assert "bundle/model.safetensors" in "\n".join(inspect(folder / "ours-s0").lines)
 
 
 def test_results_of_a_given_autoencoder_are_current_until_they_are_another(given, finished):

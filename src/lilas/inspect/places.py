@@ -90,7 +90,9 @@ def _run(path: Path) -> Facts:
             model = record["config"].get(kind, {})
             facts["model"] = f"{kind}, {text.plain({**model, 'train': None})}"
             train = record["inputs"].get("train", [])
-            if isinstance(train, list):
+            if "model" in record["inputs"]:
+                facts["taken from"] = record["inputs"]["model"]["path"]
+            elif isinstance(train, list) and train:
                 facts["trained on"] = f"{len(train)} files"
         if history.is_file():
             facts |= _course(history)

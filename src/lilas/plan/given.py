@@ -86,13 +86,15 @@ def check_given(study: Study, config: Config, found: Mapping[str, Extent]) -> No
     """
     for dataset, its in study.datasets.items():
         extent = found.get(dataset) or its.extent()
+        here = study.entries("autoencoders", dataset)
         for kind in ("autoencoders", "emulators"):
-            for name, entry in study.entries(kind, dataset).items():
+            entries = here if kind == "autoencoders" else study.entries(kind, dataset)
+            for name, entry in entries.items():
                 if entry.given is None:
                     continue
                 where = study.key(kind, name, dataset, "model")
                 try:
-                    _check(study, config, dataset, name, entry, extent)
+                    _check(study, config, dataset, name, entry, here, extent)
                 except LilasError as error:
                     raise LilasError(f"{where}: {error}") from None
                 except ValueError as error:
@@ -105,13 +107,14 @@ def _check(
     dataset: str,
     name: str,
     entry: AutoencoderEntry | EmulatorEntry,
+    here: Mapping[str, AutoencoderEntry],
     extent: Extent | None,
 ) -> None:
     """Refuses one model of a dataset."""
     kind = "emulator" if isinstance(entry, EmulatorEntry) else "autoencoder"
     (source, *_) = map(Path, model_files(config, entry.given, kind))
     if source.suffix == ".safetensors":
-        _check_ours(study, config, dataset, name, entry, extent, source)
+        _check_ours(study, config, dataset, name, entry, here, extent, source)
         return
     if kind == "emulator":
         _check_directions(study, name, entry, 1.0)
@@ -120,7 +123,6 @@ def _check(
     run = find_released(entry.given)
     _check_kind(run, entry)
     if isinstance(entry, EmulatorEntry):
-        here = study.entries("autoencoders", dataset)
         for latent in filter(here.__contains__, entry.autoencoders):
             _check_belongs(run, latent, here[latent].given, dataset)
 
@@ -131,6 +133,7 @@ def _check_ours(
     dataset: str,
     name: str,
     entry: AutoencoderEntry | EmulatorEntry,
+    here: Mapping[str, AutoencoderEntry],
     extent: Extent | None,
     weights: Path,
 ) -> None:
@@ -153,7 +156,6 @@ def _check_ours(
     given.check_emulation(weights, trained, entry.model, its.label, its.stride, parameters)
     share = emulator_settings(record["config"]["emulator"]).context_forward
     _check_directions(study, name, entry, share)
-    here = study.entries("autoencoders", dataset)
     for latent in filter(here.__contains__, entry.autoencoders):
         if (other := here[latent].given) is None:
             raise LilasError(
