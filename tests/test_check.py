@@ -14,7 +14,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import xarray as xr
 import yaml
 
 from lilas.data.check import Checked, check_files
@@ -569,27 +568,25 @@ def test_a_plan_looks_at_what_was_downloaded(flow: Path, tmp_path: Path) -> None
 def test_the_example_of_the_page_makes_a_good_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With a file of each split, of runs that a user has."""
     monkeypatch.chdir(tmp_path)
-    rng, axes = np.random.default_rng(0), ("run", "time", "x", "y")
-    values = {name: (axes, rng.normal(size=(5, 6, 8, 4))) for name in ("T", "u", "v")}
-    coordinates = {"time": np.arange(6.0), "x": np.arange(8.0), "y": np.arange(4.0)}
-    runs = xr.Dataset(values | {"viscosity": ("run", np.geomspace(1, 2, 5))}, coordinates)
-    runs.transpose("y", "time", "run", "x").to_netcdf("runs.nc", engine="scipy")
+    rng = np.random.default_rng(0)
     page = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
-    exec(page.split("```python\n")[1].split("```")[0], {})
+    code = page.split("```python\n")[1].split("```")[0]
+    for split in SPLITS:
+        own = {name: rng.normal(size=(2, 50, 64, 32)) for name in ("temperature", "u", "v")}
+        exec(code.replace("data/train", f"data/{split}"), own | {"viscosity": np.array([1.0, 2.0])})
     found = check(tmp_path / "my_flow")
     assert found.faults == found.doubts == []
-    counts = [[header.trajectories for header in its] for its in found.headers.values()]
-    assert counts == [[3], [1], [1]]
     header = found.headers["test"][0]
     assert {name: (f.order, f.units) for name, f in header.fields.items()} == {
         "temperature": (0, "K"),
         "velocity": (1, "m s-1"),
     }
     assert header.time_units == "s"
-    assert header.parameters == {"viscosity": [2.0, 2.0]}
-    states = read_states(open_well(tmp_path / "my_flow/data/valid/runs.hdf5"), 0)
-    expected = np.stack([values[name][1][3] for name in ("T", "u", "v")], axis=1)
+    assert header.parameters == {"viscosity": [1.0, 2.0]}
+    states = read_states(open_well(tmp_path / "my_flow/data/test/runs.hdf5"), 1)
+    expected = np.stack([own[name][1] for name in ("temperature", "u", "v")], axis=1)
     np.testing.assert_array_equal(states, expected.astype(np.float32))
 
 

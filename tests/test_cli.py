@@ -74,6 +74,8 @@ def test_a_misspelt_path_is_told_its_nearest(tmp_path, monkeypatch):
 
 def test_an_interrupted_command_says_to_run_it_again(monkeypatch):
     def interrupted(path):
+        # A shell's background job, as tests may be one, is deaf.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("lilas.commands.results.show", interrupted)

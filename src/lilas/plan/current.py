@@ -148,7 +148,7 @@ def _settings(job: Job, record: dict[str, Any], path: Path) -> Iterator[str]:
     elif path.name == Path(paths.FRAMES).name:
         task = task.without("stride", "evaluation")
     elif stage == "evaluate":
-        task = task.without("figures")
+        task = task.without("figures", "units")
     asked = task.record()
     if stage == "given":
         # A record has the settings of the model that is taken.

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--dask", help="address of a Dask scheduler whose workers compute")
     args = parser.parse_args()
     config = args.config
-    given = config.units.get(config.names["dataset"], {})
+    given = config.units.get(config.names.get("dataset"), {})
     files = (args.statistics, tuple(args.test), args.autoencoder, args.rollouts)
     plain = config.model_dump_json(exclude_defaults=True)
     scored = Scored(Scoring(args.what, plain, *files, args.device))

@@ -48,7 +48,9 @@ def check_names(study: Any, name: str, extent: Extent) -> None:
     if extent.parameters is not None:
         refuse_unknown(f"{where}.label", entry.label, extent.parameters)
     if extent.axes is not None and extent.channels is not None:
-        known = dict.fromkeys([*entry.states.fields, *extent.channels, *extent.axes])
+        # Of a component, its field is one too.
+        fields = [name.rpartition("_")[0] or name for name in extent.channels]
+        known = dict.fromkeys([*entry.states.fields, *extent.channels, *extent.axes, *fields])
         refuse_unknown(f"{where}.units", entry.units, known)
     if extent.axes is not None:
         for key in ("flip", "roll"):
