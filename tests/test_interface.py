@@ -240,6 +240,8 @@ def test_one_state_of_numpy_and_parameters_by_name_will_do(emulator, trajectorie
     # Parameters may lie beside the channels, as coordinates or not.
     beside = whole.reset_coords(["Rayleigh", "Prandtl"])
     xr.testing.assert_identical(emulator.rollout(beside, steps=3, members=2), again)
+    told = whole.drop_vars(["Rayleigh", "Prandtl"]).assign_attrs({"Rayleigh": 2e4, "Prandtl": 1})
+    xr.testing.assert_identical(emulator.rollout(told, steps=3, members=2), again)
     # Without a time of its own it begins at 0.
     np.testing.assert_allclose(found["time"], [0.25, 0.5, 0.75])
     np.testing.assert_allclose(again["time"], trajectories["time"][6:9])

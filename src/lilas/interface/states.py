@@ -92,8 +92,8 @@ def take(states: Any, about: About, *, finite: bool = True) -> States:
 
     Args:
         states: `xarray.Dataset` with a variable of each channel, its dimensions the space axes and
-            perhaps `time` and `trajectory`, in any order, and beside these whichever parameters
-            there are; or arrays of NumPy by channel, whose last
+            perhaps `time` and `trajectory`, in any order, and beside these, or as attributes,
+            whichever parameters there are; or arrays of NumPy by channel, whose last
             axes are the space axes, before these time and before it trajectory.
         about: What the model is of.
         finite: Whether values that are not finite are refused.
@@ -108,7 +108,11 @@ def take(states: Any, about: About, *, finite: bool = True) -> States:
             f"{', '.join(about.channels)}, found {', '.join(map(str, dataset.data_vars)) or 'none'}"
         )
     beside = [name for name in about.parameters if name in dataset.data_vars]
+    told = {name: dataset.attrs[name] for name in about.parameters if name in dataset.attrs}
     chosen = dataset.set_coords(beside)[list(about.channels)]
+    chosen = chosen.assign_coords(
+        {name: value for name, value in told.items() if name not in chosen.coords}
+    )
     _check_grid(chosen, about)
     dims = [name for name in (TRAJECTORY, TIME) if name in chosen.dims]
     if others := set(chosen.dims) - {*dims, *about.axes}:
