@@ -37,6 +37,7 @@ EXPORT_EXAMPLES = """\
 examples:
   lilas export results/demo/rayleigh_benard/c32-s0/diffusion-s0 --to my_model --licence cc-by-4.0"""
 
+_READS = "a NetCDF file, a Zarr store or a file of The Well"
 # The scores of a card.
 _METRICS = ("vrmse", "crps", "spread_skill")
 
@@ -131,13 +132,13 @@ def _read(path: Path, trajectory: int | None) -> "xr.Dataset":
     if path.suffix in (".hdf5", ".h5"):
         return read_trajectory(path, trajectory or 0)
     if not path.exists():
-        raise broken(path, "a NetCDF file, a Zarr store or a file of The Well", "nothing", "")
+        raise broken(path, _READS, "nothing", "Correct the path.")
     try:
         found = xr.open_zarr(path) if path.is_dir() else xr.open_dataset(path)
     except (OSError, ValueError) as error:
         raise broken(
             path,
-            "a NetCDF file, a Zarr store or a file of The Well",
+            _READS,
             str(error).splitlines()[0],
             "For NetCDF-4: pip install 'lilas[netcdf]'.",
         ) from None

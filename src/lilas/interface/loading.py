@@ -6,7 +6,7 @@ import torch
 
 from lilas.data.about import About, read_about
 from lilas.devices import select_device
-from lilas.errors import broken
+from lilas.errors import LilasError, broken
 from lilas.files import sha256
 from lilas.interface import bundles, foreign
 from lilas.interface.autoencoder import Autoencoder
@@ -49,8 +49,7 @@ def load(
     else:
         weights = run_weights(path)
         about = read_about(weights)
-        beside = None if autoencoder is None else run_weights(Path(autoencoder))
-        beside = beside or autoencoder_of(weights)
+        beside = autoencoder_of(weights, autoencoder)
     if beside is None:
         return Autoencoder(about, _module(weights, about, where), where, precision)
     # Labels, ranges and boundaries are those of the emulator's own data.
@@ -79,17 +78,26 @@ def run_weights(path: Path) -> Path:
     raise broken(path, expected, found, action)
 
 
-def autoencoder_of(weights: Path) -> Path | None:
+def autoencoder_of(weights: Path, named: str | Path | None = None) -> Path | None:
     """Returns the weights of the autoencoder that an emulator learned in; None of an autoencoder.
 
+    Args:
+        weights: Of the model.
+        named: Where that autoencoder is; None looks for it around the model.
+
     Raises:
-        LilasError: it is not here, or has been trained again since.
+        LilasError: it is not here, or is another than that.
     """
     record = read_record(weights)
     if "emulator" not in record["config"]:
+        if named is not None:
+            raise LilasError(f"{weights}: an autoencoder itself, which has no other one")
         return None
     entry = record["inputs"]["autoencoder"]
-    found = located(entry["path"], weights) or weights.resolve().parents[1] / WEIGHTS
+    if named is not None:
+        found = run_weights(Path(named))
+    else:
+        found = located(entry["path"], weights) or weights.resolve().parents[1] / WEIGHTS
     expected = f"the autoencoder that {weights} was trained with (SHA-256 {entry['sha256'][:12]}…)"
     if not found.is_file():
         action = "Copy it there, or name it: autoencoder=PATH."
