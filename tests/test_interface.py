@@ -449,6 +449,9 @@ def test_what_is_no_model_is_refused_by_what_lies_there(results, tmp_path):
             lilas.load(path)
     with pytest.raises(LilasError, match="precision: unknown 'float16'"):
         lilas.load(results / RUNS["solver"], precision="float16")
+    solver = lilas.load(results / RUNS["solver"], device="cpu")
+    with pytest.raises(LilasError, match=r"sampler: temperature 1\.5; solver draws no noise"):
+        solver.rollout({}, steps=1, sampler={"temperature": 1.5})
 
 
 def test_an_emulator_has_the_autoencoder_that_it_was_trained_with(results, tmp_path):

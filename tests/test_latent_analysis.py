@@ -318,6 +318,7 @@ class Drift(nn.Module):
 
 class Sampler:
     context, overlap, crop, seed, direction = 1, 1, None, 0, "forward"
+    temperature = 1.0
     algorithm, guidance = DirectSettings(algorithm="direct"), None
 
     def __init__(self, members, batch_size=64):

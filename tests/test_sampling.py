@@ -11,9 +11,13 @@ from torch import nn
 
 from lilas.draws import Draws
 from lilas.models.diffusion import Denoiser, Inpainting, make_schedule
+from lilas.models.methods import Diffusion
+from lilas.models.rollout import ensemble, sampling_draws
 from lilas.models.sampling import make_sampler, start_noise
 from lilas.official.parity import relative_error
+from lilas.seeds import derive
 from lilas.study.entries import SamplerEntry
+from lilas.study.tasks import Task
 
 
 class Exact(nn.Module):
@@ -272,6 +276,46 @@ def test_noise_of_samples_own_changes_nothing_else(method, theirs, monkeypatch):
     ours = make_sampler(method, denoiser, steps=8, order=1, draws=draws(64))(start)
     monkeypatch.setattr(torch, "randn_like", draws(64).normal)
     assert relative_error(ours, theirs(denoiser, steps=8, silent=True)(start)) < 1e-5
+
+
+def heated(temperature, algorithm, members, steps=16):
+    """Unknown states (member, 4) of windows whose first state is known, by the whole rollout."""
+    options = {"steps": steps, "members": members, "temperature": temperature}
+    sampler = SamplerEntry(algorithm=algorithm, **options, batch_size=members)
+    given = KNOWN[:1].view(1, 1, 1)
+    found = ensemble(
+        *(Diffusion(Exact(conditional)), given, torch.zeros(1, 1), [0]),
+        states=5,
+        window=5,
+        sampler=sampler,
+    )
+    return found[0, :, 1:, 0].double()
+
+
+@pytest.mark.parametrize("algorithm", ["ab", "eab", "ddim", "ddpm", "heun", "pc"])
+def test_members_of_a_gaussian_lie_as_much_further_apart_as_noise_is_warmer(algorithm):
+    """Every algorithm is affine in all its noise: x = b + T c, b of no noise at all."""
+    middle, plain, warm = (heated(t, algorithm, 32) for t in (1e-6, 1.0, 1.5))
+    assert middle.std(0).max() < 1e-3
+    assert torch.allclose(warm - middle, 1.5 * (plain - middle), atol=5e-3)
+    assert plain.std(0).min() > 0.5
+
+
+def test_the_temperature_is_a_factor_of_the_known_deviation():
+    found = heated(1.3, "ab", 8192, 64)
+    mean, covariance = kriging(torch.tensor(MASKS[0], dtype=torch.bool), KNOWN)
+    assert torch.allclose(found.mean(0), mean, atol=0.05)
+    assert torch.allclose(found.T.cov(), 1.3**2 * covariance, atol=0.1)
+
+
+def test_a_temperature_of_one_leaves_every_bit_and_every_record():
+    names, like = [(3, 0), (3, 1)], torch.zeros(2, 5)
+    sampler = SamplerEntry(algorithm="ddpm")
+    own = sampling_draws(sampler, names)
+    assert torch.equal(own.normal(like), Draws(derive(sampler.seed), names).normal(like))
+    warm = sampling_draws(sampler.model_copy(update={"temperature": 2.0}), names)
+    assert torch.equal(warm.uniform(), Draws(derive(sampler.seed), names).uniform())
+    assert "temperature" not in Task(sampler=sampler).record()["sampler"]
 
 
 def test_crops_that_keep_no_new_state_are_refused():

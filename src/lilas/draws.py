@@ -21,14 +21,17 @@ class Draws:
     Args:
         seed: Seed of the stream, from `derive`.
         samples: Names of the samples: an integer or a row of integers each.
+        temperature: Factor of the normal numbers: their standard deviation.
     """
 
-    def __init__(self, seed: int, samples: Sequence[int] | Tensor) -> None:
+    def __init__(
+        self, seed: int, samples: Sequence[int] | Tensor, temperature: float = 1.0
+    ) -> None:
         names = torch.as_tensor(samples, dtype=torch.int64)
         keys = _mix(torch.tensor(seed))
         for column in names.view(len(names), -1).unbind(1):
             keys = _mix(keys + _spread(column))
-        self.keys, self._drawn = keys, 0
+        self.keys, self.temperature, self._drawn = keys, temperature, 0
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -43,11 +46,15 @@ class Draws:
         return (self.uniform() * bound).long()
 
     def normal(self, like: Tensor) -> Tensor:
-        """Returns standard normal numbers (sample, …), of the shape, type and device of `like`."""
+        """Returns normal numbers of mean 0 (sample, …), of the shape, type and device of `like`.
+
+        Their standard deviation is the temperature, 1 unless it is said otherwise.
+        """
         size = like[0].numel()
         words = self._words((size + 1) // 2, self.keys.to(like.device))
         # Box and Muller: the upper 40 bits give the radius, the lower 24 the angle.
         radius = ((words >> 24 & 2**40 - 1).float() + 0.5).mul_(2.0**-40).log_().mul_(-2).sqrt_()
+        radius.mul_(self.temperature)
         angle = (words & 2**24 - 1).float().mul_(2 * math.pi * 2.0**-24)
         pairs = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
         return pairs.flatten(1)[:, :size].reshape(like.shape).to(like.dtype)

@@ -168,6 +168,11 @@ class Emulator:
                 f"sampler: {found.algorithm.algorithm} is of emulators that predict a "
                 f"{found.algorithm.fits}; this one predicts a {self.settings.predicts}"
             )
+        if not self.settings.probabilistic and found.temperature != 1:
+            raise LilasError(
+                f"sampler: temperature {found.temperature:g}; {self.settings.method} draws no "
+                "noise; allowed: 1"
+            )
         for key in ("context", "overlap"):
             if getattr(found, key) >= self.settings.window:
                 raise LilasError(

@@ -7,10 +7,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from lilas.draws import Draws
-from lilas.models.rollout import backward, check_long_enough, read_steps, rollout
+from lilas.models.rollout import (
+    backward,
+    check_long_enough,
+    read_steps,
+    rollout,
+    sampling_draws,
+)
 from lilas.progress import progress
-from lilas.seeds import derive
 
 
 def changed_labels(
@@ -65,7 +69,7 @@ def roll_out(
     for first in range(0, len(runs), sampler.batch_size):
         batch = runs[first : first + sampler.batch_size]
         label = torch.from_numpy(labels[[label for label, _ in batch]]).to(device)
-        draws = Draws(derive(sampler.seed), [(row, member) for _, member in batch])
+        draws = sampling_draws(sampler, [(row, member) for _, member in batch])
         step = emulator.stepper(label, sampler, draws)
         generated = rollout(
             backward(step) if sampler.direction == "backward" else step,

@@ -115,7 +115,7 @@ def ensemble(
     context = contexts.transpose(1, 2).repeat_interleave(sampler.members, 0)
     label = labels.repeat_interleave(sampler.members, 0)
     each = [(name, member) for name in names for member in range(sampler.members)]
-    step = emulator.stepper(label, sampler, Draws(derive(sampler.seed), each))
+    step = emulator.stepper(label, sampler, sampling_draws(sampler, each))
     step = step if wrap is None else wrap(step)
     generated = rollout(
         backward(step) if sampler.direction == "backward" else step,
@@ -126,6 +126,21 @@ def ensemble(
         crop=sampler.crop,
     )
     return generated.unflatten(0, (-1, sampler.members)).transpose(2, 3)
+
+
+def sampling_draws(sampler: Any, names: Sequence[Sequence[int]]) -> Draws:
+    """Returns the random numbers that rollouts are sampled with, each rollout's own.
+
+    The temperature is a factor of all noise that a sampler draws: what sampling starts from and
+    what an algorithm adds on the way, or what a network of one evaluation is given. So of a
+    Gaussian, whose denoiser is affine, every algorithm's members lie that much further from their
+    mean. Nothing else is changed: the network is told the noise level of the schedule.
+
+    Args:
+        sampler: A `lilas.study.entries.SamplerEntry`.
+        names: Integers of each rollout, (trajectory, member).
+    """
+    return Draws(derive(sampler.seed), names, sampler.temperature)
 
 
 def _window(given: Tensor, window: int, first: int) -> Window:

@@ -1,7 +1,7 @@
 """Entries of a study: what is trained or sampled, where it is used, and with which seeds."""
 
 import json
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -17,6 +17,8 @@ from lilas.study.autoencoders import (
 from lilas.study.emulators import EmulatorSettings, GivenEmulator
 from lilas.study.leads import Direction
 from lilas.study.samplers import AlgorithmSettings, GuidanceSettings
+
+Temperature = Annotated[float, Field(gt=0, le=10)]
 
 # Methods that are no emulators, and what else a key may say.
 RESERVED = ("truth", "reconstruction", "persistence", "climatology", "model")
@@ -150,6 +152,10 @@ class SamplerEntry(Entry):
     )
     members: Width = Field(default=1, description="Ensemble members.")
     seed: Seed = Field(default=0, description="Seed of the noise.")
+    temperature: Temperature = Field(
+        default=1.0,
+        description="Factor of all noise that sampling draws; above 1 members lie further apart.",
+    )
     batch_size: Positive = Field(default=64, description="Windows generated at once.")
     compile: bool = Field(
         default=False,

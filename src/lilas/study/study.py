@@ -225,6 +225,11 @@ class Study(Model):
             raise ValueError(
                 f"samplers.{key}.members: method {model.method!r} is deterministic; allowed: 1"
             )
+        if not method.probabilistic and sampler.temperature != 1:
+            raise ValueError(
+                f"samplers.{key}.temperature {sampler.temperature:g}: method {model.method!r} "
+                "draws no noise; allowed: 1"
+            )
         if emulator.given is None:
             self.check_direction(name, key, model.context_forward)
         for part, states in (("context", sampler.context), ("overlap", sampler.overlap)):
