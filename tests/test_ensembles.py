@@ -56,6 +56,12 @@ def test_crps_and_energy_score_equal_brute_force(members: int) -> None:
     found = evaluate(u, v, spatial=2)
     assert found["crps"].item() == pytest.approx(crps, rel=1e-12)
     assert found["energy_score"].item() == pytest.approx(energy, rel=1e-12)
+    # Over the standard deviation of the truth, as the VRMSE.
+    mean = u.sum().item() / 30
+    variance = sum((value - mean) ** 2 for value in u.flatten().tolist()) / 29
+    scale = math.sqrt(variance + 1e-6)
+    assert found["vcrps"].item() == pytest.approx(crps / scale, rel=1e-12)
+    assert found["venergy_score"].item() == pytest.approx(energy / scale, rel=1e-12)
 
 
 @pytest.mark.parametrize("truth", [-1.5, 0.0, 2.0])
@@ -73,6 +79,7 @@ def test_one_member_has_the_errors_of_a_deterministic_forecast() -> None:
     scores = evaluate(u, v, spatial=2)
     torch.testing.assert_close(scores["crps"], scores["mae"], rtol=1e-12, atol=0)
     torch.testing.assert_close(scores["energy_score"], scores["rmse"], rtol=1e-7, atol=0)
+    torch.testing.assert_close(scores["venergy_score"], scores["vrmse"], rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize("count", range(1, 11))

@@ -109,10 +109,11 @@ def write(dataset: xr.Dataset, manifest: Path, record: dict[str, Any]) -> Path:
 
 
 def make_cells(horizons: tuple[str, ...] = ("1-9",), **vrmse: float) -> pd.DataFrame:
-    """Returns rows of tables/horizons.csv: VRMSE with intervals of ± 0.04, and a spread/skill."""
+    """Returns rows of tables/horizons.csv: scores with intervals of ± 0.04, and a spread/skill."""
     rows = []
     for autoencoder, compression, emulator, method, sampler, members in RUNS:
-        values = {"vrmse": (VRMSE | vrmse)[emulator], "spread_skill": 0.5}
+        values = dict.fromkeys(("vrmse", "vcrps", "venergy_score"), (VRMSE | vrmse)[emulator])
+        values |= {"spread_skill": 0.5}
         for metric, value in values.items():
             if metric == "spread_skill" and members == 1:
                 continue
@@ -435,9 +436,23 @@ def test_names_are_text_not_html(page):
 
 
 def test_the_first_screen_has_the_answer_the_table_and_the_viewer(page):
-    for selector in (".answer", ".overview table", "#panels", "#curves"):
+    for selector in (".answer", ".best summary", ".overview table", "#panels", "#curves"):
         box = f"document.querySelector('{selector}').getBoundingClientRect()"
         assert 0 <= page.run(f"{box}.top") < page.run(f"{box}.bottom") <= 900, selector
+
+
+def test_the_best_probabilistic_emulator_is_named_and_its_scores_are_folded_below(page):
+    box = "document.querySelector('.best')"
+    assert page.run(f"{box}.querySelector('summary').textContent") == (
+        "By CRPS and by energy score, the best probabilistic emulator is diffusion (c32), the only "
+        "one, at every horizon (better than the best deterministic, solver (c32))."
+    )
+    assert page.run(f"[...{box}.querySelectorAll('li')].map(each => each.textContent)") == [
+        f"Lead times 1-9, {score}: diffusion (c32) 0.200 [0.160, 0.240]; better than solver (c32) "
+        "0.300 (intervals apart)"
+        for score in ("CRPS", "energy score")
+    ]
+    assert not page.run(f"{box}.open")
 
 
 def test_the_table_has_the_best_in_bold_and_the_bound_last(page):

@@ -725,6 +725,7 @@ def test_other_scores_with_a_constant_are_remarked_on():
     truth = {**PERSISTENCE, "emulator": "truth", "method": "truth", "metric": "constant_matters"}
     frames = [
         *(constant(0.5, metric=m) for m in ("nrmse", "coherence_low", "total", "crps", "mae")),
+        *(constant(0.5, metric=m) for m in ("vcrps", "venergy_score")),
         scores(lambda *at: float(at[1] == 0), **truth),
         constant(0.999, metric="spread_skill"),
         scores(lambda *at: [1e-6, 0.5][at[1]], metric="spread"),
@@ -732,13 +733,13 @@ def test_other_scores_with_a_constant_are_remarked_on():
     ]
     means = by_horizon(summed(*frames))
     notes = {m: metric_tables(means, m, "truth")[0].note for m in means["metric"].unique()}
-    for metric in ("nrmse", "coherence_low", "total"):
+    for metric in ("nrmse", "coherence_low", "total", "vcrps", "venergy_score"):
         assert notes[metric].endswith("as little as in part of the test states: u.")
     assert notes["spread_skill"].endswith("draws the ratio to 1, of some runs and horizons: u.")
     assert {notes[metric] for metric in ("crps", "mae", "spread", "skill")} == {""}
     # Where nothing is small, nothing is said; of one member there is no ratio.
-    frames[5] = scores(lambda *at: 0.0, **truth)
-    frames[7:] = [constant(0.5, metric="spread"), constant(0.5, metric="skill")]
+    frames[7] = scores(lambda *at: 0.0, **truth)
+    frames[9:] = [constant(0.5, metric="spread"), constant(0.5, metric="skill")]
     frames += [constant(1e-6, metric="skill", **PERSISTENCE)]
     means = by_horizon(summed(*frames))
     assert {metric_tables(means, m, "truth")[0].note for m in means["metric"].unique()} == {""}

@@ -59,6 +59,14 @@ def vrmse(c: Comparison) -> Tensor:
     return torch.sqrt(c.mse / (c.variance + EPS_VARIANCE))
 
 
+def vcrps(c: Comparison) -> Tensor:
+    return crps(c) / torch.sqrt(c.variance + EPS_VARIANCE)
+
+
+def venergy_score(c: Comparison) -> Tensor:
+    return energy_score(c) / torch.sqrt(c.variance + EPS_VARIANCE)
+
+
 def vrmse_scale_free(c: Comparison) -> Tensor:
     """Returns the VRMSE without its constant; 1 where the truth is uniform but for rounding."""
     return torch.where(c.is_uniform, 1.0, torch.sqrt(c.mse / c.variance))

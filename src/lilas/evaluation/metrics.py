@@ -171,6 +171,22 @@ METRICS: dict[str, Metric] = {
             "lower",
             "Gneiting and Raftery (2007), fair as the CRPS; of one member the RMSE",
         ),
+        Metric(
+            "vcrps",
+            later(f"{_FIELD}:vcrps"),
+            r"\mathrm{CRPS} / \sqrt{\mathrm{Var}(u) + 10^{-6}}",
+            "1",
+            "lower",
+            "crps, scaled as the RMSE is in vrmse, so that fields can be averaged",
+        ),
+        Metric(
+            "venergy_score",
+            later(f"{_FIELD}:venergy_score"),
+            r"\mathrm{ES} / \sqrt{\mathrm{Var}(u) + 10^{-6}}",
+            "1",
+            "lower",
+            "energy_score, scaled as the RMSE is in vrmse; of one member the vrmse",
+        ),
         *(
             Metric(
                 f"coverage_{name}",

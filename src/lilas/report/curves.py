@@ -4,14 +4,13 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from lilas.errors import LilasError
 from lilas.evaluation.bands import INNER_BANDS
 from lilas.evaluation.uncertainty import bootstrap_interval
 from lilas.records.metrics import KEYS
 
 SHOWN = {
     "vrmse": "VRMSE of the ensemble mean",
-    "crps": "CRPS / standard deviation of the truth",
+    "vcrps": "CRPS / standard deviation of the truth",
     "spread_skill": "spread / skill",
     **{f"power_spectrum_{band}": f"power-spectrum error, {band} band" for band in INNER_BANDS},
 }
@@ -20,8 +19,7 @@ SHOWN = {
 def mean_metrics(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Returns the metrics of SHOWN against lead time, averaged over trajectories and fields.
 
-    Relative to the truth. CRPS, which is in the field's unit, is divided by the standard deviation
-    of the true state, as VRMSE is: sqrt(Var(u) + 1e-6) = RMSE / VRMSE.
+    They are relative to the truth, and have no unit.
 
     Args:
         tables: Rows of scalar metrics, of whole runs each (`lilas.records.metrics.read_metrics`).
@@ -29,21 +27,15 @@ def mean_metrics(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     Returns:
         Columns: KEYS, metric, lead_time, value, low, high (95 % bootstrap interval of the mean over
         trajectories; the value itself for a single one), trajectories.
-
-    Raises:
-        LilasError: a run has CRPS without an RMSE to scale it.
     """
-    needed = {*SHOWN, "rmse"}
     parts = []
     for table in tables:
-        rows = table[(table["relative_to"] == "truth") & table["metric"].isin(needed)]
+        rows = table[(table["relative_to"] == "truth") & table["metric"].isin(list(SHOWN))]
         for run, part in rows.groupby(KEYS, observed=True, sort=False):
             index = ["trajectory", "lead_time", "field"]
             wide = part.astype({"field": str, "metric": str}).pivot(
                 index=index, columns="metric", values="value"
             )
-            if "crps" in wide:
-                wide["crps"] = _relative_crps(wide, "/".join(str(name) for name in run))
             tidy = wide[[name for name in SHOWN if name in wide]].melt(ignore_index=False).dropna()
             by_trajectory = tidy.groupby(["trajectory", "lead_time", "metric"])["value"].mean()
             cells = by_trajectory.unstack("trajectory")
@@ -53,13 +45,6 @@ def mean_metrics(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
             own = dict(zip(KEYS, run, strict=True)) | {"trajectories": cells.shape[1]}
             parts.append(tidy.assign(**own))
     return pd.concat(parts, ignore_index=True)
-
-
-def _relative_crps(wide: pd.DataFrame, run: str) -> pd.Series:
-    if not {"rmse", "vrmse"} <= set(wide) or (wide["crps"] > 0)[wide["rmse"] == 0].any():
-        raise LilasError(f"figures: {run} has CRPS that no RMSE and VRMSE tell the scale of")
-    # A perfect forecast has no error to scale.
-    return (wide["crps"] * wide["vrmse"] / wide["rmse"]).where(wide["rmse"] > 0, 0.0)
 
 
 def mean_curves(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -7,7 +7,15 @@ from lilas.evaluation.metrics import EPS_RATIO, EPS_VARIANCE, MATTERS, OF_TRUTH
 # What stands beside a VRMSE of which there is something to say.
 BESIDE = "vrmse_scale_free"
 # Scores with constants of their own, which a truth that varies little is small beside.
-GOVERNED = ("nrmse", "total", "power_spectrum_", "cross_spectrum_", "coherence_")
+GOVERNED = (
+    "nrmse",
+    "vcrps",
+    "venergy_score",
+    "total",
+    "power_spectrum_",
+    "cross_spectrum_",
+    "coherence_",
+)
 
 
 def remarks(scores: pd.DataFrame) -> dict[str, str]:
@@ -80,7 +88,8 @@ def _uniform(shares: dict[str, float]) -> str:
 
 _END = (
     "scale-free: the VRMSE without the constant, the same in every unit, 1 where the truth is "
-    "uniform. The constants of nrmse, spread_skill, total and the spectra are as large."
+    "uniform. The constants of nrmse, vcrps, venergy_score, spread_skill, total and the spectra "
+    "are as large."
 )
 
 

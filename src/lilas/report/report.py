@@ -25,7 +25,8 @@ from lilas.records.metrics import metrics_record
 from lilas.records.provenance import LIBRARIES, VERSIONS, check_record
 from lilas.records.stores import open_store
 from lilas.records.timings import processor
-from lilas.report.answer import answer, estimate
+from lilas.report.answer import answer
+from lilas.report.contests import estimate
 from lilas.report.evidence import evidence
 from lilas.report.images import dataset_of, embed_images, find_images
 from lilas.report.looks import looks
@@ -222,8 +223,10 @@ def _basis(cells: pd.DataFrame) -> str:
     return (
         f"Test trajectories that no training saw: {', '.join(texts)}. In brackets, 95 % bootstrap "
         "intervals over trajectories; p of paired sign-flip tests, not corrected for their number. "
-        "Persistence keeps the state of lead time 0, climatology is the training mean. The latent "
-        "diffusion run and the solver of a horizon are the best of theirs on these trajectories."
+        "Persistence keeps the state of lead time 0, climatology is the training mean. A "
+        "method's run of a horizon is the best of its own on these trajectories. CRPS and energy "
+        "score are over the truth's standard deviation, as the VRMSE; of one member they are the "
+        "mean absolute error and the VRMSE."
     )
 
 

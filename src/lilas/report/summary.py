@@ -19,6 +19,8 @@ EMULATORS, BASELINES, BOUNDS = named("emulator"), named("baseline"), named("boun
 COMPARED = (
     "vrmse",
     "crps",
+    "vcrps",
+    "venergy_score",
     "spread_skill",
     *(f"power_spectrum_{band}" for band in INNER_BANDS),
 )

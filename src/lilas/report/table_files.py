@@ -24,7 +24,7 @@ from lilas.report.typeset import Table, csv, latex, markdown, terminal
 from lilas.study.ablation import Variant
 
 # The paper's Table 6, and what its ensembles are judged by, lead.
-FIRST = ("vrmse", "vrmse_scale_free", "spread_skill", "crps")
+FIRST = ("vrmse", "vrmse_scale_free", "vcrps", "venergy_score", "spread_skill", "crps")
 INTRO = (
     "Mean over test trajectories, fields and the lead times of a horizon (solver steps). In "
     "brackets: 95 % bootstrap interval over trajectories, too narrow where they are fewer than 6. "
