@@ -206,7 +206,9 @@ READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "rollouts.zarr": _store,
     "frames.zarr": _store,
     "*.parquet": _rows,
-    "tables/*.csv": lambda path: {"text": path.read_text(encoding="utf-8")},
+    # Those of costs and of sampling steps hold seconds, which no two runs share.
+    "tables/[!ms]*.csv": lambda path: {"text": path.read_text(encoding="utf-8")},
+    "tables/methods.csv": lambda path: {"text": path.read_text(encoding="utf-8")},
 }
 
 

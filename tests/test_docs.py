@@ -24,6 +24,7 @@ from lilas.inspect.pages import artifacts_page, configuration_page, metrics_page
 from lilas.study import paths
 from lilas.study.ablation import Variant
 from lilas.study.autoencoders import AutoencoderSettings, TrainedAutoencoder
+from lilas.study.comparison import Ancestor, Compared, Sampling
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.entries import Trained
 from lilas.study.operators import BlockSettings
@@ -63,6 +64,9 @@ BASES |= {
     Trained,
     Task,
     Variant,
+    Ancestor,
+    Compared,
+    Sampling,
     Expected,
 }
 WRITTEN = sorted(

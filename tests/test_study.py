@@ -406,7 +406,11 @@ MISTAKES = [
         ["counterfactual.trajectories 5", "at most 4"],
     ),
     ("samplers.direct.members", 2, ["samplers.direct.members", "method 'solver' is deterministic"]),
-    ("samplers.direct.temperature", 1.5, ["direct.temperature 1.5: method 'solver' draws no noise"]),
+    (
+        "samplers.direct.temperature",
+        1.5,
+        ["direct.temperature 1.5: method 'solver' draws no noise"],
+    ),
     ("samplers.ab4.temperature", 0.0, ["samplers.ab4.temperature", "greater than 0", "found 0.0"]),
     ("samplers.ab4.temperature", 11.0, ["samplers.ab4.temperature", "less than or equal to 10"]),
     (GUIDANCE, guided({"kind": "half"}), ["guidance.operator.kind: unknown 'half'", "subsample"]),

@@ -11,7 +11,7 @@ from lilas import plan
 from lilas.plan.cuts import Cuts
 from lilas.plan.given import check_given, model_files
 from lilas.plan.on_disk import check_on_disk
-from lilas.study import ablation, paths
+from lilas.study import ablation, comparison, paths
 from lilas.study.latent_analysis import counterfactual_task, parameters_task, table_lead_times
 from lilas.systems.base import SPLITS
 from lilas.study.read import read_config, read_study, study_path, read_swept

@@ -15,6 +15,22 @@ ABLATED = every(
         for seed in one.seeds
     ],
 )
+# The emulators that share their latents with others, by dataset, their histories, and those of
+# what they start from.
+COMPARED = comparison.compared(STUDY)
+COMPARED_HISTORIES = sorted(
+    {
+        f"{ROOT}/{folder}/{paths.HISTORY}"
+        for name, its in COMPARED.items()
+        for one in its
+        if one.batch_size
+        for folder in (
+            f"{name}/{one.autoencoder}/{one.emulator}",
+            *(parent.run for parent in one.ancestors),
+        )
+    }
+)
+SAMPLING = comparison.sampling(STUDY)
 # With one dataset the report is a single page.
 PAGES = [{"dataset": name} for name in STUDY.datasets] if len(STUDY.datasets) > 1 else []
 LEAD_TIMES = {run["dataset"]: table_lead_times(STUDY, run["dataset"]) for run in COUNTERFACTUALS}
@@ -31,6 +47,7 @@ rule tables:
         timings=TIMINGS,
         guided=OBSERVED_METRICS,
         analyses=ANALYSES,
+        trained=COMPARED_HISTORIES,
     output:
         directory(f"{ROOT}/{paths.TABLES}"),
     log:
@@ -45,6 +62,12 @@ rule tables:
             ablation={name: list(map(dict, its)) for name, its in ABLATION.items()} or None,
             twins=TWINS or None,
             lead_times=LEAD_TIMES or None,
+            compared={
+                name: [one.model_dump(mode="json") for one in its]
+                for name, its in COMPARED.items()
+            }
+            or None,
+            sampling={name: one.model_dump(mode="json") for name, one in SAMPLING.items()} or None,
             units={name: its.units for name, its in STUDY.datasets.items() if its.units} or None,
             **paths.origins(STUDY),
         ),
@@ -55,7 +78,8 @@ rule tables:
     shell:
         STAGE + "tables --config {params.config:q} --metrics {input.metrics:q} "
         "--histories {input.histories:q} --timings {input.timings:q} "
-        "--guided {input.guided:q} --analyses {input.analyses:q} --output {output:q}" + LOG
+        "--guided {input.guided:q} --analyses {input.analyses:q} --trained {input.trained:q} "
+        "--output {output:q}" + LOG
 
 
 rule claims:
@@ -145,6 +169,7 @@ rule report:
         page=f"{ROOT}/{paths.REPORT}",
         claims=f"{ROOT}/{paths.CLAIMS_PAGE}",
         pages=every(paths.PAGE, PAGES),
+        methods=[f"{ROOT}/{paths.METHODS_PAGE}"] if COMPARED else [],
     log:
         log_file("report"),
     benchmark:

@@ -225,6 +225,9 @@ RESULTS = (
             f"{STUDY}/{paths.TABLES}/differences.{{format}}",
             f"{STUDY}/{paths.TABLES}/valid_time.{{format}}",
             f"{STUDY}/{paths.TABLES}/table1_inference_time.{{format}}",
+            f"{STUDY}/{paths.TABLES}/methods.{{format}}",
+            f"{STUDY}/{paths.TABLES}/methods_cost.{{format}}",
+            f"{STUDY}/{paths.TABLES}/steps.{{format}}",
             f"{STUDY}/{paths.TABLES}/guidance.{{format}}",
             f"{STUDY}/{paths.TABLES}/table6_vrmse.{{format}}",
             f"{STUDY}/{paths.TABLES}/table7_vrmse_by_context.{{format}}",
@@ -243,8 +246,11 @@ RESULTS = (
         "forecast is valid; the paper's tables in its layout, Table 1 where states were timed, the "
         "others where the data have their metric and field, with the paper's value where the data "
         "are the paper's; and, where autoencoders differ in optimiser or initialisation alone or a "
-        "sweep made them, how these converge. Of guided rollouts, errors with and without guidance "
-        "and how well they fit what guided them.",
+        "sweep made them, how these converge. Where several emulators share their latents, "
+        "`methods` has their scores at equal budget and paired differences from the best, "
+        "`methods_cost` what their trainings and a state of a member took; where samplers of one "
+        "emulator differ in steps or algorithm, `steps` has scores beside seconds. Of guided "
+        "rollouts, errors with and without guidance and how well they fit what guided them.",
     ),
     Artifact(
         "Claims",
@@ -303,6 +309,7 @@ RESULTS = (
         "guided rollouts beside the truth, what is seen of it, and the same without; "
         "`metrics_{dataset}`: metrics against lead time; `compression_{dataset}`: error against "
         "compression; `spectra_{dataset}`: power spectra; `ranks_{dataset}`: rank histograms; "
+        "`steps_{dataset}`: error and CRPS against seconds by sampling steps; "
         "`ablation_{dataset}`: losses by optimiser and initialisation; `latents_{dataset}`, "
         "`counterfactual_{dataset}`: latent analyses; `training`: losses, of several datasets "
         "`training_{dataset}`.",
@@ -316,7 +323,12 @@ RESULTS = (
     ),
     Artifact(
         "Report",
-        (f"{STUDY}/{paths.REPORT}", f"{STUDY}/{paths.PAGE}", f"{STUDY}/{paths.CLAIMS_PAGE}"),
+        (
+            f"{STUDY}/{paths.REPORT}",
+            f"{STUDY}/{paths.PAGE}",
+            f"{STUDY}/{paths.CLAIMS_PAGE}",
+            f"{STUDY}/{paths.METHODS_PAGE}",
+        ),
         "HTML",
         "The answer, tables, claims, a viewer of the rollouts, figures and videos, time and memory "
         "by stage, and the study itself, in one file that works offline; the record of its making "

@@ -74,6 +74,19 @@ def costs(study: Study, root: str | Path, data: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COSTS)
 
 
+def rollout_seconds(root: Path, run: tuple[str, str, str, str]) -> float | None:
+    """Returns the seconds of a run's rollout jobs per state of a member; None where none ran here.
+
+    Args:
+        root: Results folder of the study.
+        run: (dataset, autoencoder, emulator, sampler).
+    """
+    names = dict(zip(("dataset", "autoencoder", "emulator", "sampler"), run, strict=True))
+    parts = read_cuts(root).get(paths.ROLLOUTS.format(**names), {"parts": 1})["parts"]
+    seconds, states = _rolled_out(root, run, parts), _generated(root.joinpath(*run))
+    return None if seconds is None or not states else seconds / states
+
+
 def _rolled_out(root: Path, run: tuple[str, ...], parts: int) -> float | None:
     """Returns the seconds of all jobs that made rollouts, in so many parts."""
     names = ["rollout"]

@@ -19,6 +19,8 @@ from lilas.report.costs import read_losses
 from lilas.report.curves import mean_curves, mean_metrics
 from lilas.report.latent_figures import latent_figures
 from lilas.report.looks import Looks, Run, looks, run_of
+from lilas.report.step_figure import read_steps, step_curves
+from lilas.report.step_tables import NAME as STEPS
 from lilas.study.paths import split_training_name, training_name
 
 Runs = dict[Run, xr.Dataset]
@@ -58,6 +60,9 @@ def write_figures(
         trained.setdefault(path.relative_to(output.parent).parts[0], []).append(path)
     for dataset, figure in _ablations(histories, table.parent):
         figures.save(figure, output / f"{NAME}_{dataset}", settings.dpi)
+    for dataset, rows in read_steps(table.parent).groupby("dataset", sort=False):
+        if (figure := step_curves(rows, shown)) is not None:
+            figures.save(figure, output / f"{STEPS}_{dataset}", settings.dpi)
     several = means["dataset"].nunique() > 1
     for dataset, its in trained.items():
         name = f"training_{dataset}" if several else "training"

@@ -25,6 +25,7 @@ from lilas.records.metrics import metrics_record
 from lilas.records.provenance import LIBRARIES, VERSIONS, check_record
 from lilas.records.stores import open_store
 from lilas.records.timings import processor
+from lilas.report import method_tables, step_tables
 from lilas.report.answer import answer
 from lilas.report.contests import estimate
 from lilas.report.evidence import evidence
@@ -52,6 +53,8 @@ _RUN = ["autoencoder", "emulator", "sampler"]
 _BEGIN = ["start", "direction"]
 _NUMBERS = ["compression", "value", "low", "high", "p", "trajectories"]
 _ACTION = "Delete it and run again."
+# The tables of the page of methods.
+_METHODS = (method_tables.COSTS, method_tables.SCORES, step_tables.NAME)
 # Reconstructions in the first table, at most, that are no bound of any emulator: a sweep has many.
 _BOUNDS = 6
 
@@ -70,7 +73,8 @@ def render(
 
     A page needs nothing else. One dataset has one; of several each has its own, and the first to
     be read, which comes last, has the answers on all, the claims and links to the others. A page
-    of the claims has the values behind each number.
+    of the claims has the values behind each number; where emulators share their latents, one of
+    the methods has their tables at equal budget.
 
     Args:
         tables: Folder of the tables: horizons.csv, differences.csv, Markdown files.
@@ -89,6 +93,7 @@ def render(
     shown = looks(cells)
     cells["run"] = [shown[run].label for run in cells[_RUN].itertuples(index=False, name=None)]
     pairs = _read(tables / "differences.csv", ["dataset", "first", "second", "horizon", "p"])
+    compared = tables / f"{method_tables.SCORES}.md"
     datasets = dict(list(cells.groupby("dataset", sort=False)))
     several = len(datasets) > 1
     pictures, films = defaultdict(list), defaultdict(list)
@@ -99,6 +104,7 @@ def render(
     of_study = {
         "name": study.stem,
         "home": paths.REPORT if several else "",
+        "methods_page": paths.METHODS_PAGE if compared.is_file() else "",
         "style": Markup((PAGE / "style.css").read_text(encoding="utf-8")),
         "claims": read_json(claims, ("claims",))["claims"],
         "costs": _html(stage_costs(root, data)),
@@ -110,6 +116,11 @@ def render(
     }
     parts = {"claims": evidence(claims, rows), "home": "", "resamples": f"{RESAMPLES:,}"}
     yield paths.CLAIMS_PAGE, _fill("every_claim.html", of_study | parts, [])
+    if compared.is_file():
+        its = {name: _markdown(tables, name, _METHODS) for name in datasets}
+        parts = {"methods": [{"name": n, "tables": one} for n, one in its.items() if one]}
+        shown_too = sorted(figures.glob(f"{step_tables.NAME}_*.png"))
+        yield paths.METHODS_PAGE, _fill("methods.html", of_study | parts | {"home": ""}, shown_too)
     found = []
     for name, own in datasets.items():
         page = paths.PAGE.format(dataset=name) if several else paths.REPORT
@@ -300,14 +311,17 @@ def _cell(cell: pd.Series, best: bool) -> dict[str, Any]:
     return {"value": value, "interval": interval, "id": cell["cell"], "best": best}
 
 
-def _markdown(folder: Path, dataset: str | None) -> list[dict[str, Any]]:
+def _markdown(
+    folder: Path, dataset: str | None, names: Sequence[str] = ("*",)
+) -> list[dict[str, Any]]:
     """Returns the Markdown tables of a folder as HTML, of a dataset alone if one is named.
 
     HTML inside them stays text.
     """
     convert = MarkdownIt("commonmark", {"html": False}).enable("table")
     found = []
-    for path in sorted(folder.glob("*.md"), key=_in_reading_order):
+    files = [path for name in names for path in folder.glob(f"{name}.md")]
+    for path in sorted(files, key=_in_reading_order) if names == ("*",) else files:
         text = path.read_text(encoding="utf-8")
         heading = re.search(r"^#+ (.+)", text, re.MULTILINE)
         title = TITLES.get(path.stem) or (heading[1] if heading else path.stem)

@@ -11,7 +11,7 @@ from lilas.files import atomic
 from lilas.records.analyses import read_analysis
 from lilas.records.metrics import metrics_units, read_metrics
 from lilas.records.timings import read_timings
-from lilas.report import speed
+from lilas.report import method_tables, speed, step_tables
 from lilas.report.ablation_tables import ablation_tables
 from lilas.report.costs import read_losses
 from lilas.report.guidance import guidance_tables
@@ -22,6 +22,7 @@ from lilas.report.tables import difference_tables, metric_tables, valid_time_tab
 from lilas.report.trajectories import by_trajectory, concatenate, valid_times
 from lilas.report.typeset import Table, csv, latex, markdown, terminal
 from lilas.study.ablation import Variant
+from lilas.study.comparison import Compared, Sampling
 
 # The paper's Table 6, and what its ensembles are judged by, lead.
 FIRST = ("vrmse", "vrmse_scale_free", "vcrps", "venergy_score", "spread_skill", "crps")
@@ -58,11 +59,14 @@ def write_tables(
     analyses: Sequence[Path] = (),
     lead_times: Mapping[str, Sequence[int]] | None = None,
     units: Mapping[str, Mapping[str, str]] | None = None,
+    compared: Mapping[str, Sequence[Compared]] | None = None,
+    trained: Sequence[Path] = (),
+    sampling: Mapping[str, Sampling] | None = None,
 ) -> str:
     """Writes the tables of a study and returns the first of them for a terminal.
 
     Args:
-        folder: Where they go.
+        folder: Where they go, in the results folder of the study.
         metrics: Files of metrics.
         horizons: First and last lead times averaged together, in solver steps, by dataset.
         sources: What data each dataset holds, in words.
@@ -76,6 +80,9 @@ def write_tables(
         analyses: Files of latent analyses.
         lead_times: Those of counterfactuals' tables, by dataset.
         units: Of fields and components, in place of the data's, by dataset.
+        compared: Emulators that share their latents with others, by dataset.
+        trained: Histories of these, and of what they start from.
+        sampling: How samplers generate whose steps or algorithms are compared.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = by_trajectory(map(read_metrics, metrics), horizons)
@@ -97,12 +104,21 @@ def write_tables(
     _all(folder / "valid_time", "Valid time (better: higher)", valid, "criterion")
     for name, (title, tables) in paper_tables(summary, sources, published).items():
         _all(folder / name, title, tables, "horizon")
-    compared = ablation_tables(ablation or {}, read_losses(histories), summary)
-    for name, (title, tables) in compared.items():
+    arms = ablation_tables(ablation or {}, read_losses(histories), summary)
+    for name, (title, tables) in arms.items():
         _all(folder / name, title, tables, "quantity")
+    timed = read_timings(timings)
     if timings:
-        tables = speed.speed_tables(read_timings(timings), published)
+        tables = speed.speed_tables(timed, published)
         _all(folder / speed.NAME, speed.TITLE, tables, "quantity")
+    if compared:
+        tables = method_tables.method_tables(summary, compared)
+        _all(folder / method_tables.SCORES, method_tables.TITLE, tables, "horizon")
+        tables = method_tables.cost_tables(summary, compared, trained, timed, folder.parent)
+        _all(folder / method_tables.COSTS, method_tables.COSTS_TITLE, tables, "quantity")
+    if sampling:
+        tables = step_tables.step_tables(summary, sampling, timed, folder.parent)
+        _all(folder / step_tables.NAME, step_tables.TITLE, tables, "quantity")
     if guided:
         both = concatenate([summary, by_trajectory(map(read_metrics, guided), horizons)])
         tables = guidance_tables(both, twins or {})

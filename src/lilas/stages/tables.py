@@ -17,6 +17,8 @@ def main() -> None:
     add_timings(parser)
     text = "files of metrics of guided rollouts"
     parser.add_argument("--guided", type=Path, nargs="*", default=[], help=text)
+    text = "histories of the emulators that are compared, and of what they start from"
+    parser.add_argument("--trained", type=Path, nargs="*", default=[], help=text)
     text = "files of latent analyses"
     parser.add_argument("--analyses", type=Path, nargs="*", default=[], help=text)
     args = parser.parse_args()
@@ -35,8 +37,11 @@ def main() -> None:
         analyses=args.analyses,
         lead_times=config.lead_times,
         units=config.units,
+        compared=config.compared,
+        trained=args.trained,
+        sampling=config.sampling,
     )
-    names = "metrics", "histories", "timings", "guided", "analyses"
+    names = "metrics", "histories", "timings", "guided", "analyses", "trained"
     record = provenance("tables", config.record(), {name: getattr(args, name) for name in names})
     write_json(args.output / paths.RECORD, {"provenance": record})
     print(first)

@@ -50,7 +50,7 @@ def variants(study: Study, swept: Collection[str] = ()) -> dict[str, list[Varian
         for name, entry in study.entries("autoencoders", dataset).items():
             if not entry.is_trained:
                 continue
-            settings = _flat(entry.model.model_dump(mode="json"))
+            settings = flat(entry.model.model_dump(mode="json"))
             settings["weights"] = entry.weights
             own = {key: settings.pop(f"train.{key}") for key in OF_OPTIMIZER}
             identity = settings.pop("identity_init", None)
@@ -63,28 +63,28 @@ def variants(study: Study, swept: Collection[str] = ()) -> dict[str, list[Varian
             for key, its in groups.items()
             if len(its) > 1 or any(one.entry in swept for one in its)
         }
-        labels = _labels({key: others[key] for key in kept})
+        words = labels({key: others[key] for key in kept})
         if kept:
             found[dataset] = [
-                one.model_copy(update={"group": labels[key]})
+                one.model_copy(update={"group": words[key]})
                 for key, its in kept.items()
                 for one in its
             ]
     return found
 
 
-def _flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
+def flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
     """Returns nested settings by their keys, joined by dots."""
-    flat = {}
+    found = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{before}{key}.")
+            found |= flat(value, f"{before}{key}.")
         else:
-            flat[f"{before}{key}"] = value
-    return flat
+            found[f"{before}{key}"] = value
+    return found
 
 
-def _labels(groups: dict[str, dict[str, Any]]) -> dict[str, str]:
+def labels(groups: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Returns of each group the settings that not all share, in words; empty for a single one."""
     keys = dict.fromkeys(key for settings in groups.values() for key in settings)
     apart = [

@@ -50,6 +50,8 @@ CLAIMS = "claims.json"
 # What their numbers rest on, and a page of both.
 CLAIMS_ROWS = "claims.csv"
 CLAIMS_PAGE = "claims.html"
+# Of studies with several emulators on the same latents.
+METHODS_PAGE = "methods.html"
 FIGURES = "figures"
 REPORT = "report.html"
 # Of studies with several datasets. No folder is in the way: names of datasets have no dot.

@@ -7,6 +7,7 @@ from pydantic import Field
 from lilas.settings import Model
 from lilas.settings.values import Natural, Positive
 from lilas.study.ablation import Variant
+from lilas.study.comparison import Compared, Sampling
 from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
 from lilas.study.latent_analysis import LatentAnalysis
@@ -40,6 +41,12 @@ class Task(Model):
     published: dict[str, str] = Field(default={}, description="Datasets of the paper.")
     ablation: dict[str, list[Variant]] = Field(
         default={}, description="Autoencoders whose trainings are compared, by dataset."
+    )
+    compared: dict[str, list[Compared]] = Field(
+        default={}, description="Emulators that share their latents with others, by dataset."
+    )
+    sampling: dict[str, Sampling] = Field(
+        default={}, description="How samplers generate whose steps or algorithms are compared."
     )
     twins: dict[str, str] = Field(default={}, description="Guided samplers, and those without.")
     figures: Figures | None = None
