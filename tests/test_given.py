@@ -37,6 +37,7 @@ PIXELS = "convection/pixel-s0/pixel_solver-s0"
 def values(folder: Path) -> dict[str, Any]:
     """The miniature's data and samplers, with models of bundles in a folder alone."""
     its = read_yaml(Path(__file__).with_name("data") / "miniature.yaml")
+    del its["samplers"]["back"]["tune_temperature"]
     bundle, pixels = str(folder / "bundle"), str(folder / "pixels")
     return {
         "datasets": its["datasets"],
@@ -101,6 +102,17 @@ def test_nothing_is_trained(given):
     assert not {"autoencoder", "emulator", "statistics", "fetch"} & set(jobs)
     assert (jobs["given_autoencoder"], jobs["given_emulator"]) == (2, 2)
     assert jobs["latents_test"] == 2
+
+
+def test_to_tune_a_sampler_of_given_models_the_validation_split_is_encoded_too(given, tmp_path):
+    twin = given.copy(tmp_path / "twin")
+    twin.study = twin.folder / "given.yaml"
+    study = values(Path(""))
+    study["samplers"]["back"]["tune_temperature"] = [0.9, 1.1]
+    twin.study.write_text(json.dumps(study))
+    jobs = twin.planned()
+    assert (jobs["latents_valid_test"], jobs["tune"]) == (2, 1)
+    assert not {"latents", "latents_test", "autoencoder", "emulator", "statistics"} & set(jobs)
 
 
 @pytest.mark.parametrize(

@@ -597,7 +597,8 @@ def test_under_its_own_label_a_counterfactual_is_the_rollout(miniature, sampler)
     weights = folder / "diffusion-s0" / "weights.safetensors"
     emulator, settings = load_emulator(weights, shape, features, device)
     store = xr.open_zarr(folder / "diffusion-s0" / sampler / "rollouts.zarr")
-    entry = study.samplers[sampler]
+    warmth = {"temperature": store.attrs["temperature"]}
+    entry = study.samplers[sampler].model_copy(update=warmth)
     for row in (0, 3):
         made = counterfactual.roll_out(
             source,

@@ -185,7 +185,7 @@ def test_every_rule_asks_by_the_same_functions_and_has_its_stage():
     for name, body in rules.items():
         assert "    threads: cores\n    resources:\n        **RESOURCES,\n" in body, name
     device = {name for name, body in rules.items() if "{CONFIG.device" in body}
-    assert device == ON_DEVICE - {"latents_test"}
+    assert device == ON_DEVICE - {"latents_test", "latents_valid_test"}
 
 
 def test_jobs_stay_within_what_they_ask_for(miniature, monkeypatch):

@@ -225,7 +225,14 @@ def test_some_files_of_a_dataset_of_the_well_are_less(pipeline, tmp_path):
 
 # Rules whose files are small, or are those of another: of `latents`, of `rollout`.
 SMALL = {"statistics", "tables", "claims", "figures", "report", "latents_create", "latents_write"}
-SMALL |= {"rollout_create", "rollout_write", "latent_parameters", "counterfactual", "timing"}
+SMALL |= {
+    "rollout_create",
+    "rollout_write",
+    "latent_parameters",
+    "counterfactual",
+    "timing",
+    "tune",
+}
 # Rules whose bytes nothing tells before the run.
 UNTOLD = {"fetch", "given_autoencoder", "given_emulator"}
 

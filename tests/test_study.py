@@ -406,13 +406,16 @@ MISTAKES = [
         ["counterfactual.trajectories 5", "at most 4"],
     ),
     ("samplers.direct.members", 2, ["samplers.direct.members", "method 'solver' is deterministic"]),
-    (
-        "samplers.direct.temperature",
-        1.5,
-        ["direct.temperature 1.5: method 'solver' draws no noise"],
-    ),
+    ("samplers.direct.temperature", 1.5, ["direct.temperature: method 'solver' draws no noise"]),
     ("samplers.ab4.temperature", 0.0, ["samplers.ab4.temperature", "greater than 0", "found 0.0"]),
     ("samplers.ab4.temperature", 11.0, ["samplers.ab4.temperature", "less than or equal to 10"]),
+    ("samplers.back.temperature", 1.1, ["back: temperature and tune_temperature", "one of them"]),
+    ("samplers.back.members", 1, ["back: tune_temperature: one member has no spread"]),
+    ("samplers.back.guidance", guided(), ["back: tune_temperature: of guided rollouts none"]),
+    ("samplers.back.tune_temperature", [1.0], ["back.tune_temperature", "at least 2"]),
+    ("samplers.back.tune_temperature", [1.0, 1.0], ["back.tune_temperature", "twice"]),
+    ("samplers.back.tune_temperature", 1.1, ["back.tune_temperature: expected a list, found 1.1"]),
+    ("samplers.back.tune_temperature", [0.0, 1.0], ["tune_temperature", "greater than 0"]),
     (GUIDANCE, guided({"kind": "half"}), ["guidance.operator.kind: unknown 'half'", "subsample"]),
     (GUIDANCE, guided({"kind": "subsample"}), ["guidance.operator.factor is missing"]),
     (GUIDANCE, guided({"kind": "subsample", "factor": 3}), ["factor 3", "32 points", "divisor"]),
@@ -446,6 +449,10 @@ DEEP = {
     "channels": (*EXTENT.channels, "velocity_z"),
 }
 MISFITS = [
+    (
+        {"steps": {"train": 12, "valid": 1, "test": 12}},
+        ["samplers.back.tune_temperature: a validation trajectory of convection has 1 steps"],
+    ),
     ({"steps": {"train": 12, "valid": 12, "test": 8}}, ["evaluation", "step 8", "at most 7"]),
     ({"steps": {"train": 4, "valid": 12, "test": 12}}, ["window 5", "4 steps", "at most 4"]),
     ({"axes": ("y", "z")}, ["augment.flip", "'x'", "y, z"]),

@@ -42,6 +42,7 @@ def test_miniature_makes_every_artifact(request):
         "c16-s0/latents/test.json",
         "c16-s0/diffusion-s0/ab4/rollouts.zarr/zarr.json",
         "c16-s0/diffusion-s0/ab4/metrics.parquet",
+        "c16-s0/diffusion-s0/back/temperature.json",
         "c16-s0/solver-s0/direct/metrics.parquet",
         "pixel-s0/pixel_solver-s0/direct/metrics.parquet",
         "pixel-s0/pixel_solver-s0/direct/frames.zarr/zarr.json",
@@ -185,7 +186,8 @@ def test_jobs_of_statistics_and_scores_are_told_the_cluster_of_dask(pipeline):
     [
         ("samplers:\n  ab4", "figures: {dpi: 60}\nsamplers:\n  ab4", {"figures", "report"}),
         ("samplers:\n  ab4", "figures: {trajectories: 2}\nsamplers:\n  ab4", DOWNSTREAM),
-        ("members: 2", "members: 3", {"rollout", *DOWNSTREAM}),
+        ("members: 2", "members: 3", {"tune", "rollout", *DOWNSTREAM}),
+        ("[0.8, 1.25]", "[0.8, 1.5]", {"tune", "rollout", *DOWNSTREAM}),
         (
             "horizons: [[1, 3], [4, 8]]",
             "horizons: [[1, 4], [5, 8]]",
@@ -198,6 +200,7 @@ def test_jobs_of_statistics_and_scores_are_told_the_cluster_of_dask(pipeline):
                 "autoencoder",
                 "latents",
                 "emulator",
+                "tune",
                 "rollout",
                 "reconstruction",
                 *DOWNSTREAM,
@@ -208,7 +211,16 @@ def test_jobs_of_statistics_and_scores_are_told_the_cluster_of_dask(pipeline):
         ("# The miniature", "# A comment in the study", {"report"}),
     ],
     ids=[
-        *("plot", "frames", "sampler", "horizons", "learning-rate", "one-emulator", "units"),
+        *(
+            "plot",
+            "frames",
+            "sampler",
+            "temperatures",
+            "horizons",
+            "learning-rate",
+            "one-emulator",
+            "units",
+        ),
         "comment",
     ],
 )
@@ -217,6 +229,9 @@ def test_an_edit_reruns_what_depends_on_it(miniature, tmp_path, old, new, rules)
     twin.edit(old, new)
     planned = twin.planned()
     assert set(planned) == rules
+    if "0.8" in old:
+        # The other samplers have no part in it.
+        assert (planned["tune"], planned["rollout"], planned["evaluate"]) == (1, 1, 1)
     if "loss" in old:
         assert planned["emulator"] == 1
         assert planned["rollout"] == 1

@@ -71,6 +71,9 @@ TRAININGS = [
 # The rollouts that are timed.
 TIMED = paths.timed(STUDY)
 TIMINGS = sorted({f"{ROOT}/{paths.TIMING}".format(**run) for run in TIMED})
+# The rollouts whose temperature is tuned.
+TUNED = paths.tuned(STUDY)
+TEMPERATURES = [f"{ROOT}/{paths.TEMPERATURE}".format(**run) for run in TUNED]
 # What each stage makes of the whole study; each file of rules adds its own.
 TARGETS = {}
 # Jobs use the interpreter that Snakemake runs in, whether or not its environment is activated.
@@ -212,7 +215,8 @@ def climate(wildcards):
 
 
 def splits(name):
-    """The splits of a dataset that a study needs: to evaluate given models, the test split."""
+    """The splits of a dataset that a study needs: to evaluate given models, the test split; to
+    tune their samplers, the validation split too."""
     entries = [
         STUDY.resolve(kind, *run[:1], name)
         for kind in ("autoencoders", "emulators")
@@ -220,7 +224,8 @@ def splits(name):
     ]
     asked = STUDY.latent_analysis.get(name)
     learns = any(entry.is_trained for entry in entries) or (asked and asked.parameters)
-    return SPLITS if learns else ("test",)
+    tunes = any(run["dataset"] == name for run in TUNED)
+    return SPLITS if learns else ("valid", "test") if tunes else ("test",)
 
 
 def needed(name):
@@ -263,6 +268,13 @@ def mask(wildcards):
     """The file of the mask that a rollout is guided through, where it has one."""
     operator = observer(wildcards).guidance.operator if observer(wildcards) else None
     return getattr(operator, "path", [])
+
+
+def tuned(wildcards):
+    """The file of the temperature that is tuned for a rollout's sampler, where it is."""
+    if STUDY.samplers[wildcards.sampler].tune_temperature is None:
+        return []
+    return f"{ROOT}/{paths.TEMPERATURE}".format(**wildcards)
 
 
 def dataset(wildcards):

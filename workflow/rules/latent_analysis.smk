@@ -47,6 +47,7 @@ rule counterfactual:
         autoencoder=partial(chosen, "autoencoder"),
         emulator=partial(chosen, "emulator"),
         latents=manifest("test"),
+        temperature=tuned,
     output:
         f"{ROOT}/{paths.COUNTERFACTUAL}",
     log:
@@ -71,4 +72,4 @@ rule counterfactual:
     shell:
         STAGE + "counterfactual --config {params.config:q} --autoencoder {input.autoencoder:q} "
         "--emulator {input.emulator:q} --latents {input.latents:q} --output {output:q} "
-        "--device {CONFIG.device:q}" + LOG
+        "--temperature {input.temperature:q} --device {CONFIG.device:q}" + LOG

@@ -3,9 +3,10 @@
 LATENTS = f"{ROOT}/{paths.LATENTS}"
 # The indices of the files of each part, by dataset and split; small data have none.
 PARTS = {name: plan.parts(STUDY.datasets[name], needed(name), JOB_BYTES) for name in FILES}
-# Where only given models are evaluated, the test split is all that is needed.
+# Where only given models are evaluated, the test split is all that is needed, and to tune their
+# samplers the validation split.
 WHOLE = [name for name in FILES if splits(name) == SPLITS]
-TESTED = [name for name in FILES if name not in WHOLE]
+TESTED = [name for name in FILES if splits(name) == ("test",)]
 TARGETS["latents"] = [
     manifest(split).format(**run) for run in TRAININGS for split in splits(run["dataset"])
 ]
@@ -133,3 +134,10 @@ use rule latents as latents_test with:
         manifest("test"),
     wildcard_constraints:
         dataset=among(TESTED),
+
+
+use rule latents as latents_valid_test with:
+    output:
+        [manifest(split) for split in ("valid", "test")],
+    wildcard_constraints:
+        dataset=among([name for name in FILES if name not in WHOLE + TESTED]),

@@ -182,7 +182,7 @@ onerror:
 def compiles(job):
     """Whether a job compiles its model."""
     kind, wildcards = job.rule.name, job.wildcards
-    if kind in ("rollout", "rollout_write"):
+    if kind in ("rollout", "rollout_write", "tune"):
         return STUDY.samplers[wildcards["sampler"]].compile
     if kind == "timing":
         return any(STUDY.samplers[run["sampler"]].compile for run in TIMED)

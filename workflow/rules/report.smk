@@ -45,6 +45,7 @@ rule tables:
         metrics=METRICS,
         histories=ABLATED,
         timings=TIMINGS,
+        temperatures=TEMPERATURES,
         guided=OBSERVED_METRICS,
         analyses=ANALYSES,
         trained=COMPARED_HISTORIES,
@@ -78,8 +79,8 @@ rule tables:
     shell:
         STAGE + "tables --config {params.config:q} --metrics {input.metrics:q} "
         "--histories {input.histories:q} --timings {input.timings:q} "
-        "--guided {input.guided:q} --analyses {input.analyses:q} --trained {input.trained:q} "
-        "--output {output:q}" + LOG
+        "--temperatures {input.temperatures:q} --guided {input.guided:q} "
+        "--analyses {input.analyses:q} --trained {input.trained:q} --output {output:q}" + LOG
 
 
 rule claims:

@@ -4,6 +4,7 @@
 ROLLOUT_ARGUMENTS = (
     "--config {params.config:q} --autoencoder {input.autoencoder:q} --emulator {input.emulator:q} "
     "--latents {input.latents:q} --store {params.store:q} --output {output:q} {params.observed} "
+    "--temperature {input.temperature:q} "
 )
 TARGETS["rollout"] = every(paths.ROLLOUTS, ROLLOUTS)
 
@@ -40,6 +41,7 @@ rule rollout_create:
         emulator=partial(chosen, "emulator"),
         latents=manifest("test"),
         mask=mask,
+        temperature=tuned,
     output:
         temp(f"{ROOT}/{paths.created(paths.ROLLOUTS)}"),
     log:
@@ -71,6 +73,7 @@ rule rollout_write:
         emulator=partial(chosen, "emulator"),
         latents=manifest("test"),
         mask=mask,
+        temperature=tuned,
         created=f"{ROOT}/{paths.created(paths.ROLLOUTS)}",
     output:
         temp(f"{ROOT}/{paths.part(paths.ROLLOUTS)}"),
@@ -102,6 +105,7 @@ rule rollout:
         emulator=partial(chosen, "emulator"),
         latents=manifest("test"),
         mask=mask,
+        temperature=tuned,
         parts=partial(parts_of, paths.ROLLOUTS),
     output:
         f"{ROOT}/{paths.ROLLOUTS}",

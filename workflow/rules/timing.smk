@@ -13,7 +13,10 @@ def timed_weights(kind, wildcards):
 def timing_task(wildcards):
     entry, runs = dataset(wildcards), {}
     for run in timed_runs(wildcards):
-        sampler = STUDY.samplers[run["sampler"]].model_dump(mode="json", exclude_defaults=True)
+        # How warm noise is, is no matter of time.
+        sampler = STUDY.samplers[run["sampler"]].model_dump(
+            mode="json", exclude_defaults=True, exclude={"temperature", "tune_temperature"}
+        )
         runs.setdefault(f"{run['autoencoder']}/{run['emulator']}", {})[run["sampler"]] = sampler
     return task(
         states=entry.states,

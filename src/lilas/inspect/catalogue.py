@@ -17,6 +17,7 @@ INSPECTED = {
     "frames": "frames.zarr or its manifest frames.json",
     "metrics": "metrics.parquet, reconstruction.parquet, baselines.parquet",
     "timing": "timing.json",
+    "temperature": "temperature.json",
     "latent analysis": "latent_parameters.json, counterfactual.json",
     "checkpoint": "checkpoint/checkpoint.pt, or the one before it, checkpoint.before.pt",
     "claims": "claims.json, and study.json, whose results they are",

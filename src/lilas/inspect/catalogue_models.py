@@ -285,6 +285,7 @@ MODELS = (
         {
             "context": "true states at the start",
             "stride": "solver steps between states",
+            "temperature": "factor of the noise that they were sampled with",
             "provenance": PROVENANCE,
         },
     ),

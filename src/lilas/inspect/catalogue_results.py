@@ -98,6 +98,32 @@ RESULTS = (
         },
     ),
     Artifact(
+        "Temperature",
+        (f"{STUDY}/{paths.TEMPERATURE}",),
+        "JSON",
+        "Where a sampler's temperature is tuned: `rows` lists how its ensembles score on the "
+        "validation split at each that was tried, in latent space, each channel in units of its "
+        "deviation; root mean squares and means are over trajectories, channels and points.",
+        (
+            Variable("temperature", _ROW, "number", "1", "Factor of all noise."),
+            Variable("lead_time", _ROW, "integer", "solver steps", "Since the last context state."),
+            Variable("crps", _ROW, "number", "1", "Fair CRPS, mean."),
+            Variable("rmse", _ROW, "number", "1", "Of the ensembles' means."),
+            Variable("spread", _ROW, "number", "1", "Of the members, root mean square."),
+        ),
+        {
+            "dataset": "of the study",
+            "autoencoder": "as in the metrics",
+            "emulator": "as in the metrics",
+            "sampler": "as in the metrics",
+            "trajectories": "of the validation split",
+            "members": "of each ensemble",
+            "temperature": "the one of the lowest CRPS, mean over lead times",
+            "diverged": "those at which a rollout did not stay finite",
+            "provenance": PROVENANCE,
+        },
+    ),
+    Artifact(
         "Latent parameters",
         (f"{STUDY}/{paths.LATENT_PARAMETERS}",),
         "JSON",
@@ -228,6 +254,7 @@ RESULTS = (
             f"{STUDY}/{paths.TABLES}/methods.{{format}}",
             f"{STUDY}/{paths.TABLES}/methods_cost.{{format}}",
             f"{STUDY}/{paths.TABLES}/steps.{{format}}",
+            f"{STUDY}/{paths.TABLES}/calibration.{{format}}",
             f"{STUDY}/{paths.TABLES}/guidance.{{format}}",
             f"{STUDY}/{paths.TABLES}/table6_vrmse.{{format}}",
             f"{STUDY}/{paths.TABLES}/table7_vrmse_by_context.{{format}}",
@@ -250,7 +277,8 @@ RESULTS = (
         "`methods` has their scores at equal budget and paired differences from the best, "
         "`methods_cost` what their trainings and a state of a member took; where samplers of one "
         "emulator differ in steps or algorithm, `steps` has scores beside seconds. Of guided "
-        "rollouts, errors with and without guidance and how well they fit what guided them.",
+        "rollouts, errors with and without guidance and how well they fit what guided them. Of "
+        "tuned temperatures, how each scored.",
     ),
     Artifact(
         "Claims",

@@ -61,6 +61,8 @@ def _json(path: Path) -> Inspection:
         return data.inspect_pixel_latents(path, value)
     if {"rows", "turns", "provenance"} <= set(value):
         return scores.inspect_timings(path)
+    if {"rows", "temperature", "provenance"} <= set(value):
+        return scores.inspect_temperature(path)
     if is_analysis(value):
         return analyses.inspect_analysis(path)
     if "claims" in value:

@@ -1,4 +1,4 @@
-"""Files of metrics, and of timings: means by horizon, medians, and their intervals."""
+"""Files of metrics, timings and temperatures: means by horizon, medians, and their intervals."""
 
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,9 @@ from lilas.inspect import pictures, text
 from lilas.inspect.inspection import Inspection
 from lilas.records.metrics import metrics_record, read_curves, read_metrics
 from lilas.records.provenance import check_record
+from lilas.records.temperatures import NAMES, read_temperature, read_temperatures
 from lilas.records.timings import MACHINE, read_timings
+from lilas.report.calibration import calibration_tables
 from lilas.report.speed import median
 from lilas.report.summary import by_horizon
 from lilas.report.trajectories import by_trajectory
@@ -70,6 +72,22 @@ def inspect_timings(path: Path) -> Inspection:
     ]
     lines = [f"{path}: what a state costs", "", *text.facts(facts), ""]
     lines += text.table(["what", "of", "batch", "seconds per state", "GFLOP", "MB"], rows)
+    return Inspection([*lines, *text.origin(value["provenance"], path)])
+
+
+def inspect_temperature(path: Path) -> Inspection:
+    """Inspects a file of the temperatures that were tried."""
+    value = read_temperature(path)
+    facts = {name: f"{value[name]}" for name in (*NAMES, "trajectories", "members")}
+    facts["chosen"] = f"{value['temperature']:g}"
+    facts |= {"diverged at": ", ".join(map(str, value["diverged"]))} if value["diverged"] else {}
+    table = read_temperatures([path])
+    last = int(table["lead_time"].max())
+    (found,) = calibration_tables(table, {value["dataset"]: []})
+    _, *rows = found.grid("{}")
+    lines = [f"{path}: temperatures tried on the validation split", "", *text.facts(facts), ""]
+    heads = ["temperature", f"CRPS up to lead time {last}", "spread / skill"]
+    lines += text.table(heads, [row[2:] for row in rows])
     return Inspection([*lines, *text.origin(value["provenance"], path)])
 
 

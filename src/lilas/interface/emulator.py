@@ -168,6 +168,11 @@ class Emulator:
                 f"sampler: {found.algorithm.algorithm} is of emulators that predict a "
                 f"{found.algorithm.fits}; this one predicts a {self.settings.predicts}"
             )
+        if found.tune_temperature:
+            raise LilasError(
+                "sampler: tune_temperature is of a study, whose stage tune chooses; give the "
+                "`temperature` that a run's temperature.json has"
+            )
         if not self.settings.probabilistic and found.temperature != 1:
             raise LilasError(
                 f"sampler: temperature {found.temperature:g}; {self.settings.method} draws no "

@@ -137,7 +137,11 @@ def begin_rollouts(
                 "file": ("trajectory", stores.text(names)),
                 "index_in_file": ("trajectory", np.array(indices)),
             },
-            attrs={"context": sampler.context, "stride": stride},
+            attrs={
+                "context": sampler.context,
+                "stride": stride,
+                "temperature": sampler.temperature,
+            },
         ),
         record=record,
     )

@@ -31,8 +31,8 @@ UNKNOWN_SECONDS = 4 * 3600.0
 
 # Rules whose jobs compute on the device, and trainings, which take as many cores as there are.
 ON_DEVICE = {
-    *("autoencoder", "emulator", "latents", "latents_test", "latents_write"),
-    *("rollout", "rollout_write", "evaluate", "evaluate_write"),
+    *("autoencoder", "emulator", "latents", "latents_test", "latents_valid_test", "latents_write"),
+    *("tune", "rollout", "rollout_write", "evaluate", "evaluate_write"),
     *("reconstruction", "reconstruction_write", "counterfactual", "timing"),
 }
 TRAININGS = ("autoencoder", "emulator")

@@ -13,6 +13,7 @@ SMALL = {
     "statistics": "statistics",
     "latents_create": "latents",
     "latents_write": "latents",
+    "tune": "rollouts",
     "rollout_create": "rollouts",
     "rollout_write": "rollouts",
     "latent_parameters": "analyses",
@@ -41,7 +42,7 @@ def overview(jobs: Sequence[Job], needs: Needs, found: Sequence[Row]) -> str:
     """
     stages: dict[str, list[Need]] = {stage: [] for stage in ORDER}
     for job in jobs:
-        rule = job.rule.removesuffix("_test")
+        rule = job.rule.removesuffix("_test").removesuffix("_valid")
         if stage := STAGES.get(rule) or SMALL.get(rule):
             stages[stage].append(needs.of(job))
     rows = {row.stage: row for row in found}

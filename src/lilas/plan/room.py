@@ -128,7 +128,11 @@ class Sizes:
 
     def tested(self, dataset: str) -> float:
         """Returns how many test trajectories are rolled out."""
-        there = self.states(dataset, "test") / self.extents[dataset].steps["test"]
+        return self.rolled_out(dataset, "test")
+
+    def rolled_out(self, dataset: str, split: str) -> float:
+        """Returns how many trajectories of a split are rolled out, of as many as there are."""
+        there = self.states(dataset, split) / self.extents[dataset].steps[split]
         return min(self.study.datasets[dataset].evaluation.trajectories or math.inf, there)
 
     def lead_times(self, dataset: str) -> int:
@@ -236,9 +240,9 @@ def rows(sizes: Sizes, jobs: Iterable[Job], data: str, results: str) -> list[Row
     """
     found = {stage: Row(stage, results) for stage in STAGES.values()}
     for job in jobs:
-        if job.rule.removesuffix("_test") not in STAGES:
+        if job.rule.removesuffix("_test").removesuffix("_valid") not in STAGES:
             continue
-        job = Job(job.rule.removesuffix("_test"), job.wildcards, job.output)
+        job = Job(job.rule.removesuffix("_test").removesuffix("_valid"), job.wildcards, job.output)
         row = found[STAGES[job.rule]]
         loads = job.rule in ("download", "fetch")
         if loads or job.rule == "simulate":

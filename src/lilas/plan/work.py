@@ -97,7 +97,7 @@ class Works:
         Raises:
             UnknownError: nothing tells before the run.
         """
-        rule, wildcards = job.rule.removesuffix("_test"), dict(job.wildcards)
+        rule, wildcards = job.rule.removesuffix("_test").removesuffix("_valid"), dict(job.wildcards)
         if "parts" in wildcards:
             # A part, of so many, of what this rule makes.
             rule, _, count = (
@@ -252,6 +252,12 @@ class Works:
             samples=share * batch * kept,
             compiles=entry.compile,
         )
+
+    def _tune(self, dataset: str, **run: str) -> Work:
+        found = self._rollout(dataset, **run)
+        tried = len(self.study.samplers[run["sampler"]].tune_temperature)
+        share = self.sizes.rolled_out(dataset, "valid") / self.sizes.tested(dataset)
+        return replace(found, flops=tried * share * found.flops)
 
     def _counterfactual(self, dataset: str, **run: str) -> Work:
         found = self._rollout(dataset, **run)

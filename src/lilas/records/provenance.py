@@ -27,6 +27,7 @@ VERSIONS = {
     "latents": 4,
     "emulator": 4,
     "given": 1,
+    "tune": 1,
     "rollout": 4,
     "timing": 1,
     "latent_parameters": 2,

@@ -10,8 +10,9 @@ from lilas.evaluation.metrics import EVERY_METRIC
 from lilas.files import atomic
 from lilas.records.analyses import read_analysis
 from lilas.records.metrics import metrics_units, read_metrics
+from lilas.records.temperatures import read_temperatures
 from lilas.records.timings import read_timings
-from lilas.report import method_tables, speed, step_tables
+from lilas.report import calibration, method_tables, speed, step_tables
 from lilas.report.ablation_tables import ablation_tables
 from lilas.report.costs import read_losses
 from lilas.report.guidance import guidance_tables
@@ -54,6 +55,7 @@ def write_tables(
     ablation: dict[str, list[Variant]] | None = None,
     histories: Sequence[Path] = (),
     timings: Sequence[Path] = (),
+    temperatures: Sequence[Path] = (),
     guided: Sequence[Path] = (),
     twins: Mapping[str, str] | None = None,
     analyses: Sequence[Path] = (),
@@ -74,6 +76,7 @@ def write_tables(
         ablation: Autoencoders whose trainings are compared, by dataset.
         histories: Histories of these.
         timings: Files of timings.
+        temperatures: Files of temperatures that were tuned.
         guided: Files of metrics of rollouts that are guided by the truth: these are no forecasts,
             and are in a table of their own.
         twins: By sampler of those, the one that differs in guidance alone.
@@ -119,6 +122,9 @@ def write_tables(
     if sampling:
         tables = step_tables.step_tables(summary, sampling, timed, folder.parent)
         _all(folder / step_tables.NAME, step_tables.TITLE, tables, "quantity")
+    if temperatures:
+        tables = calibration.calibration_tables(read_temperatures(temperatures), horizons)
+        _all(folder / "calibration", calibration.TITLE, tables, "score")
     if guided:
         both = concatenate([summary, by_trajectory(map(read_metrics, guided), horizons)])
         tables = guidance_tables(both, twins or {})

@@ -1,5 +1,7 @@
 """Stage `counterfactual`: rollouts of one state under several values of a parameter."""
 
+from pathlib import Path
+
 from lilas.devices import select_device
 from lilas.evaluation.tokens import feature_of, in_own_unit
 from lilas.models.build import load_emulator
@@ -8,9 +10,9 @@ from lilas.models.latents import open_latents
 from lilas.models.rollout import evaluated_trajectories
 from lilas.records.analyses import write_analysis
 from lilas.records.provenance import provenance
+from lilas.records.temperatures import tuned
 from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, execute, make_parser
-from lilas.study.leads import rollout_steps
 
 
 def main() -> None:
@@ -22,22 +24,21 @@ def main() -> None:
         latents="manifest of the test latents",
         output="counterfactual.json",
     )
+    parser.add_argument("--temperature", type=Path, nargs="*", default=[], help="where it is tuned")
     add_device(parser)
     args = parser.parse_args()
     config, device = args.config, select_device(args.device)
-    evaluation, sampler = config.evaluation, config.sampler
+    sampler = tuned(config.sampler, args.temperature)
     asked = config.latent_analysis.counterfactual
     source = open_latents(args.latents, args.autoencoder)
     column = feature_of(source.features, asked.parameter)
     transform = (config.label or {}).get(asked.parameter, "none")
     emulator, settings = load_emulator(args.emulator, source.shape, source.labels.shape[1], device)
-    record = provenance(
-        "counterfactual",
-        config.record(),
-        {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents},
-        [*config.implementations(), *read_record(args.emulator)["implementations"]],
-    )
-    rows = evaluated_trajectories(evaluation.model_dump(), source.trajectories)
+    inputs = {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents}
+    inputs |= {"temperature": args.temperature[0]} if args.temperature else {}
+    implementations = [*config.implementations(), *read_record(args.emulator)["implementations"]]
+    record = provenance("counterfactual", config.record(), inputs, implementations)
+    rows = evaluated_trajectories(config.evaluation.model_dump(), source.trajectories)
     tables = compare(
         source,
         emulator,
@@ -46,9 +47,7 @@ def main() -> None:
         values=asked.values,
         transform=transform,
         stride=config.stride,
-        steps=rollout_steps(
-            *(evaluation.start, sampler.context, config.stride, evaluation.last), sampler.direction
-        ),
+        steps=config.span,
         window=settings.window,
         sampler=sampler,
         device=device,

@@ -1,7 +1,6 @@
 """Stage `rollout`: ensembles of rollouts of the test split, stored as latents.
 
-`finish` makes what is not there yet and names it; of many rollouts, `create` makes the empty store
-beforehand, and jobs that `write` fill it side by side.
+`finish` makes what is not there and names it; of many, `create` begins it, `write` makes a part.
 """
 
 from pathlib import Path
@@ -14,9 +13,9 @@ from lilas.models.rollout import evaluated_trajectories
 from lilas.models.rollout_store import begin_rollouts, write_rollouts
 from lilas.records import stores
 from lilas.records.provenance import provenance
+from lilas.records.temperatures import tuned
 from lilas.records.weights import read_record
 from lilas.stages import add_device, add_paths, execute, make_parser
-from lilas.study.leads import rollout_steps
 from lilas.study.samplers import observes
 
 
@@ -34,16 +33,17 @@ def main() -> None:
     parser.add_argument("--statistics", type=Path, help="statistics.json, to observe the truth")
     parser.add_argument("--test", type=Path, nargs="+", help="files of the test split, likewise")
     parser.add_argument("--part", type=int, nargs=2, default=(1, 1), help="one part of so many")
+    parser.add_argument("--temperature", type=Path, nargs="*", default=[], help="where it is tuned")
     add_device(parser)
     args = parser.parse_args()
-    config, device, sampler = args.config, select_device(args.device), args.config.sampler
-    evaluation, source = config.evaluation, open_latents(args.latents, args.autoencoder)
-    rows = evaluated_trajectories(evaluation.model_dump(), source.trajectories)
-    span = evaluation.start, sampler.context, config.stride, evaluation.last
-    steps = rollout_steps(*span, sampler.direction)
-    sizes = {"rows": rows, "steps": steps, "stride": config.stride, "sampler": sampler}
+    config, device = args.config, select_device(args.device)
+    sampler = tuned(config.sampler, args.temperature)
+    source = open_latents(args.latents, args.autoencoder)
+    rows = evaluated_trajectories(config.evaluation.model_dump(), source.trajectories)
+    sizes = {"rows": rows, "steps": config.span, "stride": config.stride, "sampler": sampler}
     inputs = {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents}
     implementations = [*config.implementations(), *read_record(args.emulator)["implementations"]]
+    inputs |= {"temperature": args.temperature[0]} if args.temperature else {}
     if observes(sampler):
         inputs |= {"statistics": args.statistics, "test": args.test} | config.masks()
         implementations += read_record(args.autoencoder)["implementations"]

@@ -15,6 +15,8 @@ def main() -> None:
     text = "histories of the autoencoders whose trainings are compared"
     parser.add_argument("--histories", type=Path, nargs="*", default=[], help=text)
     add_timings(parser)
+    text = "files of temperatures that were tuned"
+    parser.add_argument("--temperatures", type=Path, nargs="*", default=[], help=text)
     text = "files of metrics of guided rollouts"
     parser.add_argument("--guided", type=Path, nargs="*", default=[], help=text)
     text = "histories of the emulators that are compared, and of what they start from"
@@ -32,6 +34,7 @@ def main() -> None:
         ablation=config.ablation,
         histories=args.histories,
         timings=args.timings,
+        temperatures=args.temperatures,
         guided=args.guided,
         twins=config.twins,
         analyses=args.analyses,
@@ -41,7 +44,7 @@ def main() -> None:
         trained=args.trained,
         sampling=config.sampling,
     )
-    names = "metrics", "histories", "timings", "guided", "analyses", "trained"
+    names = "metrics", "histories", "timings", "temperatures", "guided", "analyses", "trained"
     record = provenance("tables", config.record(), {name: getattr(args, name) for name in names})
     write_json(args.output / paths.RECORD, {"provenance": record})
     print(first)

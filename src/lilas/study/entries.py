@@ -156,6 +156,12 @@ class SamplerEntry(Entry):
         default=1.0,
         description="Factor of all noise that sampling draws; above 1 members lie further apart.",
     )
+    tune_temperature: Distinct[Temperature] | None = Field(
+        default=None,
+        min_length=2,
+        description="Temperatures to try: rollouts have the one of the lowest CRPS on the "
+        "validation split, in latent space; null is `temperature`.",
+    )
     batch_size: Positive = Field(default=64, description="Windows generated at once.")
     compile: bool = Field(
         default=False,
@@ -174,6 +180,18 @@ class SamplerEntry(Entry):
             )
         if self.guidance is not None and self.algorithm.fits != "denoiser":
             raise ValueError(f"guidance wraps a denoiser; {self.algorithm.algorithm} has none")
+        return self
+
+    @model_validator(mode="after")
+    def _tuned(self) -> "SamplerEntry":
+        if self.tune_temperature is None:
+            return self
+        if self.temperature != 1:
+            raise ValueError("temperature and tune_temperature: allowed: one of them")
+        if self.guidance is not None:
+            raise ValueError("tune_temperature: of guided rollouts none is tuned; set temperature")
+        if self.members == 1:
+            raise ValueError("tune_temperature: one member has no spread; allowed: members from 2")
         return self
 
 

@@ -9,7 +9,7 @@ from lilas.settings import listed, refuse_unknown
 from lilas.study.entries import EmulatorEntry
 from lilas.study.extent import Extent
 from lilas.study.laws import LAWS
-from lilas.study.leads import rollout_steps
+from lilas.study.leads import reached, rollout_steps
 from lilas.study.networks import TransformerSettings, UNetSettings
 from lilas.study.samplers import observes
 from lilas.study.well import component_names
@@ -148,6 +148,12 @@ def check_time(study: Any, name: str, extent: Extent) -> None:
                 f"{sampler.direction} rollout spans steps up to {last}, and a test trajectory has "
                 f"{steps}; allowed: a shorter context, or horizons that end "
                 f"{last - steps + 1} steps earlier"
+            )
+        valid = extent.steps["valid"]
+        if sampler.tune_temperature and not reached(evaluation.start, *span, valid):
+            raise ValueError(
+                f"samplers.{key}.tune_temperature: a validation trajectory of {name} has {valid} "
+                f"steps, none of them a forecast from step {evaluation.start}; allowed: null"
             )
     shortest = min(extent.steps["train"], extent.steps["valid"])
     for emulator, its in study.entries("emulators", name).items():

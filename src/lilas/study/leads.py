@@ -28,3 +28,15 @@ def steps_from(begin: int, stride: int, last: int, direction: Direction = "forwa
     span = last // stride * stride + 1
     way = 1 if direction == "forward" else -1
     return range(begin, begin + way * span, way * stride)
+
+
+def reached(
+    start: int, context: int, stride: int, last: int, direction: Direction, steps: int
+) -> int:
+    """Returns the lead time up to which a rollout finds its truth in a trajectory of so many steps.
+
+    It is at most `last`, 0 where there is none; other arguments are those of `rollout_steps`.
+    """
+    leads = range(last // stride * stride, 0, -stride)
+    spans = ((lead, rollout_steps(start, context, stride, lead, direction)) for lead in leads)
+    return next((lead for lead, span in spans if max(span) < steps), 0)

@@ -34,6 +34,7 @@ GIVEN_STATISTICS = f"{AUTOENCODER}/statistics.json"
 LATENTS = f"{AUTOENCODER}/latents"
 # Manifests; the stores that they are of lie beside them.
 MANIFEST = f"{LATENTS}/{{split}}.json"
+TEMPERATURE = f"{ROLLOUT}/temperature.json"
 ROLLOUTS = f"{ROLLOUT}/rollouts.json"
 FRAMES = f"{ROLLOUT}/frames.json"
 METRICS = f"{ROLLOUT}/metrics.parquet"
@@ -150,6 +151,11 @@ def forecasts(study: Study) -> list[dict[str, str]]:
     """Returns the rollouts that are not guided by what they are to forecast."""
     guided = study.twins()
     return [run for run in rollouts(study) if run["sampler"] not in guided]
+
+
+def tuned(study: Study) -> list[dict[str, str]]:
+    """Returns the rollouts, as `rollouts`, whose temperature is tuned on the validation split."""
+    return [run for run in rollouts(study) if study.samplers[run["sampler"]].tune_temperature]
 
 
 def timed(study: Study) -> list[dict[str, str]]:

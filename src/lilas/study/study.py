@@ -225,10 +225,11 @@ class Study(Model):
             raise ValueError(
                 f"samplers.{key}.members: method {model.method!r} is deterministic; allowed: 1"
             )
-        if not method.probabilistic and sampler.temperature != 1:
+        if not method.probabilistic and (sampler.temperature != 1 or sampler.tune_temperature):
+            which = "tune_" if sampler.tune_temperature else ""
             raise ValueError(
-                f"samplers.{key}.temperature {sampler.temperature:g}: method {model.method!r} "
-                "draws no noise; allowed: 1"
+                f"samplers.{key}.{which}temperature: method {model.method!r} draws no noise; "
+                "allowed: leave it out"
             )
         if emulator.given is None:
             self.check_direction(name, key, model.context_forward)

@@ -11,7 +11,7 @@ from lilas.study.comparison import Compared, Sampling
 from lilas.study.datasets import Augment, Dataset, Evaluation, Source, States, Well
 from lilas.study.entries import Autoencoder, Emulator, SamplerEntry
 from lilas.study.latent_analysis import LatentAnalysis
-from lilas.study.leads import Direction, steps_from
+from lilas.study.leads import Direction, rollout_steps, steps_from
 from lilas.study.study import Figures, Timing
 
 
@@ -64,6 +64,13 @@ class Task(Model):
         begins = self.begins or {"": (self.evaluation.start, "forward")}
         span = self.stride, self.evaluation.last
         return {name: steps_from(step, *span, way) for name, (step, way) in begins.items()}
+
+    @property
+    def span(self) -> range:
+        """The steps of a rollout in its trajectory, its context included and first."""
+        evaluation, sampler = self.evaluation, self.sampler
+        asked = sampler.context, self.stride, evaluation.last, sampler.direction
+        return rollout_steps(evaluation.start, *asked)
 
     def implementations(self) -> list[str]:
         """Returns what the job computes with beyond its stage's own imports, each once."""
