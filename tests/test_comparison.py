@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import bootstrap_interval, sign_flip_test
 from lilas.records.histories import write_history
 from lilas.records.metrics import write_metrics
@@ -501,6 +502,22 @@ def test_the_stage_writes_tables_with_seconds_of_jobs_where_nothing_was_timed(tm
     assert {"compared", "sampling"} <= set(record["config"])
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace("quantity", "what"), "no quantity"),
+        (lambda text: text.replace("0.04,", "none,"), "CSV table of numbers"),
+        (lambda text: "", "CSV table of numbers"),
+    ],
+)
+def test_a_damaged_table_of_steps_is_refused(tmp_path, change, words) -> None:
+    path = tmp_path / f"{NAME}.csv"
+    csv([steps_table(tmp_path, steps_summary())], "quantity").to_csv(path, index=False)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(LilasError, match=rf"steps\.csv.*{words}.*snakemake -R tables"):
+        read_steps(tmp_path)
+
+
 # --- The page -------------------------------------------------------------------------------------
 
 
@@ -515,8 +532,9 @@ def test_the_page_of_methods_has_their_tables_and_the_report_leads_there(inputs,
     for name in ("horizons.csv", "differences.csv"):
         (tables / name).write_bytes((inputs["tables"] / name).read_bytes())
     rows = {"methods": "scores here", "methods_cost": "costs here", "steps": "steps here"}
+    number = Cell(0.1, 0.05, 0.2, beside={"p": 0.25})
     for name, text in rows.items():
-        table = Table("rayleigh_benard", ["run"], ["1-9"], [Row([text], [Cell(0.1)])], "A note.")
+        table = Table("rayleigh_benard", ["run"], ["1-9"], [Row([text], [number])], "A note [1].")
         (tables / f"{name}.md").write_text(markdown(name, [table]))
     (tables / "other.md").write_text(
         "### Other\n\n| rayleigh_benard | x |\n|---|---|\n| no | 1 |\n"
@@ -529,6 +547,9 @@ def test_the_page_of_methods_has_their_tables_and_the_report_leads_there(inputs,
     places = [page.index(text) for text in ("costs here", "scores here", "steps here")]
     assert places == sorted(places)
     assert "<td>no</td>" not in page
+    # What follows a number stands small below it.
+    assert "<td>0.100<small>[0.050, 0.200]</small><small>p 0.25</small></td>" in page
+    assert "A note [1].</p>" in page
     assert 'alt="steps_rayleigh_benard.png"' in page
     assert "metrics_rayleigh_benard.png" not in page
     assert '<a href="methods.html">Methods</a>' in pages["report.html"]

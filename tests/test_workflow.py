@@ -53,12 +53,15 @@ def test_miniature_makes_every_artifact(request):
     for path in (
         "tables/horizons.csv",
         "tables/table6_vrmse.tex",
+        "tables/methods.csv",
+        "tables/methods_cost.csv",
         "claims.json",
         "claims.csv",
         "figures/rollout_convection_0_buoyancy.pdf",
         "figures/video_convection_0.gif",
         "report.html",
         "claims.html",
+        "methods.html",
     ):
         assert (miniature.results / path).is_file(), path
     assert list(miniature.folder.rglob("*.part")) == []

@@ -117,8 +117,8 @@ def render(
     parts = {"claims": evidence(claims, rows), "home": "", "resamples": f"{RESAMPLES:,}"}
     yield paths.CLAIMS_PAGE, _fill("every_claim.html", of_study | parts, [])
     if compared.is_file():
-        its = {name: _markdown(tables, name, _METHODS) for name in datasets}
-        parts = {"methods": [{"name": n, "tables": one} for n, one in its.items() if one]}
+        parts = {name: _markdown(tables, name, _METHODS) for name in datasets}
+        parts = {"methods": [{"name": n, "tables": _stacked(t)} for n, t in parts.items() if t]}
         shown_too = sorted(figures.glob(f"{step_tables.NAME}_*.png"))
         yield paths.METHODS_PAGE, _fill("methods.html", of_study | parts | {"home": ""}, shown_too)
     found = []
@@ -328,6 +328,14 @@ def _markdown(
         if part := text if dataset is None else of_dataset(text, dataset):
             found.append({"title": title, "body": Markup(convert.render(part))})
     return found
+
+
+def _stacked(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns tables of `_markdown` with a number's interval, and its p, small below it."""
+    follows = re.compile(r" (\[[^\]<]*\])(?:, ([^<]*))?(?=</(?:strong|td)>)")
+    # A Markup would escape what takes a part's place.
+    bodies = [follows.sub(r"<small>\1</small><small>\2</small>", str(t["body"])) for t in tables]
+    return [one | {"body": Markup(body)} for one, body in zip(tables, bodies, strict=True)]
 
 
 def _in_reading_order(path: Path) -> tuple[bool, int, str]:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib import ticker
 
+from lilas.errors import broken
 from lilas.report import figures
 from lilas.report.looks import SPARE, Looks
 from lilas.report.sampling_seconds import NAME as SECONDS
@@ -17,13 +18,25 @@ LINES = ["-", (0, (5, 1.5)), (0, (1.5, 1.5)), *(line for line, _ in SPARE)]
 
 
 def read_steps(tables: Path) -> pd.DataFrame:
-    """Returns the table of runs by sampling steps; without rows where there is none."""
+    """Returns the table of runs by sampling steps; without rows where there is none.
+
+    Raises:
+        LilasError: it is damaged.
+    """
     path = tables / f"{NAME}.csv"
+    columns = ["dataset", *HEADS, "quantity", "value", "low", "high"]
     if not path.is_file():
-        return pd.DataFrame(columns=["dataset", *HEADS, "quantity", "value", "low", "high"])
-    numbers = dict.fromkeys(("low", "high"), "")
-    names = dict.fromkeys(["dataset", *HEADS], str)
-    return pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=names)
+        return pd.DataFrame(columns=columns)
+    numbers, action = ("value", "low", "high"), "Run snakemake -R tables."
+    names = dict.fromkeys(columns, str) | dict.fromkeys(numbers, float)
+    empty = dict.fromkeys(numbers, "")
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=empty, dtype=names)
+    except ValueError as error:
+        raise broken(path, "a CSV table of numbers by steps", f"{error}", action) from None
+    if missing := [name for name in columns if name not in table]:
+        raise broken(path, f"the columns {', '.join(columns)}", f"no {missing[0]}", action)
+    return table
 
 
 def step_curves(rows: pd.DataFrame, study: Looks) -> figures.plt.Figure | None:
