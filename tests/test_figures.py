@@ -25,6 +25,7 @@ from lilas.report.curves import mean_curves, mean_metrics
 from lilas.report.figure_files import _training, write_figures
 from lilas.report.looks import FIXED, PALETTE, Looks, colours, looks
 from lilas.stages import figures as stage
+from lilas.study.methods import METHODS
 from lilas.study.study import Figures
 
 SOLVER = ("c32-s0", "solver-s0", "direct")
@@ -328,6 +329,26 @@ def test_rank_histograms_are_relative_to_a_flat_one() -> None:
         assert ax.get_ylim()[0] == 0
         assert ax.get_ylim()[1] >= 2
     figures.plt.close(figure)
+
+
+def test_every_probabilistic_method_has_its_ranks_and_its_ratio_of_spread_to_skill() -> None:
+    """None is known by its name: a method with members is drawn."""
+    named = [name for name, method in METHODS.items() if method.probabilistic]
+    runs = [("c32-s0", f"{name}-s0", "ab") for name in named]
+    frames = [
+        curves(run, "rank_histogram", np.full(5, 0.2) / 1.5).assign(members=4) for run in runs
+    ]
+    looks = study(*runs)
+    figure = figures.rank_histograms(mean_curves(frames), looks)
+    drawn = {to_hex(patch.get_edgecolor()).upper() for patch in figure.axes[0].patches}
+    assert drawn == {looks[run].colour for run in runs}
+    assert len(drawn) == len(named)
+    styles = {(str(looks[run].line), looks[run].marker) for run in runs}
+    assert len(styles) == len(named)
+    ratios = [flat(run, "spread_skill", 1.0 + i) for i, run in enumerate(runs)]
+    figure = figures.metric_curves(mean_metrics(ratios), looks)
+    labels = {line.get_label() for ax in figure.axes for line in ax.lines}
+    assert {looks[run].label for run in runs} <= labels
 
 
 # --- States -----------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ RESULTS = (
                 _ROW,
                 "string",
                 "",
-                "diffusion, solver, reconstruction, persistence, climatology, or truth: the data's "
-                "own residuals of the laws.",
+                "What an emulator learns, such as diffusion; reconstruction, persistence, "
+                "climatology; or truth: the data's own residuals of the laws.",
             ),
             Variable("sampler", _ROW, "string", "", "Sampler; of baselines, where they begin."),
             Variable("context", _ROW, "int32", "1", "True states given at the start."),
