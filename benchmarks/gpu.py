@@ -145,15 +145,15 @@ def pieces(study: Study, dataset: str, device: torch.device) -> list[Piece]:
             latent = shape if name == "pixel_solver" else model.latent_shape(shape)
             one = make_emulator(entry.model, latent[0], features, len(extent.axes))
             sampler = study.samplers[entry.samplers[0]].model_copy(update={"compile": False})
-            made.append((name, one, latent, entry.model.window, sampler))
+            made.append((name, one, latent, entry.model, sampler))
     for precision in PRECISIONS:
         own = {"precision": precision}
         names = own | {"of": "autoencoder"}
         found += coding(model, shape, device, batch=TOGETHER, precision=precision, names=names)
-        for name, one, latent, window, sampler in made:
+        for name, one, latent, settings, sampler in made:
             batch = 1 if name == "pixel_solver" else TOGETHER
             options = {"batch": batch, "precision": precision, "names": own | {"of": name}}
-            found.append(generation(one, latent, features, window, sampler, device, **options))
+            found.append(generation(one, latent, features, settings, sampler, device, **options))
     return found
 
 

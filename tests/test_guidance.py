@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -369,7 +370,7 @@ def recorded(folder: Path, settings: SamplerEntry, steps: range, rows: list[int]
         *(folder / f"{len(list(folder.iterdir()))}.zarr", latents, emulator),
         rows=rows,
         steps=steps,
-        window=window,
+        settings=SimpleNamespace(window=window, context_noise=0),
         stride=abs(steps.step),
         sampler=settings,
         record={"stage": "rollout", "version": 1, "config": {}, "inputs": {}},

@@ -319,7 +319,7 @@ def test_observations_guide_a_rollout(emulator, trajectories, files):
         torch.from_numpy(make_labels(take(given, emulator.about), None, emulator.about, LOGS)),
         rows,
         states=4,
-        window=emulator.settings.window,
+        settings=emulator.settings,
         sampler=sampler,
         wrap=lambda step: guided(step, guide, list(rows), span, sampler),
     )

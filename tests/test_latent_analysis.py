@@ -606,7 +606,7 @@ def test_under_its_own_label_a_counterfactual_is_the_rollout(miniature, sampler)
             source.labels[[row]],
             row=row,
             steps=rollout_steps(0, entry.context, 1, 8, entry.direction),
-            window=settings.window,
+            settings=settings,
             sampler=entry,
             device=device,
         )

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -180,7 +181,7 @@ def sampling(tmp_path, request):
             *(tmp_path / f"{name}.zarr", latents, emulator),
             rows=list(range(ROWS)),
             steps=rollout_steps(0, 1, 1, 6),
-            window=3,
+            settings=SimpleNamespace(window=3, context_noise=0),
             stride=1,
             sampler=sampler,
             record=record,

@@ -109,7 +109,7 @@ def test_flops_of_the_papers_models(dataset):
     for piece in coding(autoencoder, shape, meta):
         tflop = count_flops(piece.make(1)) / 1e12
         assert tflop == pytest.approx(expected["encode_or_decode_tflop"], rel=0.005)
-    window = generation(model, (64, *grid[1:]), 8, emulator.window, sampler, meta)
+    window = generation(model, (64, *grid[1:]), 8, emulator, sampler, meta)
     tflop = count_flops(window.make(1)) / 1e12 / 16
     assert tflop == pytest.approx(expected["denoiser_five_states_tflop"], rel=0.02)
     saved = len(grid) * math.prod(grid) - sum(grid)

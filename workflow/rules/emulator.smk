@@ -1,10 +1,10 @@
-# Emulators, diffusion and solver alike, trained on cached latents.
+# Emulators, of all methods alike, trained on cached latents.
 EMULATOR = f"{ROOT}/{paths.EMULATOR}"
 TARGETS["emulator"] = sorted({chosen("emulator", run) for run in ROLLOUTS})
 
 
 rule emulator:
-    """Train an emulator, diffusion or solver, on cached latents."""
+    """Train an emulator, of any method, on cached latents."""
     message:
         "train {wildcards.emulator} on {wildcards.dataset}/{wildcards.autoencoder}"
     input:

@@ -143,7 +143,7 @@ class Emulator:
                         labels[block],
                         names[block],
                         states=asked.context + steps,
-                        window=self.settings.window,
+                        settings=self.settings,
                         sampler=asked,
                         wrap=partial(counted, rows=rows),
                     )
@@ -177,6 +177,11 @@ class Emulator:
             raise LilasError(
                 f"sampler: temperature {found.temperature:g}; {self.settings.method} draws no "
                 "noise; allowed: 1"
+            )
+        if found.context_noise > self.settings.context_noise:
+            raise LilasError(
+                f"sampler: context_noise {found.context_noise:g}; allowed: at most the "
+                f"{self.settings.context_noise:g} that this emulator was trained with"
             )
         for key in ("context", "overlap"):
             if getattr(found, key) >= self.settings.window:

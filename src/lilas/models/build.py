@@ -8,7 +8,8 @@ import torch
 from lilas.data.well import WellFile
 from lilas.errors import LilasError
 from lilas.models.autoencoder import Autoencoder, make_dcae, make_identity, make_vit
-from lilas.models.methods import Backbone, Diffusion, Solver
+from lilas.models.ensemble import Ensemble
+from lilas.models.methods import Backbone, Diffusion, Flow, Solver
 from lilas.nn.unet import UNet
 from lilas.nn.vit import Transformer
 from lilas.plugins import load
@@ -109,15 +110,28 @@ def make_emulator(
     settings: emulators.EmulatorSettings, channels: int, features: int, spatial: int
 ) -> torch.nn.Module:
     """Returns the emulator of some settings for latents of so many channels and space axes."""
-    network, noisy = settings.network, settings.predicts == "denoiser"
+    network = settings.network
     make = make_unet if network.architecture == "unet" else make_transformer
-    backbone = Backbone(make(network, channels, spatial), features, network.embedding, noisy)
+    # The noise's level of the known states is a feature beside the label's.
+    features += settings.context_noise > 0
+    inner = make(network, channels, spatial)
+    backbone = Backbone(inner, features, network.embedding, settings.modulated)
     return load(settings.implementation)(settings, backbone)
 
 
 def from_diffusion(settings: emulators.DiffusionSettings, backbone: Backbone) -> Diffusion:
     """Returns the diffusion model of some settings."""
     return Diffusion(backbone, **settings.diffusion.model_dump())
+
+
+def from_flow(settings: emulators.FlowSettings, backbone: Backbone) -> Flow:
+    """Returns the flow of some settings."""
+    return Flow(backbone, **settings.diffusion.model_dump())
+
+
+def from_ensemble(settings: emulators.EnsembleSettings, backbone: Backbone) -> Ensemble:
+    """Returns the ensemble of some settings."""
+    return Ensemble(backbone, loss=settings.loss, members=settings.members, fair=settings.fair)
 
 
 def from_solver(settings: emulators.SolverSettings, backbone: Backbone) -> Solver:

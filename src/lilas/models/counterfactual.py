@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from lilas.models.rollout import (
-    backward,
     check_long_enough,
+    make_step,
     read_steps,
     rollout,
     sampling_draws,
@@ -40,7 +40,7 @@ def roll_out(
     *,
     row: int,
     steps: range,
-    window: int,
+    settings: Any,
     sampler: Any,
     device: torch.device,
 ) -> np.ndarray:
@@ -55,7 +55,7 @@ def roll_out(
         labels: (label, feature).
         row: The trajectory.
         steps: The steps of a rollout in its trajectory, context included and first.
-        window: States in a window.
+        settings: The emulator's, a `lilas.study.emulators.EmulatorSettings`.
         sampler: A `lilas.study.entries.SamplerEntry`, without guidance.
         device: Where to sample.
 
@@ -70,12 +70,11 @@ def roll_out(
         batch = runs[first : first + sampler.batch_size]
         label = torch.from_numpy(labels[[label for label, _ in batch]]).to(device)
         draws = sampling_draws(sampler, [(row, member) for _, member in batch])
-        step = emulator.stepper(label, sampler, draws)
         generated = rollout(
-            backward(step) if sampler.direction == "backward" else step,
+            make_step(emulator, settings, label, sampler, draws),
             context.expand(len(batch), *context.shape[1:]).to(device),
             states=len(steps),
-            window=window,
+            window=settings.window,
             overlap=sampler.overlap,
             crop=sampler.crop,
         )
@@ -122,8 +121,8 @@ def compare(
     """Returns the distances between rollouts of trajectories under several values of a parameter.
 
     Args:
-        source: As of `roll_out`, as are `emulator` and `options`: `steps`, `window`, `sampler` and
-            `device`.
+        source: As of `roll_out`, as are `emulator` and `options`: `steps`, `settings`, `sampler`
+            and `device`.
         emulator: The emulator.
         rows: The trajectories.
         column: Place of the parameter in the label.

@@ -124,10 +124,54 @@ class Denoiser(AzulaDenoiser):
         return GaussianPosterior(mean, (s / scale).square())
 
 
+def velocity(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the derivatives of alpha and sigma by the time."""
+    # A time that is expanded is one number in memory, which is not differentiated by.
+    t = t.contiguous()
+    _, found = torch.func.jvp(schedule, (t,), (torch.ones_like(t),))
+    return found
+
+
+class Velocity(AzulaDenoiser):
+    """Estimates the mean and variance of clean windows from the velocity that a network predicts.
+
+    With a = alpha, s = sigma and derivatives a', s': v = sqrt(a'^2 + s'^2) net(c_in x_t, c_noise),
+    c_in = 1/sqrt(a^2 + s^2) and c_noise = 10 ln(s/a) as of `Denoiser`, known states too; then
+    mean = (s' x_t - s v) / (a s' - s a'). The variance is that of `Denoiser`.
+
+    Args:
+        network: As of `Denoiser`.
+        schedule: Maps times to (alpha, sigma), differentiable.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule) -> None:
+        super().__init__()
+        self.network, self.schedule = network, schedule
+
+    def output(self, x_t: Tensor, t: Tensor, label: Tensor, mask: Tensor, known: Tensor) -> Tensor:
+        """Returns what the network predicts; the arguments are those of `Denoiser`."""
+        alpha, sigma = self.schedule(t)
+        scale = torch.hypot(alpha, sigma).view(-1, *[1] * (x_t.ndim - 1))
+        inputs = torch.where(mask, known, x_t / scale)
+        return self.network(inputs, mask, 10 * torch.log(sigma / alpha), label)
+
+    def forward(
+        self, x_t: Tensor, t: Tensor, *, label: Tensor, mask: Tensor, known: Tensor
+    ) -> GaussianPosterior:
+        """Returns the posterior; the arguments are those of `Denoiser`."""
+        t = t.expand(len(x_t)).to(x_t.dtype)
+        shape = (-1, *[1] * (x_t.ndim - 1))
+        a, s = (u.view(shape) for u in self.schedule(t))
+        da, ds = (u.view(shape) for u in velocity(self.schedule, t))
+        v = torch.hypot(da, ds) * self.output(x_t, t, label, mask, known)
+        mean = (ds * x_t - s * v) / (a * ds - s * da)
+        return GaussianPosterior(mean, s * s / (a * a + s * s))
+
+
 class Inpainting(AzulaDenoiser):
     """A denoiser for sampling: at every step the known states of its mean are the true ones."""
 
-    def __init__(self, denoiser: Denoiser, label: Tensor, mask: Tensor, known: Tensor) -> None:
+    def __init__(self, denoiser: AzulaDenoiser, label: Tensor, mask: Tensor, known: Tensor) -> None:
         super().__init__()
         self.denoiser, self.schedule = denoiser, denoiser.schedule
         self.given = {"label": label, "mask": mask, "known": known}

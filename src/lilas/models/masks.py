@@ -32,3 +32,8 @@ def draw_masks(
     known = at_least + drawn % (length - at_least)
     masks = torch.arange(length) < known[:, None]
     return torch.where(draws.uniform()[:, None] < forward, masks, masks.flip(1))
+
+
+def over_space(mask: Tensor, x: Tensor) -> Tensor:
+    """Returns a mask (batch, time) shaped to expand to x (batch, channel, time, *space)."""
+    return mask.view(*mask.shape[:1], 1, -1, *[1] * (x.ndim - 3))

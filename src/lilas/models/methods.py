@@ -1,5 +1,7 @@
 """Methods: what an emulator learns, the distribution of a window or the window.
 
+That of ensembles is in `lilas.models.ensemble`.
+
 All methods have one interface, a loss for training and a step for rollouts, so that the rest of the
 code knows only the word that chooses between them.
 """
@@ -10,8 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from lilas.draws import Draws
-from lilas.models.diffusion import PRIORS, Denoiser, Inpainting, make_schedule
+from lilas.models.diffusion import (
+    PRIORS,
+    Denoiser,
+    Inpainting,
+    Velocity,
+    make_schedule,
+    velocity,
+)
 from lilas.models.losses import LOSSES
+from lilas.models.masks import over_space
 from lilas.models.rollout import Step, Window
 from lilas.models.sampling import start_noise
 from lilas.nn.layers import sine_encoding
@@ -25,7 +35,7 @@ class Backbone(nn.Module):
         network: Maps windows, a conditioning vector (batch, width) and a mask to windows.
         label_features: Features of a label.
         width: Width of the conditioning vector.
-        noisy: Whether a noise level enters (diffusion).
+        noisy: Whether noise, or its level, enters beside the label.
     """
 
     def __init__(self, network: nn.Module, label_features: int, width: int, noisy: bool) -> None:
@@ -36,10 +46,18 @@ class Backbone(nn.Module):
         self.width = width
 
     def forward(self, x: Tensor, mask: Tensor, noise: Tensor | None, label: Tensor) -> Tensor:
-        """Args: x (batch, channel, time, *space); mask (batch, 1, time, 1, …); noise (batch,)."""
+        """Returns what the network makes of windows.
+
+        Args:
+            x: (batch, channel, time, *space).
+            mask: (batch, 1, time, 1, …).
+            noise: The level (batch,), or noise itself (batch, width); None where none enters.
+            label: (batch, feature).
+        """
         vector = self.label(label)
         if self.noise is not None:
-            vector = vector + self.noise(sine_encoding(noise, self.width))
+            level = noise.ndim == 1
+            vector = vector + self.noise(sine_encoding(noise, self.width) if level else noise)
         return self.network(x, vector, mask)
 
 
@@ -88,7 +106,7 @@ class Diffusion(nn.Module):
         t = self.prior(draws.uniform(), *self.prior_parameters).float().to(x.device)
         alpha, sigma = (u.view(-1, *[1] * (x.ndim - 1)) for u in self.schedule(t))
         x_t = alpha * x + sigma * draws.normal(x)
-        q = self.denoiser(x_t, t, label=label, mask=_over_space(mask, x), known=x)
+        q = self.denoiser(x_t, t, label=label, mask=over_space(mask, x), known=x)
         return ((q.mean - x).square() / q.var).mean()
 
     def stepper(self, label: Tensor, sampler: Any, draws: Draws) -> Step:
@@ -106,7 +124,7 @@ class Diffusion(nn.Module):
         # Not inference mode: guidance differentiates the denoiser.
         @torch.no_grad()
         def step(window: Window) -> Tensor:
-            known, mask = window.known, _over_space(window.mask, window.known)
+            known, mask = window.known, over_space(window.mask, window.known)
             denoiser = Inpainting(self.denoiser, label, mask, known)
             if guidance is not None:
                 denoiser = load(guidance.implementation)(guidance, denoiser, window)
@@ -114,6 +132,33 @@ class Diffusion(nn.Module):
             return sampling(start_noise(denoiser.schedule, known, draws))
 
         return step
+
+
+class Flow(Diffusion):
+    """Learns the velocity of the paths from noise to windows: flow matching (Lipman et al., 2023).
+
+    On a path x_t = alpha_t x + sigma_t eps, with v = alpha_t' x + sigma_t' eps its velocity:
+    the mean over what is unknown of (F - v / sqrt(alpha_t'^2 + sigma_t'^2))^2, F the network. The
+    arguments are those of `Diffusion`. Any sampler of a denoiser generates its windows; with the
+    schedule `rectified` a step of `ddim` is Euler's along the velocity.
+    """
+
+    @property
+    def denoiser(self) -> Velocity:
+        """The denoiser; made when asked for, so that weights hold the backbone once."""
+        return Velocity(self.backbone, self.schedule)
+
+    def loss(self, x: Tensor, label: Tensor, mask: Tensor, draws: Draws) -> Tensor:
+        """Args: x (batch, channel, time, *space); label (batch, feature); mask (batch, time)."""
+        t = self.prior(draws.uniform(), *self.prior_parameters).float().to(x.device)
+        eps, over = draws.normal(x), over_space(mask, x)
+        shape = (-1, *[1] * (x.ndim - 1))
+        alpha, sigma = (u.view(shape) for u in self.schedule(t))
+        da, ds = (u.view(shape) for u in velocity(self.schedule, t))
+        output = self.denoiser.output(alpha * x + sigma * eps, t, label, over, x)
+        error = (output - (da * x + ds * eps) / torch.hypot(da, ds)).square()
+        # What is known has no noise that could be told from it.
+        return (error * ~over).flatten(1).mean(1).div((~mask).float().mean(1)).mean()
 
 
 class Solver(nn.Module):
@@ -126,7 +171,7 @@ class Solver(nn.Module):
 
     def predict(self, x: Tensor, label: Tensor, mask: Tensor) -> Tensor:
         """Returns the window that the network makes of the states where `mask` is 1."""
-        over = _over_space(mask, x)
+        over = over_space(mask, x)
         return self.backbone(x * over, over, None, label)
 
     def loss(self, x: Tensor, label: Tensor, mask: Tensor, _: Draws) -> Tensor:
@@ -143,10 +188,6 @@ class Solver(nn.Module):
             return self.predict(window.known, label, window.mask)
 
         return step
-
-
-def _over_space(mask: Tensor, x: Tensor) -> Tensor:
-    return mask.view(*mask.shape[:1], 1, -1, *[1] * (x.ndim - 3))
 
 
 def _perceptron(inputs: int, width: int) -> nn.Sequential:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lilas.draws import Draws
 from lilas.errors import LilasError
+from lilas.models.context import noised, told
 from lilas.seeds import derive
 
 
@@ -91,7 +92,7 @@ def ensemble(
     names: Sequence[int],
     *,
     states: int,
-    window: int,
+    settings: Any,
     sampler: Any,
     wrap: Callable[[Step], Step] | None = None,
 ) -> Tensor:
@@ -105,7 +106,7 @@ def ensemble(
         labels: (trajectory, feature).
         names: An integer of each trajectory, which its random numbers are drawn by.
         states: Length of the rollouts, context included.
-        window: States in a window.
+        settings: The emulator's, a `lilas.study.emulators.EmulatorSettings`.
         sampler: A `lilas.study.entries.SamplerEntry`.
         wrap: What a step, which goes as time goes, becomes; None leaves it.
 
@@ -115,13 +116,12 @@ def ensemble(
     context = contexts.transpose(1, 2).repeat_interleave(sampler.members, 0)
     label = labels.repeat_interleave(sampler.members, 0)
     each = [(name, member) for name in names for member in range(sampler.members)]
-    step = emulator.stepper(label, sampler, sampling_draws(sampler, each))
-    step = step if wrap is None else wrap(step)
+    draws = sampling_draws(sampler, each)
     generated = rollout(
-        backward(step) if sampler.direction == "backward" else step,
+        make_step(emulator, settings, label, sampler, draws, wrap),
         context,
         states=states,
-        window=window,
+        window=settings.window,
         overlap=sampler.overlap,
         crop=sampler.crop,
     )
@@ -141,6 +141,38 @@ def sampling_draws(sampler: Any, names: Sequence[Sequence[int]]) -> Draws:
         names: Integers of each rollout, (trajectory, member).
     """
     return Draws(derive(sampler.seed), names, sampler.temperature)
+
+
+def make_step(
+    emulator: Any,
+    settings: Any,
+    label: Tensor,
+    sampler: Any,
+    draws: Draws,
+    wrap: Callable[[Step], Step] | None = None,
+) -> Step:
+    """Returns the step of rollouts: in the sampler's direction, its noise on the known states.
+
+    Args:
+        emulator: A method of `lilas.models.methods`.
+        settings: Its `lilas.study.emulators.EmulatorSettings`.
+        label: (batch, feature).
+        sampler: A `lilas.study.entries.SamplerEntry`.
+        draws: Random numbers of the windows.
+        wrap: What a step, which goes as time goes, becomes; None leaves it.
+    """
+    inner = emulator.stepper(told(label, settings, sampler), sampler, draws)
+    inner = inner if wrap is None else wrap(inner)
+
+    def step(window: Window) -> Tensor:
+        known = window.known
+        if sampler.context_noise:
+            # The draws carry the temperature, which is of what is sampled alone.
+            level = sampler.context_noise / sampler.temperature
+            known = noised(known, window.mask, level, draws)
+        return inner(replace(window, known=known))
+
+    return backward(step) if sampler.direction == "backward" else step
 
 
 def _window(given: Tensor, window: int, first: int) -> Window:

@@ -26,7 +26,7 @@ def write_rollouts(
     *,
     rows: list[int],
     steps: range,
-    window: int,
+    settings: Any,
     stride: int,
     sampler: Any,
     record: dict[str, Any],
@@ -44,7 +44,7 @@ def write_rollouts(
         emulator: The emulator, on `device`.
         rows: The trajectories.
         steps: The steps of a rollout in its trajectory, context included and first.
-        window: States in a window.
+        settings: The emulator's, a `lilas.study.emulators.EmulatorSettings`.
         stride: Solver steps between the states of a window.
         sampler: A `lilas.study.entries.SamplerEntry`.
         record: Provenance.
@@ -85,7 +85,7 @@ def write_rollouts(
                 torch.from_numpy(source.labels[rows[block]]).to(device),
                 rows[block],
                 states=array.shape[2],
-                window=window,
+                settings=settings,
                 sampler=sampler,
                 wrap=observing,
             )

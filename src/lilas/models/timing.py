@@ -12,7 +12,7 @@ No data are needed: states are random. For example, of the paper's sizes:
     model = make_emulator(entry, 64, 8, 2).to(device)
     pieces = [
         *coding(coder, (4, 512, 128), device),
-        generation(model, (64, 16, 4), 8, entry.window, study.samplers["ab16_c1"], device),
+        generation(model, (64, 16, 4), 8, entry, study.samplers["ab16_c1"], device),
         gradient(model, (64, 16, 4), 8, entry, device),
         matmul(device),
     ]
@@ -38,8 +38,8 @@ from lilas.devices import arithmetic, compile_modules
 from lilas.draws import Draws
 from lilas.models.autoencoder import Autoencoder
 from lilas.models.coding import together
-from lilas.models.masks import draw_masks
-from lilas.models.rollout import backward, rollout
+from lilas.models.context import training_loss
+from lilas.models.rollout import make_step, rollout
 from lilas.plugins import load
 from lilas.progress import progress
 from lilas.systems.base import System
@@ -140,7 +140,7 @@ def generation(
     emulator: nn.Module,
     shape: Sequence[int],
     features: int,
-    window: int,
+    settings: Any,
     sampler: Any,
     device: torch.device,
     *,
@@ -154,21 +154,22 @@ def generation(
         emulator: On the device.
         shape: Of a latent (channel, *space).
         features: Of a label.
-        window: States in a window; those that the next one is given are not new.
+        settings: The emulator's, a `lilas.study.emulators.EmulatorSettings`; of a window's states,
+            those that the next one is given are not new.
         sampler: A `lilas.study.entries.SamplerEntry`.
         device: Where to measure.
         batch: Windows at once; None takes the sampler's.
         precision: Of the arithmetic, as `lilas.devices.arithmetic`.
         names: What else the row says.
     """
+    window = settings.window
     kept = sampler.crop or window
     whole = sampler.members * max(1, sampler.batch_size // sampler.members)
 
     def make(count: int) -> Call:
         context = torch.randn(count, shape[0], sampler.overlap, *shape[1:], device=device)
         label = torch.randn(count, features, device=device)
-        step = emulator.stepper(label, sampler, Draws(sampler.seed, range(count)))
-        step = backward(step) if sampler.direction == "backward" else step
+        step = make_step(emulator, settings, label, sampler, Draws(sampler.seed, range(count)))
         size = {"states": kept, "window": window, "overlap": sampler.overlap, "crop": sampler.crop}
 
         def call() -> None:
@@ -213,7 +214,7 @@ def emulation(
     names, pieces = {**names, "method": settings.method}, []
     for name, sampler in samplers.items():
         emulator, _ = loaded(sampler.compile)
-        sizes, own = (shape, features, settings.window), {**names, "sampler": name}
+        sizes, own = (shape, features, settings), {**names, "sampler": name}
         pieces.append(generation(emulator, *sizes, sampler, device, names=own))
     if settings.train is not None:
         emulator, _ = loaded(settings.train.compile)
@@ -243,19 +244,16 @@ def gradient(
         batch: Windows at once; None takes those of a pass in the training.
         names: What else the row says.
     """
-    train, window = settings.train, settings.window
+    train = settings.train
 
     def make(count: int) -> Call:
-        states = torch.randn(count, shape[0], window, *shape[1:], device=device)
+        states = torch.randn(count, shape[0], settings.states, *shape[1:], device=device)
         label = torch.randn(count, features, device=device)
         draws = Draws(0, range(count))
-        masks = {"rate": settings.context_rate, "at_least": settings.context_at_least}
-        masks |= {"forward": settings.context_forward}
 
         def call() -> None:
-            mask = draw_masks(draws, window, **masks).to(device)
             with arithmetic(train.precision, device):
-                value = emulator.loss(states, label, mask, draws)
+                value = training_loss(emulator, settings, states, label, draws)
             value.backward()
             emulator.zero_grad(set_to_none=True)
 

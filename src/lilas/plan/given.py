@@ -117,7 +117,7 @@ def _check(
         _check_ours(study, config, dataset, name, entry, here, extent, source)
         return
     if kind == "emulator":
-        _check_directions(study, name, entry, 1.0)
+        _check_contexts(study, name, entry, 1.0, 0.0)
     if source.parent != Path(config.data, paths.OFFICIAL):
         return
     run = find_released(entry.given)
@@ -154,8 +154,8 @@ def _check_ours(
     trained = given.how_trained(record, about)
     parameters = None if extent is None or extent.parameters is None else list(extent.parameters)
     given.check_emulation(weights, trained, entry.model, its.label, its.stride, parameters)
-    share = emulator_settings(record["config"]["emulator"]).context_forward
-    _check_directions(study, name, entry, share)
+    its = emulator_settings(record["config"]["emulator"])
+    _check_contexts(study, name, entry, its.context_forward, its.context_noise)
     for latent in filter(here.__contains__, entry.autoencoders):
         if (other := here[latent].given) is None:
             raise LilasError(
@@ -166,9 +166,11 @@ def _check_ours(
         given.check_pair(weights, record, Path(files[0]))
 
 
-def _check_directions(study: Study, name: str, entry: EmulatorEntry, share: float) -> None:
+def _check_contexts(
+    study: Study, name: str, entry: EmulatorEntry, share: float, noise: float
+) -> None:
     for sampler in entry.samplers:
-        study.check_direction(name, sampler, share)
+        study.check_context(name, sampler, share, noise)
 
 
 def _check_belongs(run: Released, latent: str, model: str | None, dataset: str) -> None:

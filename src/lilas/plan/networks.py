@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lilas.study.autoencoders import AutoencoderSettings, DCAESettings, ViTSettings
-from lilas.study.emulators import DiffusionSettings, EmulatorSettings, SolverSettings
+from lilas.study.emulators import OURS, EmulatorSettings
 from lilas.study.networks import TokenSettings, TransformerSettings, UNetSettings
 from lilas.study.training import Train
 
@@ -55,11 +55,11 @@ def autoencoder(settings: AutoencoderSettings, channels: int, spatial: int) -> l
 
 def emulator(settings: EmulatorSettings, channels: int, spatial: int) -> list[Layer] | None:
     """Returns an emulator's layers, over a window of latents, as `autoencoder`."""
-    if not isinstance(settings, DiffusionSettings | SolverSettings):
+    if not isinstance(settings, OURS):
         return None
     network = settings.network
     width = network.embedding
-    conditioning = [Layer((width, width))] * (3 if settings.predicts == "denoiser" else 1)
+    conditioning = [Layer((width, width))] * (3 if settings.modulated else 1)
     if isinstance(network, TransformerSettings):
         patch = math.prod(network.patch_size or [1])
         inputs, outputs = 2 * channels * patch, channels * patch

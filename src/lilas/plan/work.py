@@ -182,7 +182,8 @@ class Works:
             for split, times in (("train", copies), ("valid", 1))
         ]
         checkpointing = model.network.checkpointing
-        return _training(model.train, layers, points, checkpointing, splits, state, model.window)
+        sample = {"states": model.states, "calls": model.passes}
+        return _training(model.train, layers, points, checkpointing, splits, state, **sample)
 
     # --- What they make -----------------------------------------------------------------------
 
@@ -325,7 +326,8 @@ def _training(
     checkpointing: bool,
     splits: list[float],
     state: float,
-    window: int = 1,
+    states: int = 1,
+    calls: int = 1,
 ) -> Work:
     """Returns the work of a training.
 
@@ -336,11 +338,13 @@ def _training(
         checkpointing: Whether blocks are computed again in the backward pass.
         splits: Bytes of the states to train and to validate on.
         state: Bytes of a state.
-        window: States of a sample.
+        states: Of a sample.
+        calls: Of the network for a sample.
     """
     passes = RECOMPUTED if checkpointing else BACKWARD
     times = PRECONDITIONED if train.optimizer in ("psgd", "soap") else 1.0
-    step = train.batch_size * passes * networks.flops(layers, points)
+    one = calls * networks.flops(layers, points)
+    step = train.batch_size * passes * one
     hours, flops = (getattr(train.budget, key, None) or 0.0 for key in ("hours", "flops"))
     # Of hours, nobody knows how many steps they are.
     steps = train.steps or int(flops // step)
@@ -351,7 +355,7 @@ def _training(
     # Where it streams, a window's states are read with those that begin beside it.
     streams = splits[0] > memory
     return Work(
-        flops=samples * networks.flops(layers, points),
+        flops=samples * one,
         moved=steps * train.batch_size * state if streams else splits[0],
         seconds=3600 * hours,
         # Weights there: the best, the first, those to evaluate, and a checkpoint's.
@@ -359,7 +363,7 @@ def _training(
         # Weights, gradients, the average, and what a validation sets aside.
         network=(3 + (train.ema > 0)) * weights + networks.optimizer_bytes(layers, train),
         samples=train.batch_size
-        * (networks.kept_bytes(layers, points, checkpointing) + 2 * window * state),
+        * (calls * networks.kept_bytes(layers, points, checkpointing) + 2 * states * state),
         together=train.batch_size,
         micro=train.micro_batch,
         precision=train.precision,

@@ -48,7 +48,7 @@ def main() -> None:
         transform=transform,
         stride=config.stride,
         steps=config.span,
-        window=settings.window,
+        settings=settings,
         sampler=sampler,
         device=device,
     )

@@ -1,4 +1,4 @@
-"""Stage `emulator`: trains a diffusion model or a neural solver on cached latents."""
+"""Stage `emulator`: trains an emulator, of any method, on cached latents."""
 
 import torch
 
@@ -6,8 +6,8 @@ from lilas import processes
 from lilas.devices import compile_modules
 from lilas.draws import Draws
 from lilas.models.build import make_emulator_for
+from lilas.models.context import training_loss
 from lilas.models.latents import open_latents
-from lilas.models.masks import draw_masks
 from lilas.official.start import start_from, start_inputs
 from lilas.records.provenance import provenance
 from lilas.seeds import derive
@@ -34,7 +34,7 @@ def main() -> None:
     windows = make_windows(
         sources,
         sources[0].augmentation(config.augment.model_dump()),
-        length=entry.window,
+        length=entry.states,
         stride=config.stride,
         settings=settings,
         seed=config.seed,
@@ -47,14 +47,7 @@ def main() -> None:
         compile_modules(device, emulator.backbone)
 
     def loss(states: torch.Tensor, label: torch.Tensor, draws: Draws) -> torch.Tensor:
-        mask = draw_masks(
-            draws,
-            entry.window,
-            rate=entry.context_rate,
-            at_least=entry.context_at_least,
-            forward=entry.context_forward,
-        )
-        return emulator.loss(states, label, mask.to(device), draws)
+        return training_loss(emulator, entry, states, label, draws)
 
     outcome = train(
         emulator, loss, windows, settings=settings, seed=config.seed, record=record, files=args

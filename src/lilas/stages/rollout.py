@@ -58,7 +58,7 @@ def main() -> None:
                 truth = args.test, config.states.fields, args.statistics
                 guide = open_guide(sampler, *truth, args.autoencoder, device)
                 emulator.requires_grad_(False)
-            how = {"window": settings.window, "device": device, "guide": guide, "part": args.part}
+            how = {"settings": settings, "device": device, "guide": guide, "part": args.part}
             write_rollouts(args.store, source, emulator, **sizes, record=record, **how)
     if args.what == "finish":
         stores.finish(args.store, args.output, record)

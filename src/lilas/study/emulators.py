@@ -39,6 +39,13 @@ class EmulatorSettings(Model):
         le=1,
         description="Probability that the known states are a window's first ones, else its last.",
     )
+    context_noise: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Largest standard deviation of noise on the known states in training, which "
+        "the network is told; 0 is none.",
+    )
     train: Train | None = Field(
         default=None, description="Training; required where it is trained here."
     )
@@ -50,6 +57,21 @@ class EmulatorSettings(Model):
     probabilistic: ClassVar[bool]
     # The paper's word for it; empty where the paper has no such method.
     published: ClassVar[str] = ""
+
+    @property
+    def modulated(self) -> bool:
+        """Whether noise, or its level, enters through the network's modulation."""
+        return self.predicts == "denoiser"
+
+    @property
+    def passes(self) -> int:
+        """Windows that the network is called for, of each that is trained on."""
+        return 1
+
+    @property
+    def states(self) -> int:
+        """States of a trajectory that a training sample has."""
+        return self.window
 
     @model_validator(mode="after")
     def _masks(self) -> "EmulatorSettings":
@@ -110,6 +132,19 @@ class DiffusionSettings(EmulatorSettings):
     published: ClassVar = "diffusion"
 
 
+class FlowSettings(EmulatorSettings):
+    """Learns the velocity from noise to windows: flow matching."""
+
+    method: Literal["flow"] = Field(description="What it learns.")
+    diffusion: NoiseSettings = Field(
+        default=NoiseSettings(schedule="rectified"), description="Noise."
+    )
+
+    implementation: ClassVar = "lilas.models.build:from_flow"
+    predicts: ClassVar = "denoiser"
+    probabilistic: ClassVar = True
+
+
 class SolverSettings(EmulatorSettings):
     """Learns windows themselves: the paper's neural solver."""
 
@@ -122,6 +157,68 @@ class SolverSettings(EmulatorSettings):
     published: ClassVar = "neural_solver"
 
 
+class EnsembleSettings(EmulatorSettings):
+    """Learns to draw windows in one evaluation: an ensemble trained on a proper score."""
+
+    method: Literal["ensemble"] = Field(description="What it learns.")
+    loss: Literal["crps", "energy"] = Field(
+        default="crps",
+        description="Score of the members: the CRPS of each value, or the energy score of each "
+        "state.",
+    )
+    fair: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="How much of the score is fair for so few members; the rest counts them as "
+        "the whole distribution, and has them spread less.",
+    )
+    members: int = Field(
+        default=2, le=64, description="Members of each training sample, which cost one each."
+    )
+    noise: Literal["field", "modulation"] = Field(
+        default="field",
+        description="Where noise enters: `field` in the place of unknown states, as a solver's "
+        "network has room for; `modulation` through that of every block.",
+    )
+    unroll: Positive = Field(
+        default=1, description="Windows, one after another, that a training sample is rolled out."
+    )
+
+    implementation: ClassVar = "lilas.models.build:from_ensemble"
+    predicts: ClassVar = "state"
+    probabilistic: ClassVar = True
+
+    @property
+    def modulated(self) -> bool:
+        """As of `EmulatorSettings`."""
+        return self.noise == "modulation"
+
+    @property
+    def passes(self) -> int:
+        """As of `EmulatorSettings`."""
+        return self.members * self.unroll
+
+    @property
+    def states(self) -> int:
+        """As of `EmulatorSettings`; each window begins with the last state of the one before."""
+        return 1 + self.unroll * (self.window - 1)
+
+    @model_validator(mode="after")
+    def _scored(self) -> "EnsembleSettings":
+        if self.members < 2:
+            raise ValueError(
+                f"members {self.members}: the score of a single member is its error, which teaches "
+                "no spread; allowed: at least 2"
+            )
+        if self.unroll > 1 and self.context_forward < 1:
+            raise ValueError(
+                f"unroll {self.unroll}: windows follow each other forward in time; allowed: "
+                "context_forward 1, or unroll 1"
+            )
+        return self
+
+
 class GivenEmulator(Model):
     """An emulator whose weights are taken as they are, which decide everything about it."""
 
@@ -131,9 +228,11 @@ class GivenEmulator(Model):
         "weights, that LILAS wrote; the id of a released run of the paper, or the folder or zip of "
         "such a run.",
     )
-    method: str = Field(description="What it has learned: `diffusion`, `solver` or a plug-in's.")
+    method: str = Field(
+        description="What it has learned: `diffusion`, `flow`, `ensemble`, `solver` or a plug-in's."
+    )
     window: Window = Field(default=5, description="States in a window.")
 
 
 # The methods of LILAS; plug-ins add theirs.
-OURS = (DiffusionSettings, SolverSettings)
+OURS = (DiffusionSettings, FlowSettings, EnsembleSettings, SolverSettings)

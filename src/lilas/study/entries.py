@@ -151,6 +151,12 @@ class SamplerEntry(Entry):
         default=None, description="States kept of each window; null is the whole window."
     )
     members: Width = Field(default=1, description="Ensemble members.")
+    context_noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="Standard deviation of noise on the known states of each window, which the "
+        "network is told; of emulators that are trained with such noise.",
+    )
     seed: Seed = Field(default=0, description="Seed of the noise.")
     temperature: Temperature = Field(
         default=1.0,

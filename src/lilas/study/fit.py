@@ -157,14 +157,16 @@ def check_time(study: Any, name: str, extent: Extent) -> None:
             )
     shortest = min(extent.steps["train"], extent.steps["valid"])
     for emulator, its in study.entries("emulators", name).items():
-        window = its.model.window
+        # Weights that are taken as they are train on none.
+        window = getattr(its.model, "states", its.model.window)
         if (window - 1) * entry.stride < shortest:
             continue
         if window > shortest:
             key = study.key("emulators", emulator, name, "window")
+            rolled = "" if window == its.model.window else f", unrolled to {window} states"
             raise ValueError(
-                f"{key} {window}: longer than a trajectory of {name}, which has {shortest} steps; "
-                f"allowed: at most {shortest}"
+                f"{key} {its.model.window}{rolled}: longer than a trajectory of {name}, which has "
+                f"{shortest} steps; allowed: at most {shortest}"
             )
         raise ValueError(
             f"datasets.{name}.stride {entry.stride}: a window of {window} states spans "

@@ -232,7 +232,7 @@ class Study(Model):
                 "allowed: leave it out"
             )
         if emulator.given is None:
-            self.check_direction(name, key, model.context_forward)
+            self.check_context(name, key, model.context_forward, model.context_noise)
         for part, states in (("context", sampler.context), ("overlap", sampler.overlap)):
             if states >= model.window:
                 raise ValueError(
@@ -245,13 +245,14 @@ class Study(Model):
                 f"{model.window} states; allowed: at most {model.window}"
             )
 
-    def check_direction(self, emulator: str, sampler: str, share: float) -> None:
-        """Refuses a sampler in a direction in which an emulator is not trained.
+    def check_context(self, emulator: str, sampler: str, share: float, noise: float) -> None:
+        """Refuses a sampler whose known states an emulator is not trained with.
 
         Args:
             emulator: Its name.
             sampler: The sampler's.
             share: Of the emulator's training windows, of which the first states are known.
+            noise: Its `context_noise`.
 
         Raises:
             ValueError: what is allowed.
@@ -262,6 +263,11 @@ class Study(Model):
                 f"samplers.{sampler}.direction {way}: emulator {emulator!r} is trained with the "
                 f"{'first' if share else 'last'} states of a window known alone (context_forward "
                 f"{share:g}); allowed: the other direction, or context_forward between 0 and 1"
+            )
+        if (asked := self.samplers[sampler].context_noise) > noise:
+            raise ValueError(
+                f"samplers.{sampler}.context_noise {asked:g}: emulator {emulator!r} is trained "
+                f"with at most {noise:g}; allowed: no more than that"
             )
 
     def _check_horizons(self, dataset: str) -> None:
