@@ -184,7 +184,7 @@ def fill_up(disk: Path, left: int) -> None:
 SHARED = (
     *("test_ablation.py", "test_dask.py", "test_datasets.py", "test_given.py", "test_guidance.py"),
     *("test_inspect.py", "test_official.py", "test_official_caches.py", "test_plugins.py"),
-    *("test_processes.py", "test_report.py"),
+    *("test_methods.py", "test_processes.py", "test_report.py"),
 )
 
 

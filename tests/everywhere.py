@@ -9,7 +9,8 @@ from lilas.devices import arithmetic
 from lilas.draws import Draws
 from lilas.evaluation.field_scores import evaluate
 from lilas.models.autoencoder import make_dcae, make_vit
-from lilas.models.methods import Backbone, Diffusion, Solver
+from lilas.models.ensemble import Ensemble
+from lilas.models.methods import Backbone, Diffusion, Flow, Solver
 from lilas.models.rollout import rollout
 from lilas.nn.unet import UNet
 from lilas.nn.vit import Transformer
@@ -56,6 +57,22 @@ def networks(checkpointing: bool = False) -> Iterator[tuple[str, nn.Module, Tens
             (8, 5, 16, 8),
         ),
         (
+            "flow",
+            Flow(
+                Backbone(Transformer(16, 8, axes=3, embedding=64, **tokens), 3, 64, True),
+                schedule="rectified",
+            ),
+            (8, 5, 16, 8),
+        ),
+        *(
+            (
+                f"ensemble, {noise}",
+                Ensemble(Backbone(Transformer(16, 8, axes=3, embedding=64, **tokens), 3, 64, own)),
+                (8, 5, 16, 8),
+            )
+            for noise, own in (("field", False), ("modulation", True))
+        ),
+        (
             "solver, local transformer",
             Solver(
                 Backbone(
@@ -77,7 +94,7 @@ def computed(model: nn.Module, x: Tensor, precision: str = "float32") -> dict[st
     The loss and the gradient of all weights; of an autoencoder the latents and the states decoded
     from them; of an emulator a window of 16 steps, a rollout and its scores against the batch.
     """
-    emulator = isinstance(model, Diffusion | Solver)
+    emulator = hasattr(model, "stepper")
     draws = Draws(0, range(len(x)))
     label = torch.linspace(-1, 1, 3 * len(x), device=x.device).view(len(x), 3)
     model.train().zero_grad(set_to_none=True)

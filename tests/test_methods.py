@@ -1,16 +1,24 @@
-"""Methods: what they learn of a system that is known, and their scores against scoringrules."""
+"""Methods: what they learn of a system that is known, their scores, and studies of them."""
 
+import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import scoringrules
 import torch
+import xarray as xr
+import yaml
+from safetensors.torch import load_file
 from torch import nn
 
+from conftest import Pipeline
 from lilas.draws import Draws
 from lilas.errors import LilasError
+from lilas.interface.bundles import write_bundle
 from lilas.models.build import make_emulator
 from lilas.models.context import training_loss
 from lilas.models.diffusion import Denoiser, Inpainting, Velocity, make_schedule, velocity
@@ -18,6 +26,7 @@ from lilas.models.ensemble import Ensemble
 from lilas.models.rollout import ensemble
 from lilas.models.sampling import make_sampler
 from lilas.study.entries import SamplerEntry, emulator_settings
+from lilas.study.yaml import read_yaml
 
 # A state x of 4 points follows one x' as x = SLOPE x' + SPREAD noise; both have variance 1.
 SLOPE, SPREAD, POINTS = 0.8, 0.6, 4
@@ -307,3 +316,75 @@ def test_ensembles_that_teach_no_spread_are_refused(settings, told):
         emulator_settings({"method": "ensemble", "network": NETWORK, **settings})
     for word in told:
         assert word in str(error.value)
+
+
+# --- In a study -------------------------------------------------------------------------------
+
+RUNS = {"tuned": "ab4", "retrofitted": "drawn", "flow": "ab4"}
+
+
+@pytest.fixture(scope="module")
+def study(miniature: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """The miniature with a flow, an ensemble from its solver, and what docs/python.md shows."""
+    pipeline = miniature.copy(tmp_path_factory.mktemp("methods") / "pipeline")
+    weights = pipeline.results / "convection/c16-s0/diffusion-s0/weights.safetensors"
+    beside = weights.parents[1] / "weights.safetensors"
+    write_bundle(pipeline.folder / "my_model", weights, beside, scores=None, licence="")
+    values = json.loads(json.dumps(read_yaml(pipeline.study), default=float))
+    emulators = values["emulators"]
+    page = (Path(__file__).parents[1] / "docs/python.md").read_text()
+    shown = page.partition("```yaml\n")[2].partition("```")[0]
+    ((name, tuned),) = yaml.safe_load(shown)["emulators"].items()
+    assert name == "finetuned"
+    # What the page leaves out is as it was, and next to no rate leaves it where it begins.
+    del tuned["train"]["…"]
+    assert tuned["train"].pop("steps") == 200
+    train = emulators["diffusion"]["train"] | {"learning_rate": 1e-9, "ema": 0.0}
+    emulators["tuned"] = emulators["diffusion"] | {"train": train | tuned["train"]}
+    flow = {"method": "flow", "samplers": ["ab4"], "context_noise": 0.1}
+    emulators["flow"] = emulators["diffusion"] | flow
+    solver = emulators["solver"]
+    ensemble = {"method": "ensemble", "samplers": ["drawn"]}
+    start = {"start": {"from": {"training": "solver"}}}
+    emulators["retrofitted"] = solver | ensemble | {"train": solver["train"] | start}
+    values["samplers"]["drawn"] = {"algorithm": "direct", "members": 3}
+    # JSON is YAML, too.
+    pipeline.study.write_text(json.dumps(values))
+    names = ("rollouts.json", "metrics.parquet")
+    runs = [f"results/miniature/convection/c16-s0/{name}-s0/{RUNS[name]}" for name in RUNS]
+    pipeline.run_here(*(f"{run}/{name}" for run in runs for name in names))
+    return pipeline
+
+
+def test_weights_that_are_trained_on_begin_where_they_were(study):
+    """As docs/python.md has it: those of a bundle, which is a file."""
+    found = load_file(study.results / "convection/c16-s0/tuned-s0/weights.safetensors")
+    given = load_file(study.folder / "my_model/model.safetensors")
+    for name, values in given.items():
+        assert torch.allclose(found[name], values, atol=1e-6), name
+
+
+def test_an_ensemble_begins_with_a_solvers_weights(study):
+    """Eight steps of Adam at 1e-3 at most take a weight that far from them."""
+    runs = study.results / "convection/c16-s0"
+    found = load_file(runs / "retrofitted-s0/weights.safetensors")
+    solver = load_file(runs / "solver-s0/weights.safetensors")
+    assert list(found) == list(solver)
+    apart = {name: (found[name] - solver[name]).abs().max() for name in found}
+    assert 0 < max(apart.values()) < 9e-3
+
+
+@pytest.mark.parametrize(("name", "members"), [("retrofitted", 3), ("flow", 2)])
+def test_other_methods_are_rolled_out_and_scored_like_any(study, name, members):
+    folder = study.results / f"convection/c16-s0/{name}-s0/{RUNS[name]}"
+    latent = xr.open_zarr(folder / "rollouts.zarr", chunks=None).latent
+    assert latent.sizes["member"] == members
+    first, later = latent[:, :, 0], latent[:, :, 1:]
+    assert float((first - first[:, :1]).max()) == 0
+    assert float(later.std("member").min("time").max()) > 0
+    scores = pd.read_parquet(folder / "metrics.parquet")
+    truth = scores[scores["relative_to"] == "truth"]
+    crps, mae = (truth[truth["metric"] == metric]["value"].mean() for metric in ("crps", "mae"))
+    # One member alone has its error; of several that differ, some of it is taken off.
+    assert 0 < crps < 1.2 * mae
+    assert {"spread_skill", "coverage_half", "energy_score"} <= set(truth["metric"])
