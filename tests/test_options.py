@@ -20,12 +20,14 @@ OPTIONS = Path(__file__).parent / "data" / "options.yaml"
 # What says how a model is trained and where it is used, or which model it is; not how it is made.
 ELSEWHERE = {
     *("architecture", "method", "train", "window"),
-    *("context_rate", "context_at_least", "context_forward"),
+    *("context_rate", "context_at_least", "context_forward", "unroll"),
 }
 # Options by entry, or by the part of an entry, that do not matter to its model.
 IDLE = {
     "autoencoders.dcae": {"loss", "similarity_weight"},
     "autoencoders.vit": {"loss", "similarity_weight"},
+    # Of log_logit alone.
+    "emulators.flow.diffusion": {"logit_scale", "logit_shift"},
 }
 # Another value of each option, by the longest end of its key that is here.
 CHANGED = {
@@ -60,6 +62,11 @@ CHANGED = {
     "latent_noise": 0.1,
     "stride": [2, 2, 2],
     "loss": "vmse",
+    "ensemble.loss": "energy",
+    "fair": 0.5,
+    "members": 3,
+    "noise": "modulation",
+    "context_noise": 0.2,
     "schedule": "log_linear",
     "sigma_min": 1e-2,
     "sigma_max": 1e2,

@@ -39,6 +39,19 @@ CONVECTION = "datasets.convection"
 SOURCE = "datasets.convection.source"
 UNET = {"architecture": "unet", "channels": [8, 16], "blocks": [1, 1], "embedding": 16}
 GUIDANCE = "samplers.ab4.guidance"
+ENSEMBLE = {
+    "method": "ensemble",
+    "autoencoders": ["c16"],
+    "samplers": ["direct"],
+    "network": {"channels": 16, "blocks": 1, "heads": 2, "embedding": 16},
+    "train": {
+        "steps": 8,
+        "batch_size": 4,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "validate_every": 4,
+    },
+}
 
 
 def guided(operator: Any = None, **others: Any) -> dict[str, Any]:
@@ -304,6 +317,16 @@ MISTAKES = [
         ["diffusion.samplers", "does not fit method 'diffusion'", "ab4"],
     ),
     ("emulators.solver.samplers", ["ab4"], ["emulators.solver.samplers", "'ab4'", "direct"]),
+    ("emulators.crps", ENSEMBLE | {"samplers": ["ab4"]}, ["crps.samplers", "'ensemble'", "direct"]),
+    ("emulators.crps", ENSEMBLE | {"members": 1}, ["crps: members 1", "no spread", "at least 2"]),
+    (
+        "emulators.crps",
+        ENSEMBLE | {"unroll": 2, "context_forward": 0.5},
+        ["crps: unroll 2", "context_forward 1, or unroll 1"],
+    ),
+    ("emulators.crps", ENSEMBLE | {"fair": 1.5}, ["emulators.crps", "fair"]),
+    ("emulators.crps", ENSEMBLE | {"loss": "mse"}, ["emulators.crps.loss", "crps"]),
+    ("samplers.ab4.context_noise", 0.1, ["samplers.ab4.context_noise 0.1", "at most 0"]),
     ("emulators.diffusion.samplers", ["ab4", "ab4"], ["diffusion.samplers", "twice"]),
     ("emulators.diffusion.window", 60, ["diffusion.window 60", "12 steps", "at most 12"]),
     ("emulators.diffusion.network.patch_size", [3, 3], ["patch_size [3, 3]", "8 x 4"]),
