@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,8 @@ def sampler(**options):
     return SamplerEntry(**default | options)
 
 
-OPTIONS = {"window": 3, "stride": 2, "device": torch.device("cpu")}
+SETTINGS = SimpleNamespace(window=3, context_noise=0)
+OPTIONS = {"settings": SETTINGS, "stride": 2, "device": torch.device("cpu")}
 
 
 def scored(emulator, source, entry, steps=range(9)):
@@ -129,7 +131,7 @@ def test_the_score_is_that_of_scoringrules():
             torch.zeros(5, 1),
             range(5),
             states=5,
-            window=3,
+            settings=SETTINGS,
             sampler=entry.model_copy(update={"temperature": temperature}),
         )[:, :, 1:]
         crps = scoringrules.crps_ensemble(

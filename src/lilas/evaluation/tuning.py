@@ -75,7 +75,7 @@ def score_temperatures(
     *,
     rows: Sequence[int],
     steps: range,
-    window: int,
+    settings: Any,
     stride: int,
     sampler: Any,
     device: torch.device,
@@ -87,7 +87,7 @@ def score_temperatures(
         source: The latents.
         rows: The trajectories.
         steps: The steps of a rollout in its trajectory, context included and first.
-        window: States in a window.
+        settings: The emulator's, a `lilas.study.emulators.EmulatorSettings`.
         stride: Solver steps between the states of a window.
         sampler: A `lilas.study.entries.SamplerEntry` with `tune_temperature`.
         device: Where to sample.
@@ -117,7 +117,7 @@ def score_temperatures(
                     torch.from_numpy(source.labels[block]).to(device),
                     block,
                     states=len(steps),
-                    window=window,
+                    settings=settings,
                     sampler=warm,
                 )
                 new = slice(sampler.context, None)

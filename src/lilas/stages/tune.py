@@ -30,7 +30,7 @@ def main() -> None:
         {"autoencoder": args.autoencoder, "emulator": args.emulator, "latents": args.latents},
         [*config.implementations(), *read_record(args.emulator)["implementations"]],
     )
-    span = {"rows": rows, "steps": steps, "window": settings.window, "stride": config.stride}
+    span = {"rows": rows, "steps": steps, "settings": settings, "stride": config.stride}
     found = score_temperatures(emulator, source, **span, sampler=sampler, device=device)
     facts = {"trajectories": len(rows), "members": sampler.members}
     write_temperature(args.output, config.names, *found, facts, record)
