@@ -285,10 +285,14 @@ def test_context_noise_is_on_known_states_and_told():
     assert torch.allclose(level.sqrt(), 0.4 * share, rtol=0.35, atol=1e-4)
 
 
-def test_rollouts_add_their_own_context_noise():
-    """To each window's known states, as much as the sampler says, which the network is told."""
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_rollouts_add_their_own_context_noise(temperature):
+    """To each window's known states, as much as the sampler says, which the network is told.
+
+    That is no noise of what is sampled, and no temperature's.
+    """
     settings = SimpleNamespace(window=3, context_noise=0.5)
-    sampler = SamplerEntry(algorithm="direct", context_noise=0.1)
+    sampler = SamplerEntry(algorithm="direct", context_noise=0.1, temperature=temperature)
     method = Recording()
     contexts = torch.zeros(64, 1, 2, 30)
     options = {"states": 5, "settings": settings, "sampler": sampler}
@@ -300,6 +304,33 @@ def test_rollouts_add_their_own_context_noise():
     # What was made of the first window is 1, and has noise anew.
     assert float((second[:, :, 0] - 1).std()) == pytest.approx(0.1, rel=0.05)
     assert float((second[:, :, 0] - 1 - first[:, :, 0]).std()) > 0.13
+
+
+class Affine(nn.Module):
+    """A backbone that is affine in the noise that it is given, in either place."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.noise, self.width = (None if width is None else nn.Identity()), width
+
+    def forward(self, x, mask, noise, label):
+        return 2 * x - 1 + (0 if noise is None else noise.sum(1).view(-1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("width", [None, 6], ids=["field", "modulation"])
+def test_members_of_one_evaluation_lie_as_much_further_apart_as_noise_is_warmer(width):
+    found = {}
+    for temperature in (1.0, 1.5):
+        sampler = SamplerEntry(algorithm="direct", members=500, temperature=temperature)
+        options = {"states": 3, "settings": SimpleNamespace(window=3, context_noise=0)}
+        method = Ensemble(Affine(width))
+        contexts = torch.full((1, 1, 1, 4), 0.3)
+        whole = ensemble(method, contexts, torch.zeros(1, 1), [0], sampler=sampler, **options)[0]
+        assert (whole[:, 0] == 0.3).all()
+        found[temperature] = whole[:, 1:] + 1
+    torch.testing.assert_close(found[1.5], 1.5 * found[1.0])
+    deviation = 2.0 if width is None else math.sqrt(width)
+    assert float(found[1.5].std()) == pytest.approx(1.5 * deviation, rel=0.1)
 
 
 @pytest.mark.parametrize(
