@@ -118,11 +118,20 @@ def test_a_training_that_starts_from_another_has_its_budget_too() -> None:
         "grandchild-s0": ("FLOPs", 3.5e9),
     }
     last = next(one for one in found if one.emulator == "grandchild-s0")
-    assert [(one.run, one.batch_size) for one in last.ancestors] == [
+    assert [(one.run, one.windows) for one in last.ancestors] == [
         (f"flow/{SPACE}/child-s0", 16),
         (f"flow/{SPACE}/solver-s0", 16),
     ]
-    assert (last.batch_size, last.elsewhere) == (4, False)
+    assert (last.windows, last.elsewhere) == (4, False)
+
+
+def test_members_of_a_training_sample_are_windows_too() -> None:
+    drawn = emulator("ensemble", samplers=["direct"], members=3, unroll=2)
+    found = compared(study({"ensemble": drawn, "solver": emulator()}))["flow"]
+    assert {one.emulator: one.windows for one in found} == {
+        "ensemble-s0": 16 * 3 * 2,
+        "solver-s0": 16,
+    }
 
 
 @pytest.mark.parametrize(
@@ -231,7 +240,7 @@ def trained(name: str, budget: float | None = 1e15, **changes: Any) -> Compared:
     values = {
         "autoencoder": SPACE,
         "emulator": f"{name}-s0",
-        "batch_size": 16,
+        "windows": 16,
         "unit": "FLOPs" if budget else "",
         "budget": budget,
         "ancestors": [],
@@ -315,11 +324,11 @@ NOT_TIMED = read_timings([])
 
 def test_costs_are_those_of_a_training_and_of_what_it_starts_from(tmp_path: Path) -> None:
     frames = [scores(m, "vrmse", values, sampler) for m, (sampler, values) in VALUES.items()]
-    parent = {"run": f"flow/{SPACE}/solver-s0", "batch_size": 16}
+    parent = {"run": f"flow/{SPACE}/solver-s0", "windows": 16}
     its = [
         trained("diffusion"),
         trained("solver"),
-        trained("burst", 2e15, ancestors=[parent], batch_size=8),
+        trained("burst", 2e15, ancestors=[parent], windows=8),
     ]
     files = [
         history(tmp_path, "diffusion-s0", 50, None),
@@ -340,7 +349,7 @@ def test_costs_are_those_of_a_training_and_of_what_it_starts_from(tmp_path: Path
     assert table.rows[-1].heads[3] == "weights from elsewhere"
     assert [c and c.value for c in table.rows[-1].cells] == [30, None, None, None]
     # Of weights that are given there is nothing to tell.
-    its[2] = trained("burst", None, elsewhere=True, batch_size=None)
+    its[2] = trained("burst", None, elsewhere=True, windows=None)
     (table,) = cost_tables(summed(*frames), {"flow": its}, files[:2], NOT_TIMED, tmp_path)
     assert table.rows[-1].cells == [None] * 4
 

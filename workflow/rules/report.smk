@@ -23,7 +23,7 @@ COMPARED_HISTORIES = sorted(
         f"{ROOT}/{folder}/{paths.HISTORY}"
         for name, its in COMPARED.items()
         for one in its
-        if one.batch_size
+        if one.windows
         for folder in (
             f"{name}/{one.autoencoder}/{one.emulator}",
             *(parent.run for parent in one.ancestors),

@@ -42,8 +42,10 @@ _UNEQUAL = (
     "methods cost, may differ."
 )
 _COSTS = (
-    "Windows and training seconds are those of a training and of what it starts from; seconds are "
-    "of its steps, validations apart. A budget is of all of these, too."
+    "Windows and training seconds are those of a training and of what it starts from. Windows: "
+    "steps times those of a batch, as often as the network is called for each, for members of an "
+    "ensemble or one window after another. Seconds are of the steps, validations apart. A budget "
+    "is of all of these, too."
 )
 
 
@@ -214,12 +216,12 @@ def _cost(
 ) -> list[Cell | None]:
     """Returns steps, windows and seconds of a training; None of what is not known of all of it."""
     own = trained.get(f"{folder}{one.emulator}")
-    if own is None or one.batch_size is None:
+    if own is None or one.windows is None:
         return [None, None, None]
-    parts = [(*own, one.batch_size)]
-    parts += [(*trained[its.run], its.batch_size) for its in one.ancestors if its.run in trained]
+    parts = [(*own, one.windows)]
+    parts += [(*trained[its.run], its.windows) for its in one.ancestors if its.run in trained]
     whole = not one.elsewhere and len(parts) == 1 + len(one.ancestors)
-    windows = sum(steps * batch for steps, _, batch in parts)
+    windows = sum(steps * each for steps, _, each in parts)
     seconds = sum(took for _, took, _ in parts)
     known = whole and not np.isnan(seconds)
     return [Cell(own[0]), Cell(windows) if whole else None, Cell(seconds) if known else None]

@@ -8,16 +8,16 @@ from pydantic import Field
 from lilas.settings import Model
 from lilas.study import paths
 from lilas.study.ablation import flat, labels
+from lilas.study.emulators import EmulatorSettings
 from lilas.study.entries import SamplerEntry
 from lilas.study.study import SAME_NUMBERS, Study
-from lilas.study.training import Train
 
 
 class Ancestor(Model):
     """A training that another starts from, or that one's."""
 
     run: str = Field(description="Its folder, DATASET/AUTOENCODER/EMULATOR.")
-    batch_size: int = Field(description="Windows per step.")
+    windows: int = Field(description="Windows that its network is called for in a step.")
 
 
 class Compared(Model):
@@ -29,7 +29,7 @@ class Compared(Model):
 
     autoencoder: str = Field(description="Its folder.")
     emulator: str = Field(description="Its folder.")
-    batch_size: int | None = Field(description="Windows per step; None of given weights.")
+    windows: int | None = Field(description="As an ancestor's; None of given weights.")
     unit: Literal["FLOPs", "hours", ""] = Field(description="Of the budget; empty without one.")
     budget: float | None = Field(description="Of it and of those it starts from.")
     ancestors: list[Ancestor] = Field(description="What it starts from, nearest first.")
@@ -64,31 +64,31 @@ def compared(study: Study) -> dict[str, list[Compared]]:
 
 def _compared(study: Study, run: dict[str, str]) -> Compared:
     chain, one = [], run
-    while one is not None and (train := _train(study, one)) is not None:
+    while one is not None and (model := _trained(study, one)) is not None:
         folder = "/".join(one[kind] for kind in ("dataset", "autoencoder", "emulator"))
-        chain.append((folder, train))
+        chain.append((folder, model.train.batch_size * model.passes, model.train))
         one = paths.parent(study, "emulator", one)
     # Where the chain ends at given weights, or its first training starts from a file.
-    elsewhere = one is not None or chain[-1][1].start is not None
-    budgets = [train.budget for _, train in chain]
+    elsewhere = one is not None or chain[-1][2].start is not None
+    budgets = [train.budget for *_, train in chain]
     units = {"" if budget is None else "hours" if budget.hours else "flops" for budget in budgets}
     unit = units.pop() if len(units) == 1 and not elsewhere else ""
     return Compared(
         autoencoder=run["autoencoder"],
         emulator=run["emulator"],
-        batch_size=chain[0][1].batch_size if chain else None,
+        windows=chain[0][1] if chain else None,
         unit={"flops": "FLOPs"}.get(unit, unit),
         budget=sum(getattr(budget, unit) for budget in budgets) if unit else None,
-        ancestors=[Ancestor(run=name, batch_size=its.batch_size) for name, its in chain[1:]],
+        ancestors=[Ancestor(run=folder, windows=its) for folder, its, _ in chain[1:]],
         elsewhere=elsewhere,
     )
 
 
-def _train(study: Study, run: dict[str, str]) -> Train | None:
-    """Returns the settings of an emulator's training; None where its weights are given."""
+def _trained(study: Study, run: dict[str, str]) -> EmulatorSettings | None:
+    """Returns the settings of an emulator that is trained; None where its weights are given."""
     name, _ = paths.split_training_name(run["emulator"])
     entry = study.resolve("emulators", name, run["dataset"])
-    return entry.model.train if entry.is_trained else None
+    return entry.model if entry.is_trained else None
 
 
 def sampling(study: Study) -> dict[str, Sampling]:
