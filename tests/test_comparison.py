@@ -164,6 +164,7 @@ def test_samplers_are_compared_by_steps_and_algorithm_alone() -> None:
         "ab8_2": ab | {"steps": 8, "order": 2},
         "ddim4": {"algorithm": "ddim", "steps": 4, "members": 8},
         "few": ab | {"steps": 8, "members": 2},
+        "tuned": ab | {"steps": 4, "tune_temperature": [1.0, 1.2]},
     }
     names = ["ab4", *samplers]
     own = study({"diffusion": emulator("diffusion", samplers=names), "s": emulator()}, samplers)
@@ -178,9 +179,11 @@ def test_samplers_are_compared_by_steps_and_algorithm_alone() -> None:
         "ab8_2": ("ab, order 2", 8),
         "ddim4": ("ddim", 4),
         "few": ("ab, order 3", 8),
+        "tuned": ("ab, order 3", 4),
     }
     assert len({found[name].rest for name in ("ab4", "ab1", "ddim4", "ab8_2")}) == 1
     assert found["few"].rest == "members 2"
+    assert found["tuned"].rest == "members 8, tune_temperature [1.0, 1.2]"
     # Where an emulator's samplers differ in more, nothing is compared.
     two = {"few": ab | {"steps": 8, "members": 2}}
     assert sampling(study({"d": emulator("diffusion", samplers=["ab4", "few"])}, two)) == {}

@@ -120,10 +120,11 @@ def sampling(study: Study) -> dict[str, Sampling]:
 
 
 def _rest(sampler: SamplerEntry) -> dict[str, Any]:
-    """Returns a sampler's settings that change numbers, but for those of its algorithm."""
-    own = sampler.algorithm.model_dump(mode="json")
-    settings = flat(sampler.model_dump(mode="json"))
-    return {key: its for key, its in settings.items() if key not in {*own, *SAME_NUMBERS}}
+    """Returns the settings that change numbers, where they are set, but those of its algorithm."""
+    settings = flat(sampler.model_dump(mode="json", exclude_none=True))
+    for key in (*sampler.algorithm.model_dump(mode="json"), *SAME_NUMBERS):
+        settings.pop(key, None)
+    return settings
 
 
 def _by_algorithm(samplers: dict[str, SamplerEntry]) -> dict[str, dict[str, dict[str, Any]]]:
