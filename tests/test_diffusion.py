@@ -115,6 +115,18 @@ def test_schedules_that_cannot_be_are_refused(values, message):
 
 
 @pytest.mark.parametrize(
+    ("noise", "schedule"),
+    [({}, "rectified"), ({"prior": "beta"}, "rectified"), ({"schedule": "log_logit"}, "log_logit")],
+)
+def test_a_flows_paths_are_straight_unless_it_says_otherwise(noise, schedule):
+    """Also beside other settings, and when what is left at its default is left out of a task."""
+    network = {"channels": 8, "blocks": 1, "heads": 2}
+    asked = emulator_settings({"method": "flow", "network": network, "diffusion": noise})
+    again = emulator_settings(asked.model_dump(mode="json", exclude_defaults=True))
+    assert asked.diffusion.schedule == again.diffusion.schedule == schedule
+
+
+@pytest.mark.parametrize(
     ("prior", "distribution"),
     [
         ("uniform", stats.uniform()),

@@ -21,6 +21,7 @@ from lilas.models.build import make_autoencoder, make_emulator
 from lilas.models.losses import LOSSES
 from lilas.official import parity
 from lilas.official.adopt import check_emulation, check_latents, check_pixels, check_states
+from lilas.official.configs import official_emulator
 from lilas.official.folders import OfficialRun, open_run, origin
 from lilas.official.models import load_run_autoencoder, load_run_emulator, save_run
 from lilas.plan.given import check_given
@@ -235,6 +236,21 @@ def test_what_the_official_code_lacks_is_not_saved(values, message, tmp_path):
     with pytest.raises(LilasError, match=message):
         save_run(weights, tmp_path / "statistics.json", tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"method": "flow"}, "no method 'flow'"),
+        ({"method": "ensemble"}, "no method 'ensemble'"),
+        ({"method": "solver", "context_noise": 0.1}, "no noise on known states"),
+    ],
+)
+def test_emulators_that_the_official_code_lacks_have_no_configuration(values, message):
+    entry = emulator_settings({"network": {"channels": 8, "blocks": 1, "heads": 2}} | values)
+    sizes = {"channels": 4, "features": 6, "described": {"dimensions": ["x", "y"]}, "stride": 1}
+    with pytest.raises(LilasError, match=message):
+        official_emulator(entry, **sizes, autoencoder="latent", name="emulator")
 
 
 # Release 1.0.0 differs in values only: the loss, a noise that was never applied, stride and masks.

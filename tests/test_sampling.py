@@ -1,6 +1,7 @@
 """Samplers against closed forms: flows, ancestral steps, correctors, conditional Gaussians."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -286,7 +287,7 @@ def heated(temperature, algorithm, members, steps=16):
     found = ensemble(
         *(Diffusion(Exact(conditional)), given, torch.zeros(1, 1), [0]),
         states=5,
-        window=5,
+        settings=SimpleNamespace(window=5, context_noise=0),
         sampler=sampler,
     )
     return found[0, :, 1:, 0].double()

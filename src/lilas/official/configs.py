@@ -72,6 +72,10 @@ def official_emulator(
     Raises:
         LilasError: the official code has no such model.
     """
+    if entry.method not in SECTIONS:
+        raise LilasError(f"official: release 1.1.0 has no method {entry.method!r}; not saved")
+    if entry.context_noise:
+        raise LilasError("official: release 1.1.0 has no noise on known states; not saved")
     spatial = len(described["dimensions"])
     section = _official_network(entry, spatial) | {
         "name": name if autoencoder else f"{name}_pixel",

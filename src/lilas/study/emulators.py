@@ -132,13 +132,19 @@ class DiffusionSettings(EmulatorSettings):
     published: ClassVar = "diffusion"
 
 
+class FlowNoiseSettings(NoiseSettings):
+    """The noise schedule of a flow and its training: straight paths unless it says otherwise."""
+
+    schedule: Literal["log_logit", "log_linear", "rectified"] = Field(
+        default="rectified", description="Noise schedule; `rectified` is rectified flow's."
+    )
+
+
 class FlowSettings(EmulatorSettings):
     """Learns the velocity from noise to windows: flow matching."""
 
     method: Literal["flow"] = Field(description="What it learns.")
-    diffusion: NoiseSettings = Field(
-        default=NoiseSettings(schedule="rectified"), description="Noise."
-    )
+    diffusion: FlowNoiseSettings = Field(default=FlowNoiseSettings(), description="Noise.")
 
     implementation: ClassVar = "lilas.models.build:from_flow"
     predicts: ClassVar = "denoiser"
