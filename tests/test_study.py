@@ -324,6 +324,11 @@ MISTAKES = [
         ENSEMBLE | {"unroll": 2, "context_forward": 0.5},
         ["crps: unroll 2", "context_forward 1, or unroll 1"],
     ),
+    (
+        "emulators.crps",
+        ENSEMBLE | {"unroll": 2, "context_noise": 0.1},
+        ["crps: unroll 2", "context_noise 0.1", "one of the two"],
+    ),
     ("emulators.crps", ENSEMBLE | {"fair": 1.5}, ["emulators.crps", "fair"]),
     ("emulators.crps", ENSEMBLE | {"loss": "mse"}, ["emulators.crps.loss", "crps"]),
     ("samplers.ab4.context_noise", 0.1, ["samplers.ab4.context_noise 0.1", "at most 0"]),

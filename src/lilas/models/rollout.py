@@ -11,6 +11,7 @@ from torch import Tensor
 from lilas.draws import Draws
 from lilas.errors import LilasError
 from lilas.models.context import noised, told
+from lilas.models.masks import over_space
 from lilas.seeds import derive
 
 
@@ -165,14 +166,15 @@ def make_step(
     inner = inner if wrap is None else wrap(inner)
 
     def step(window: Window) -> Tensor:
-        known = window.known
-        if sampler.context_noise:
-            # The draws carry the temperature, which is of what is sampled alone.
-            level = sampler.context_noise / sampler.temperature
-            known = noised(known, window.mask, level, draws)
-        return inner(replace(window, known=known))
+        # The draws carry the temperature, which is of what is sampled alone.
+        level = sampler.context_noise / sampler.temperature
+        known = noised(window.known, window.mask, level, draws)
+        made = inner(replace(window, known=known))
+        # The noise is for the network, not for the rollout.
+        return torch.where(over_space(window.mask, made), window.known, made)
 
-    return backward(step) if sampler.direction == "backward" else step
+    own = step if sampler.context_noise else inner
+    return backward(own) if sampler.direction == "backward" else own
 
 
 def _window(given: Tensor, window: int, first: int) -> Window:

@@ -222,6 +222,11 @@ class EnsembleSettings(EmulatorSettings):
                 f"unroll {self.unroll}: windows follow each other forward in time; allowed: "
                 "context_forward 1, or unroll 1"
             )
+        if self.unroll > 1 and self.context_noise:
+            raise ValueError(
+                f"unroll {self.unroll}: later windows begin with members' own states, not with "
+                f"noise as context_noise {self.context_noise:g} tells; allowed: one of the two"
+            )
         return self
 
 
