@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
+import xarray as xr
+
 import pages
 from lilas.study.read import read_study
+from test_units import untrained
 
 
 def test_own_data_is_planned_as_the_page_says(tmp_path: Path) -> None:
@@ -37,6 +40,15 @@ def test_own_data_is_planned_as_the_page_says(tmp_path: Path) -> None:
     assert study.datasets["sound"].states.fields == ["pressure", "velocity"]
     assert study.datasets["sound"].label == {"speed": "none", "damping": "log"}
     assert study.datasets["sound"].augment.roll == ["x"]
+    # The forecast from the shell takes the file's own names, of a model that stands for the page's.
+    (text,) = (text for _, text in pages.blocks("own_data.md") if text.startswith("lilas rollout"))
+    run = tmp_path / text.split()[2]
+    channels = ["pressure", "velocity_x", "velocity_y"]
+    untrained(tmp_path / "sound", run.parent, run.name, channels)
+    pages.run("bash", text, tmp_path)
+    found = xr.load_dataset(tmp_path / text.split()[-1])
+    assert list(found) == channels
+    assert dict(found.sizes) == {"member": 8, "time": 20, "x": 16, "y": 8}
     # The table on the page is the one that is printed, but for sizes.
     page = (pages.ROOT / "docs/own_data.md").read_text(encoding="utf-8")
     told = page.split("what of it was guessed:\n\n```\n")[1].split("\n```")[0].splitlines()

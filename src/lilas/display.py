@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+_NO_UNIT = ("", "1", "unspecified")
+
 
 def spaced(count: int, most: int) -> np.ndarray:
     """Returns at most so many places of `count`, evenly spaced, the first and last among them.
@@ -26,7 +28,12 @@ def plane(states: Any, spatial: int) -> Any:
 
 def with_unit(name: str, unit: str) -> str:
     """Returns a name with its unit in brackets; alone where there is none, or a pure number."""
-    return name if unit in ("", "1", "unspecified") else f"{name} ({unit})"
+    return name if unit in _NO_UNIT else f"{name} ({unit})"
+
+
+def measured(values: str, unit: str) -> str:
+    """Returns values with their unit; alone where there is none, or they are pure numbers."""
+    return values if unit in _NO_UNIT else f"{values} {unit}"
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:

@@ -1,8 +1,10 @@
 """The commands of `lilas`, a module for each group: it adds their parsers and says what runs."""
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lilas.errors import LilasError
 
 if TYPE_CHECKING:
     # What argparse calls the place that a parser's commands are added to.
@@ -37,3 +39,25 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def pairs(metavar: str) -> dict[str, Any]:
+    """Returns the options of an argument that takes NAME=VALUE, several and several times."""
+    return {"nargs": "+", "action": "extend", "default": [], "metavar": metavar}
+
+
+def mapping(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """Returns what NAME=VALUE pairs of an option say.
+
+    Raises:
+        LilasError: one is no pair, or a name has two values.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise LilasError(f"{option} {text}: expected NAME=VALUE")
+        if name in found:
+            raise LilasError(f"{option} names {name} twice")
+        found[name] = value
+    return found

@@ -1,12 +1,13 @@
 """`lilas rollout` and `lilas export`: a trained model is called, or given away."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lilas.commands import add_command
+from lilas.commands import add_command, mapping, pairs
 from lilas.errors import LilasError, broken
 from lilas.study import paths
 
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
 ROLLOUT = """\
 Rolls an ensemble out from a state in physical units, and writes its states to a NetCDF file or a
 Zarr store. MODEL is the folder of a run, a bundle, or a run of the official code. DATA is a NetCDF
-file or a Zarr store with a variable of each channel, or a file of The Well. Parameters that DATA
-has need not be given. In Python it is lilas.load(MODEL).rollout(...)."""
+file or a Zarr store with a variable of each channel, or a file of The Well; --rename gives its axes
+and variables the names that the model has. Units are compared where both are known. Parameters that
+DATA has need not be given. In Python it is lilas.load(MODEL).rollout(...)."""
 
 ROLLOUT_EXAMPLES = """\
 examples:
   lilas rollout results/demo/rayleigh_benard/c32-s0/diffusion-s0 state.nc \\
       --parameters Rayleigh=3e5 Prandtl=1 --steps 20 --members 8 --to forecast.nc
   lilas rollout bundle test.hdf5 --trajectory 2 --step 16 --steps 100 --to forecast.zarr
+  lilas rollout RUN own.nc --rename run=trajectory u=velocity_x v=velocity_y --trajectory 0 \\
+      --steps 20 --to forecast.nc
   lilas rollout RUN state.nc --sampler steps=64 --steps 20 --to forecast.nc"""
 
 EXPORT = """\
@@ -52,9 +56,11 @@ def add(commands: "Commands") -> None:
     one.add_argument("--steps", type=int, required=True, metavar="N", help="new states")
     one.add_argument("--members", type=int, default=1, metavar="N", help="of the ensemble")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="of random numbers")
-    pairs = {"nargs": "+", "default": [], "metavar": "KEY=VALUE"}
-    one.add_argument("--parameters", **pairs, help="such as Rayleigh=3e5")
-    one.add_argument("--sampler", **pairs, help="keys of a study's sampler, such as steps=64")
+    values = {"nargs": "+", "default": [], "metavar": "KEY=VALUE"}
+    one.add_argument("--parameters", **values, help="such as Rayleigh=3e5")
+    one.add_argument("--sampler", **values, help="keys of a study's sampler, such as steps=64")
+    one.add_argument("--rename", **pairs("OLD=NEW"), help="other names of axes and variables")
+    one.add_argument("--unit", **pairs("NAME=UNIT"), help="of a field, axis or parameter")
     one.add_argument("--trajectory", type=int, metavar="I", help="of DATA, from 0")
     one.add_argument("--step", type=int, metavar="I", help="the last given state (default: last)")
     one.add_argument(
@@ -85,11 +91,10 @@ def _rollout(args: argparse.Namespace) -> None:
         raise LilasError(
             f"{args.model}: an autoencoder, which rolls nothing out. Name an emulator."
         )
-    states = _read(args.data, args.trajectory)
-    if "time" in states.dims and args.step is not None:
-        steps = states.sizes["time"]
-        if not 0 <= args.step < steps:
-            raise LilasError(f"--step {args.step}: {args.data} has the steps 0 to {steps - 1}")
+    names, unit = mapping("--rename", args.rename), mapping("--unit", args.unit)
+    states = _in_units(args.data, _read(args.data, args.trajectory, names), unit)
+    if args.step is not None:
+        _check_place(args.data, states, "time", "step", args.step)
         states = states.isel(time=slice(0, args.step + 1))
     stream = args.to if args.to.suffix == ".zarr" else None
     found = model.rollout(
@@ -123,18 +128,21 @@ def _values(name: str, pairs: list[str]) -> dict[str, Any]:
     return found
 
 
-def _read(path: Path, trajectory: int | None) -> "xr.Dataset":
-    """Returns states of a file of The Well, or of what xarray opens."""
+def _read(path: Path, trajectory: int | None, names: Mapping[str, str]) -> "xr.Dataset":
+    """Returns states of a file of The Well, or of what xarray opens, renamed."""
     import xarray as xr
 
     from lilas import read_trajectory
+    from lilas.data.foreign import renamed
 
     if path.suffix in (".hdf5", ".h5"):
-        return read_trajectory(path, trajectory or 0)
+        return renamed(path, read_trajectory(path, trajectory or 0), names)
     if not path.exists():
         raise broken(path, _READS, "nothing", "Correct the path.")
     try:
-        found = xr.open_zarr(path) if path.is_dir() else xr.open_dataset(path)
+        # Times stay the numbers that the file holds, of which a model knows the unit.
+        opened = xr.open_zarr if path.is_dir() else xr.open_dataset
+        found = opened(path, decode_times=False)
     except (OSError, ValueError) as error:
         raise broken(
             path,
@@ -142,7 +150,36 @@ def _read(path: Path, trajectory: int | None) -> "xr.Dataset":
             str(error).splitlines()[0],
             "For NetCDF-4: pip install 'lilas[netcdf]'.",
         ) from None
-    return found if trajectory is None else found.isel(trajectory=trajectory)
+    found = renamed(path, found, names)
+    if trajectory is None:
+        return found
+    _check_place(path, found, "trajectory", "trajectory", trajectory)
+    return found.isel(trajectory=trajectory)
+
+
+def _check_place(path: Path, found: "xr.Dataset", axis: str, option: str, place: int) -> None:
+    """Refuses a place on an axis that a file has not."""
+    size = found.sizes.get(axis)
+    if size is None:
+        told = ", ".join(map(str, found.dims)) or "none"
+        raise LilasError(
+            f"--{option} {place}: {path} has no axis {axis}, its axes are {told}; where one of "
+            f"them is that, rename it: --rename NAME={axis}"
+        )
+    if not 0 <= place < size:
+        plural = "trajectories" if option == "trajectory" else f"{option}s"
+        raise LilasError(f"--{option} {place}: {path} has the {plural} 0 to {size - 1}")
+
+
+def _in_units(path: Path, found: "xr.Dataset", units: Mapping[str, str]) -> "xr.Dataset":
+    """Returns states whose variables are said to have some units; nothing is converted."""
+    from lilas.data.variables import missing
+
+    for name, unit in units.items():
+        if name not in found.variables:
+            raise missing(path, f"{name}, which --unit names", found.variables)
+        found[name].attrs["units"] = unit
+    return found
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -1,11 +1,10 @@
 """`lilas convert` and `lilas new`: from files of other formats to a first study of them."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lilas.commands import add_command
+from lilas.commands import add_command, mapping, pairs
 from lilas.errors import LilasError
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def add(commands: "Commands") -> None:
         "--dims", type=_names, default=(), metavar="AXIS,…", help="names of axes that have none"
     )
     axes.add_argument(
-        "--boundary", **_pairs("AXIS=KIND"), help="of each space axis: periodic, wall or open"
+        "--boundary", **pairs("AXIS=KIND"), help="of each space axis: periodic, wall or open"
     )
     axes.add_argument("--grid", metavar="KIND", help="cartesian (default), or as The Well has it")
     axes.add_argument(
@@ -72,17 +71,17 @@ def add(commands: "Commands") -> None:
     )
     what.add_argument(
         "--vector",
-        **_pairs("NAME=PART,…"),
+        **pairs("NAME=PART,…"),
         help="a vector of variables, in the order of the space axes: velocity=u,v",
     )
     what.add_argument(
         "--parameters",
         nargs="*",
         metavar="NAME",
-        help="numbers, of a file or along trajectories, or attributes (default: all that fit)",
+        help="numbers, of a file or along trajectories (default: all that fit), or attributes",
     )
-    what.add_argument("--unit", **_pairs("NAME=UNIT"), help="of a field, axis or parameter")
-    what.add_argument("--rename", **_pairs("OLD=NEW"), help="other names of axes and variables")
+    what.add_argument("--unit", **pairs("NAME=UNIT"), help="of a field, axis or parameter")
+    what.add_argument("--rename", **pairs("OLD=NEW"), help="other names of axes and variables")
     split = one.add_argument_group("splits")
     split.add_argument(
         "--split",
@@ -112,16 +111,16 @@ def _convert(args: argparse.Namespace) -> None:
         component=args.component,
         fields=tuple(args.fields),
         vectors={
-            name: parts.split(",") for name, parts in _mapping("--vector", args.vector).items()
+            name: parts.split(",") for name, parts in mapping("--vector", args.vector).items()
         },
         parameters=None if args.parameters is None else tuple(args.parameters),
-        boundaries=_mapping("--boundary", args.boundary),
+        boundaries=mapping("--boundary", args.boundary),
         grid=args.grid,
-        units=_mapping("--unit", args.unit),
+        units=mapping("--unit", args.unit),
     )
     shape = Shape(tuple(args.turn), tuple(args.uneven), args.steps)
     split = Split(tuple(args.split), args.seed)
-    with sources(args.dims, _mapping("--rename", args.rename)) as files:
+    with sources(args.dims, mapping("--rename", args.rename)) as files:
         runs = Runs(files, args.files, wanted, shape)
         dealt = split.deal(len(runs.runs))
         print("\n".join(describe(runs, dealt, split.seed)), flush=True)
@@ -154,19 +153,3 @@ def _positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise ValueError(text)
     return value
-
-
-def _pairs(metavar: str) -> dict[str, Any]:
-    return {"nargs": "+", "action": "extend", "default": [], "metavar": metavar}
-
-
-def _mapping(option: str, texts: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise LilasError(f"{option} {text}: expected NAME=VALUE")
-        if name in found:
-            raise LilasError(f"{option} names {name} twice")
-        found[name] = value
-    return found

@@ -60,7 +60,7 @@ class Sources:
             zipfile.BadZipFile,
         ) as error:
             raise _unreadable(path, error) from None
-        self._open = path, self._renamed(path, _named(found, self.dims))
+        self._open = path, renamed(path, _named(found, self.dims), self.renamed)
         return self._open[1]
 
     def close(self) -> None:
@@ -87,20 +87,6 @@ class Sources:
             )
         return self._unpacked[path]
 
-    def _renamed(self, path: Path, found: xr.Dataset) -> xr.Dataset:
-        there = [*map(str, found.variables), *map(str, found.dims)]
-        if missing := [name for name in self.renamed if name not in there]:
-            raise broken(
-                path,
-                f"{missing[0]}, which --rename names",
-                ", ".join(dict.fromkeys(there)),
-                "Correct the name.",
-            )
-        try:
-            return found.rename(self.renamed)
-        except ValueError as error:
-            raise LilasError(f"{path}: --rename: {error}") from None
-
 
 @contextmanager
 def sources(
@@ -113,6 +99,31 @@ def sources(
             yield found
         finally:
             found.close()
+
+
+def renamed(path: Path, found: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
+    """Returns what a file holds with other names of axes and variables.
+
+    Args:
+        path: The file that errors name.
+        found: What it holds.
+        names: New names by those that they have.
+
+    Raises:
+        LilasError: a name is not there, or a new one is there already.
+    """
+    there = [*map(str, found.variables), *map(str, found.dims)]
+    if missing := [name for name in names if name not in there]:
+        raise broken(
+            path,
+            f"{missing[0]}, which --rename names",
+            ", ".join(dict.fromkeys(there)),
+            "Correct the name.",
+        )
+    try:
+        return found.rename(names)
+    except ValueError as error:
+        raise LilasError(f"{path}: --rename: {error}") from None
 
 
 def _opened(path: Path) -> xr.Dataset:

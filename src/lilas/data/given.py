@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lilas.data import axes
+from lilas.data import axes, units
 from lilas.errors import LilasError, broken
 from lilas.files import sha256
 from lilas.records.provenance import check_record
@@ -91,6 +91,28 @@ def check_states(
             what = f"the transform of {name}"
             action = f"Set states.transform.{channel['field']} accordingly."
             raise differs(path, what, _said(trained), _said(asked), action)
+
+
+def check_units(
+    path: Path, about: Mapping[str, Any], kind: str, found: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Refuses data in other units than those of the training, where both are known.
+
+    Args:
+        path: Of the model.
+        about: What it knows of its data.
+        kind: autoencoder, which sees neither parameters nor times, or emulator.
+        found: Units of the data, as `units_of`.
+
+    Raises:
+        LilasError: of what, and which they are.
+    """
+    for what, its in units.known_units(about).items():
+        for name, known in its.items():
+            seen = kind == "emulator" or (what != "parameters" and name != "time")
+            if seen and units.differ(known, own := found[what].get(name, "")):
+                action = "Convert the data, or where both are one say so in the files."
+                raise differs(path, f"the unit of {name}", known, own, action)
 
 
 def check_points(path: Path, about: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lilas.data.units import plain
 from lilas.errors import LilasError, broken
 from lilas.settings import listed
 
@@ -210,14 +211,13 @@ def find_units(
         raise LilasError(f"{path}: --unit names {unknown[0]}; allowed: {', '.join(variables)}")
     found = {}
     for name, parts in variables.items():
-        units = dict.fromkeys(str(attribute(data, part, "units") or "") for part in parts)
+        units = dict.fromkeys(plain(attribute(data, part, "units")) for part in parts)
         if len(units) > 1 and name not in wanted.units:
             raise LilasError(
                 f"{path}: components of {name} have different units, {listed(list(units))}; name "
                 f"one: --unit {name}=UNIT"
             )
-        # Of dates, numbers count from some day.
-        found[name] = next(iter(units)).split(" since ")[0].strip()
+        found[name] = next(iter(units))
     return {name: unit for name, unit in (found | dict(wanted.units)).items() if unit}
 
 

@@ -13,7 +13,7 @@ from lilas.data.preprocess import Preprocessing
 from lilas.data.repeats import tell_repeats
 from lilas.data.states import Pixels, read_states
 from lilas.data.well import open_files, open_well
-from lilas.display import spaced
+from lilas.display import measured, spaced
 from lilas.errors import broken
 from lilas.inspect import pictures, text
 from lilas.inspect.inspection import Inspection
@@ -42,7 +42,10 @@ def inspect_data_file(path: Path) -> Inspection:
             for name, codes in zip(file.axes, file.boundaries, strict=True)
         ),
     }
-    parameters = {name: _values(values) for name, values in file.parameters.items()}
+    parameters = {
+        name: measured(_values(values), file.parameter_units.get(name, ""))
+        for name, values in file.parameters.items()
+    }
     ranges = Ranges(len(names))
     rows = progress(range(file.trajectories), desc="read", leave=False, delay=1.0)
     steps = {row: read_trajectory(file, row, ranges) for row in rows}

@@ -8,7 +8,7 @@ from pathlib import Path
 from lilas.data.check import Checked, check_files
 from lilas.data.headers import Fault, Header
 from lilas.data.registry import SUFFIXES, data_in, in_place_of_data
-from lilas.display import aligned
+from lilas.display import aligned, measured
 from lilas.errors import broken
 from lilas.systems.base import SPLITS
 
@@ -139,7 +139,8 @@ def _facts(headers: Sequence[Header]) -> list[list[str]]:
     ]
     for name in first.parameters:
         held = (header.parameters[name] for header in headers if name in header.parameters)
-        rows.append([f"parameter {name}", _range(held)])
+        unit = first.parameter_units.get(name, "")
+        rows.append([f"parameter {name}", measured(_range(held), unit)])
     return rows
 
 

@@ -14,14 +14,22 @@ from lilas.data.axes import units
 from lilas.data.layout import BOUNDARIES
 from lilas.data.states import label_names, read_states
 from lilas.data.well import open_well
+from lilas.display import measured
 from lilas.errors import LilasError
+from lilas.interface.fit import (
+    TIME,
+    TRAJECTORY,
+    check_decoded,
+    check_dims,
+    check_unit,
+    check_units,
+    renaming,
+)
 from lilas.interface.names import check_names
 from lilas.study.entries import SamplerEntry
 
 # How far grid points and times may be from those of the training, as a part of their distance.
 _TOLERANCE = 1e-3
-# Leading dimensions of states, in order.
-TRAJECTORY, TIME = "trajectory", "time"
 CHANNEL = "channel"
 
 
@@ -99,13 +107,15 @@ def take(states: Any, about: About, *, finite: bool = True) -> States:
         finite: Whether values that are not finite are refused.
 
     Raises:
-        LilasError: a channel or an axis is missing, the grid is another, or a value is not finite.
+        LilasError: a channel or an axis is missing, the grid or a unit is another, or a value is
+            not finite.
     """
     dataset = _as_dataset(states, about)
     if missing := [name for name in about.channels if name not in dataset]:
         raise LilasError(
             f"states: without the channel {missing[0]}; the model's are "
-            f"{', '.join(about.channels)}, found {', '.join(map(str, dataset.data_vars)) or 'none'}"
+            f"{', '.join(about.channels)}, found "
+            f"{', '.join(map(str, dataset.data_vars)) or 'none'}; {renaming({'NAME': missing[0]})}"
         )
     beside = [name for name in about.parameters if name in dataset.data_vars]
     told = {name: dataset.attrs[name] for name in about.parameters if name in dataset.attrs}
@@ -113,13 +123,12 @@ def take(states: Any, about: About, *, finite: bool = True) -> States:
     chosen = chosen.assign_coords(
         {name: value for name, value in told.items() if name not in chosen.coords}
     )
+    check_units(chosen, about)
+    for name in about.channels:
+        check_decoded("states", name, chosen[name])
+    check_dims(chosen, about)
     _check_grid(chosen, about)
     dims = [name for name in (TRAJECTORY, TIME) if name in chosen.dims]
-    if others := set(chosen.dims) - {*dims, *about.axes}:
-        raise LilasError(
-            f"states: the dimension {sorted(map(str, others))[0]!r} is none of the model's; "
-            f"allowed: {TRAJECTORY}, {TIME}, {', '.join(about.axes)}"
-        )
     # What lacks a leading dimension that others have is repeated along it.
     array = chosen.to_dataarray(CHANNEL).transpose(*dims, CHANNEL, *about.axes)
     values = np.asarray(array.values)
@@ -162,12 +171,6 @@ def _as_dataset(states: Any, about: About) -> xr.Dataset:
 def _check_grid(dataset: xr.Dataset, about: About) -> None:
     """Refuses states of another grid than that of the training."""
     for name, axis in about.axes.items():
-        if name not in dataset.dims:
-            found = ", ".join(map(str, dataset.dims)) or "none"
-            raise LilasError(
-                f"states: without the space axis {name!r}; the model's are "
-                f"{', '.join(about.axes)}, the dimensions found are {found}"
-            )
         size, found = axis.get("size"), dataset.sizes[name]
         if size is not None and size != found:
             raise LilasError(
@@ -199,7 +202,8 @@ def check_context(states: States, about: About, sampler: SamplerEntry, stride: i
         stride: Solver steps between them.
 
     Raises:
-        LilasError: there are fewer, or they are not as far apart in time as in training.
+        LilasError: there are fewer, or they are not as far apart in time as in training, or their
+            times are dates.
     """
     count, context = states.values.shape[1], sampler.context
     backward = sampler.direction == "backward"
@@ -207,6 +211,7 @@ def check_context(states: States, about: About, sampler: SamplerEntry, stride: i
     if count < context:
         raise LilasError(f"states: {count} in time; the sampler is given {context} at the start")
     times = states.coords.get(TIME)
+    check_decoded("states", TIME, times)
     if context > 1 and times is not None and about.interval is not None:
         found = np.diff(times.values[given].astype(float))
         low, high = (stride * each for each in about.interval)
@@ -234,18 +239,20 @@ def make_labels(
         transforms: Transform of each parameter.
 
     Raises:
-        LilasError: a parameter is missing, unknown, of another length, or has no logarithm.
+        LilasError: a parameter is missing, unknown, of another length or unit, or has no logarithm.
     """
     ends = [f"boundary_{name}_{end}" for name in about.axes for end in ("first", "last")]
     given = dict(parameters or {})
     check_names("parameters", given, [*about.parameters, *ends])
-    own = {name: coord.values for name, coord in states.coords.items()}
+    own = states.coords
     given = {name: own[name] for name in (*about.parameters, *ends) if name in own} | given
     rows = len(states.values)
     columns = []
     for name, known in about.parameters.items():
         if name not in given:
             raise LilasError(f"parameters: without {name}; the model's are {_listed(about)}")
+        check_unit("parameters", name, given[name], known["units"])
+        check_decoded("parameters", name, given[name])
         values = np.broadcast_to(_row(name, given[name], rows), rows).astype(np.float64)
         _check_range(name, values, known)
         logged = transforms.get(name) == "log"
@@ -269,9 +276,14 @@ def _row(name: str, values: Any, rows: int) -> np.ndarray:
 
 def _listed(about: About) -> str:
     return ", ".join(
-        name + (f" ({known['range'][0]:g} to {known['range'][1]:g})" if known["range"] else "")
+        name + (f" ({_span(known)})" if known["range"] else "")
         for name, known in about.parameters.items()
     )
+
+
+def _span(known: Mapping[str, Any]) -> str:
+    low, high = known["range"]
+    return measured(f"{low:g} to {high:g}", known["units"])
 
 
 def _check_range(name: str, values: np.ndarray, known: Mapping[str, Any]) -> None:
@@ -281,7 +293,7 @@ def _check_range(name: str, values: np.ndarray, known: Mapping[str, Any]) -> Non
     outside = values[(values < low) | (values > high)]
     if len(outside) and not np.isclose(outside, np.clip(outside, low, high), rtol=1e-6).all():
         warnings.warn(
-            f"parameters: {name} is {outside[0]:g}, outside the training's {low:g} to {high:g}",
+            f"parameters: {name} is {outside[0]:g}, outside the training's {_span(known)}",
             stacklevel=4,
         )
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from lilas.data import given
 from lilas.data.about import About, read_about, without_ranges
 from lilas.data.preprocess import Preprocessing
+from lilas.data.units import units_of
 from lilas.data.well import WellFile
 from lilas.models.build import make_autoencoder_for
 from lilas.official.adopt import check_emulation, check_latents, check_states
@@ -83,6 +84,7 @@ def take_ours(
     known, points = asdict(about), dict(zip(first.axes, first.shape, strict=True))
     names = [channel.name for channel in first.channels]
     given.check_states(weights, known, names, points, task.states)
+    given.check_units(weights, known, what, units_of(first, first.channels))
     for file in data:
         given.check_points(weights, known, file.coordinates)
     if autoencoder is None:

@@ -12,6 +12,7 @@ import yaml
 
 from lilas.data.headers import Header
 from lilas.data.ranges import Range
+from lilas.display import measured
 from lilas.plan.sizes import Sizes, Tier
 from lilas.study.extent import Extent
 
@@ -43,7 +44,7 @@ def study_text(
     """
     dataset = (
         f"source: {{kind: path, path: {_text(str(folder))}}}\n"
-        f"{_states(header, *ranges)}{_label(extent)}{_augment(header, extent)}"
+        f"{_states(header, *ranges)}{_label(header, extent)}{_augment(header, extent)}"
         "# Steps of the data from one state of a window to the next.\n"
         "stride: 1\n"
         "evaluation:\n"
@@ -93,16 +94,19 @@ def _offset(held: Range) -> float:
     return float(f"{held.lowest / 10:.0e}")
 
 
-def _label(extent: Extent) -> str:
+def _label(header: Header, extent: Extent) -> str:
     if not extent.values:
         return ""
-    label = {}
+    lines = []
     for name, values in extent.values.items():
         low, high = min(values), max(values)
-        label[name] = "log" if low > 0 and high >= PARAMETER_RANGE * low else "none"
+        kind = "log" if low > 0 and high >= PARAMETER_RANGE * low else "none"
+        span = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+        told = measured(span, header.parameter_units.get(name, ""))
+        lines.append(f"  {_text(name)}: {kind}  # {' '.join(told.split())}\n")
     return (
         "# Parameters that emulators are told; the log of those that are positive and range over\n"
-        f"# a factor of {PARAMETER_RANGE}.\nlabel: {_inline(label)}\n"
+        f"# a factor of {PARAMETER_RANGE}.\nlabel:\n{''.join(lines)}"
     )
 
 

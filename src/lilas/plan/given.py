@@ -148,6 +148,8 @@ def _check_ours(
         axes = extent.axes
         points = None if axes is None else dict(zip(axes, extent.size, strict=True))
         given.check_states(weights, about, extent.channels, points, its.states)
+        if extent.units is not None:
+            given.check_units(weights, about, kind, extent.units)
     if isinstance(entry, AutoencoderEntry):
         given.check_space(weights, record, entry.model)
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lilas.data.check import Checked, check_expected, check_files
 from lilas.data.headers import Header
+from lilas.data.units import units_of
 from lilas.errors import LilasError
 from lilas.settings import refuse_unknown
 from lilas.study.datasets import Folder
@@ -75,9 +76,10 @@ def extent_of(headers: dict[str, list[Header]], fields: list[str]) -> Extent:
     """Returns what the files of a dataset's splits tell, of the fields that are used."""
     train = headers["train"]
     first = train[0]
+    channels = first.channels(fields)
     return Extent(
         size=first.shape,
-        channels=[channel.name for channel in first.channels(fields)],
+        channels=[channel.name for channel in channels],
         steps={split: min(header.steps for header in its) for split, its in headers.items()},
         trajectories={
             split: sum(header.trajectories for header in its) for split, its in headers.items()
@@ -93,6 +95,7 @@ def extent_of(headers: dict[str, list[Header]], fields: list[str]) -> Extent:
             name: {value for header in train for value in header.parameters[name]}
             for name in first.parameters
         },
+        units=units_of(first, channels),
     )
 
 

@@ -20,6 +20,7 @@ class Extent:
         grid: The kind of grid.
         values: By parameter, values that trajectories have, the lowest and the highest among them;
             None where unknown.
+        units: Of channels, axes and parameters, as `lilas.data.units.units_of`; None where unknown.
     """
 
     size: Sequence[int]
@@ -31,3 +32,4 @@ class Extent:
     parameters: Collection[str] | None = None
     grid: str = "cartesian"
     values: Mapping[str, Collection[float]] | None = None
+    units: Mapping[str, Mapping[str, str]] | None = None
