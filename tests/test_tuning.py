@@ -20,6 +20,7 @@ from lilas.inspect.kinds import inspect
 from lilas.models.rollout import ensemble
 from lilas.plan.room import Job, Sizes
 from lilas.plan.work import Works
+from lilas.records.provenance import provenance
 from lilas.records.temperatures import (
     choose,
     read_temperature,
@@ -229,16 +230,22 @@ def test_a_table_has_each_candidate_by_horizon_and_marks_the_one_chosen(tmp_path
 
 def test_a_sampler_has_the_temperature_of_its_file(tmp_path):
     path, entry = tmp_path / "temperature.json", sampler(tune_temperature=[0.9, 1.1])
-    write_temperature(path, NAMES, scores(0.9, 1.1), [], {}, RECORD)
-    assert tuned(entry, [path]).temperature == 1.1
+    weights, other = tmp_path / "weights.safetensors", tmp_path / "other.safetensors"
+    weights.write_bytes(b"weights")
+    other.write_bytes(b"others")
+    record = provenance("tune", {}, {"emulator": weights})
+    write_temperature(path, NAMES, scores(0.9, 1.1), [], {}, record)
+    assert tuned(entry, [path], weights).temperature == 1.1
+    with pytest.raises(LilasError, match=r"temperature of \S+other\.safetensors, SHA-256 .* again"):
+        tuned(entry, [path], other)
     plain = SamplerEntry(algorithm="ddim", temperature=0.7)
-    assert tuned(plain, []) == plain
+    assert tuned(plain, [], weights) == plain
     with pytest.raises(LilasError, match="0 files; the sampler has tune_temperature"):
-        tuned(entry, [])
+        tuned(entry, [], weights)
     with pytest.raises(LilasError, match="1 files; the sampler has no tune_temperature"):
-        tuned(plain, [path])
+        tuned(plain, [path], weights)
     with pytest.raises(LilasError, match=r"expected one of 0\.5, 0\.7, found 1\.1"):
-        tuned(sampler(tune_temperature=[0.5, 0.7]), [path])
+        tuned(sampler(tune_temperature=[0.5, 0.7]), [path], weights)
     value = json.loads(path.read_text())
     for key, wrong in (("temperature", 7.0), ("rows", [{"temperature": 1.1}])):
         path.write_text(json.dumps(value | {key: wrong}))

@@ -33,9 +33,10 @@ def open_validation(manifest: Path, weights: Path) -> Any:
     """
     source = open_latents(manifest, weights)
     names = read_json(manifest, ("provenance",))["provenance"]["config"].get("names", {})
-    if (split := names.get("split", "valid")) != "valid":
+    if (split := names.get("split")) != "valid":
         action = "Name the manifest of the validation split: no other may decide a temperature."
-        raise broken(manifest, "latents of the validation split", f"the {split} split", action)
+        found = f"the {split} split" if split else "those of no split"
+        raise broken(manifest, "latents of the validation split", found, action)
     return source
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lilas.errors import LilasError, broken
-from lilas.files import read_json, write_json
+from lilas.files import read_json, sha256, write_json
 from lilas.records.provenance import check_record
 
 NAMES = ("dataset", "autoencoder", "emulator", "sampler")
@@ -91,15 +91,17 @@ def read_temperatures(paths: Iterable[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*NAMES, *COLUMNS, "chosen"])
 
 
-def tuned(sampler: Any, files: Sequence[Path]) -> Any:
+def tuned(sampler: Any, files: Sequence[Path], emulator: Path) -> Any:
     """Returns a sampler at its temperature: its own, or the one that was tuned for it.
 
     Args:
         sampler: A `lilas.study.entries.SamplerEntry`.
         files: The file of the tuned one; none where it is not tuned.
+        emulator: Weights of the emulator that is sampled.
 
     Raises:
-        LilasError: a file is missing, is of another sampler, or of one that is not tuned.
+        LilasError: a file is missing, is of other weights or candidates, or of one that is not
+            tuned.
     """
     candidates = sampler.tune_temperature
     if (candidates is None) != (not files):
@@ -107,7 +109,12 @@ def tuned(sampler: Any, files: Sequence[Path]) -> Any:
         raise LilasError(f"--temperature: {len(files)} files; the sampler {has} tune_temperature")
     if candidates is None:
         return sampler
-    found = read_temperature(files[0])["temperature"]
+    value = read_temperature(files[0])
+    of, own = value["provenance"]["inputs"]["emulator"]["sha256"], sha256(emulator)
+    if of != own:
+        wanted = f"the temperature of {emulator}, SHA-256 {own[:12]}…"
+        raise broken(files[0], wanted, f"that of {of[:12]}…", "Run the stage tune again.")
+    found = value["temperature"]
     if found not in candidates:
         expected = f"one of {', '.join(f'{one:g}' for one in candidates)}"
         raise broken(files[0], expected, f"{found:g}", "Run the stage tune again.")

@@ -28,7 +28,7 @@ def main() -> None:
     add_device(parser)
     args = parser.parse_args()
     config, device = args.config, select_device(args.device)
-    sampler = tuned(config.sampler, args.temperature)
+    sampler = tuned(config.sampler, args.temperature, args.emulator)
     asked = config.latent_analysis.counterfactual
     source = open_latents(args.latents, args.autoencoder)
     column = feature_of(source.features, asked.parameter)

@@ -37,7 +37,7 @@ def main() -> None:
     add_device(parser)
     args = parser.parse_args()
     config, device = args.config, select_device(args.device)
-    sampler = tuned(config.sampler, args.temperature)
+    sampler = tuned(config.sampler, args.temperature, args.emulator)
     source = open_latents(args.latents, args.autoencoder)
     rows = evaluated_trajectories(config.evaluation.model_dump(), source.trajectories)
     sizes = {"rows": rows, "steps": config.span, "stride": config.stride, "sampler": sampler}
