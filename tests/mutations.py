@@ -27,6 +27,55 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "members of an ensemble are drawn together by a biased score",
+        "ensemble.py",
+        "return error - (1 - (1 - self.fair) / m) / 2 * apart",
+        "return error - (1 - 1 / m) / 2 * apart",
+        "test_methods.py::test_scores_are_those_of_scoringrules",
+    ),
+    Mutation(
+        "members of unrolled windows go on from the truth",
+        "ensemble.py",
+        "known = y[:, :, -1:].expand_as(y)",
+        "known = truth.repeat_interleave(count, 0)[:, :, -1:].expand_as(y)",
+        "test_methods.py::test_unrolled_windows_go_on_from_each_members_own_states",
+    ),
+    Mutation(
+        "a flow's mean leaves out how its schedule changes",
+        "diffusion.py",
+        "mean = (ds * x_t - s * v) / (a * ds - s * da)",
+        "mean = (x_t - s * v) / a",
+        "test_methods.py::test_flow_and_diffusion_give_the_same_samples",
+    ),
+    Mutation(
+        "the noise of known states is told as none",
+        "context.py",
+        "share = sampler.context_noise / settings.context_noise",
+        "share = 0.0",
+        "test_methods.py::test_rollouts_add_their_own_context_noise",
+    ),
+    Mutation(
+        "a rollout has the noise of its context",
+        "rollout.py",
+        "return torch.where(over_space(window.mask, made), window.known, made)",
+        "return torch.where(over_space(window.mask, made), known, made)",
+        "test_methods.py::test_rollouts_add_their_own_context_noise",
+    ),
+    Mutation(
+        "the temperature of the highest CRPS is chosen",
+        "temperatures.py",
+        "return min(means, key=",
+        "return max(means, key=",
+        "test_tuning.py::test_a_sampler_has_the_temperature_of_its_file",
+    ),
+    Mutation(
+        "a temperature that was tuned for other weights is taken",
+        "temperatures.py",
+        "    if of != own:",
+        "    if False:",
+        "test_tuning.py::test_a_sampler_has_the_temperature_of_its_file",
+    ),
+    Mutation(
         "inputs of results that were copied are not compared",
         "current.py",
         'return self._read[key] == (item["sha256"] if key[1] else item | {"path": ""})',

@@ -1,5 +1,7 @@
 """Where rollouts lie in time, what the baselines score."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -321,7 +323,8 @@ def test_rollouts_either_way_in_time_from_latents_to_scores(tmp_path, direction)
     sampler = SamplerEntry(algorithm="direct", context=2, overlap=2, direction=direction)
     steps, store = rollout_steps(4, 2, 3, 12, direction), tmp_path / "rollouts.zarr"
     record = {"stage": "rollout", "version": 1, "config": {}, "inputs": {}}
-    sizes = {"rows": [0], "window": 4, "stride": 3}
+    settings = SimpleNamespace(window=4, context_noise=0)
+    sizes = {"rows": [0], "settings": settings, "stride": 3}
     write_rollouts(
         *(store, latents, Counting()),
         **sizes,

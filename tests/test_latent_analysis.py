@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import ot
@@ -35,6 +36,8 @@ from lilas.study.leads import rollout_steps
 from lilas.study.read import make_study, read_study
 from lilas.study.samplers import DirectSettings
 from lilas.study.yaml import read_yaml
+
+SETTINGS = SimpleNamespace(window=3, context_noise=0)
 
 MINIATURE = Path(__file__).parent / "data" / "miniature.yaml"
 
@@ -318,7 +321,7 @@ class Drift(nn.Module):
 
 class Sampler:
     context, overlap, crop, seed, direction = 1, 1, None, 0, "forward"
-    temperature = 1.0
+    temperature, context_noise = 1.0, 0.0
     algorithm, guidance = DirectSettings(algorithm="direct"), None
 
     def __init__(self, members, batch_size=64):
@@ -336,7 +339,7 @@ def compared(emulator, members=1, batch_size=64, values=(1.5, 1.3, 1.2), **optio
             "transform": "none",
             "stride": 2,
             "steps": range(0, 5),
-            "window": 3,
+            "settings": SETTINGS,
             "sampler": Sampler(members, batch_size),
             "device": torch.device("cpu"),
         }
@@ -367,7 +370,7 @@ def test_members_that_differ_in_noise_alone_are_apart_by_it():
 def test_batches_do_not_matter_and_noise_is_the_members():
     emulator, source = Drift(noise=1.0), Source()
     labels = counterfactual.changed_labels(source.labels[1], 0, [1.2, 1.2, 1.4], "none")
-    options = {"row": 1, "steps": range(0, 5), "window": 3, "device": torch.device("cpu")}
+    options = {"row": 1, "steps": range(0, 5), "settings": SETTINGS, "device": torch.device("cpu")}
     whole, pieces = (
         counterfactual.roll_out(source, emulator, labels, sampler=Sampler(4, batch), **options)
         for batch in (64, 5)
