@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -20,6 +21,7 @@ from lilas.data.about import read_about
 from lilas.data.states import Pixels, read_states
 from lilas.data.well import open_files, open_well
 from lilas.errors import LilasError
+from lilas.files import sha256
 from lilas.interface import output
 from lilas.interface.states import check_context, make_labels, take
 from lilas.models.latents import open_latents
@@ -126,6 +128,26 @@ def test_weights_of_before_know_by_their_statistics_and_files(results, tmp_path)
     (moved / "convection/statistics.json").unlink()
     with pytest.raises(LilasError, match=r"found an older one, and not the \S+statistics\.json"):
         read_about(moved / RUNS["diffusion"] / "weights.safetensors")
+
+
+def test_weights_of_0_1_0_are_called(results, trajectories, tmp_path):
+    """Whose records have other names, and no implementations."""
+    moved = tmp_path / "results/miniature"
+    shutil.copytree(results.parent, moved.parent, symlinks=True)
+    autoencoder = moved / "convection/c16-s0/weights.safetensors"
+    run = RUNS["diffusion"]
+    for path in (autoencoder, moved / run / "weights.safetensors"):
+        record, state = load_state(path)
+        record["versions"]["lilas"] = "0.1.0"
+        del record["implementations"]
+        if emulator := record["config"].get("emulator"):
+            emulator |= {"objective": emulator.pop("method")}
+            emulator |= {"autoencoders": ["any"], "samplers": ["any"]}
+            record["inputs"]["autoencoder"]["sha256"] = sha256(autoencoder)
+        write_weights(path, state, record)
+    given, how = trajectories.isel(time=[0]), {"steps": 2, "members": 1}
+    there, here = (lilas.load(folder / run, device="cpu") for folder in (moved, results))
+    xr.testing.assert_identical(there.rollout(given, **how), here.rollout(given, **how))
 
 
 def test_the_truth_of_a_row_is_that_of_the_split(results, trajectories):
@@ -578,6 +600,22 @@ def test_an_autoencoder_is_given_away_too(results, trajectories, tmp_path, monke
     card = (tmp_path / "bundle/README.md").read_text()
     assert card.startswith("---\nlicense: unknown\n")
     assert "latents = model.encode(states)" in card
+
+
+def test_a_card_of_one_trajectory_has_no_interval(results, monkeypatch, tmp_path):
+    """Nor has its table, whose other numbers are numbers."""
+    study = tmp_path / "miniature"
+    shutil.copytree(results, study, symlinks=True)
+    table = pd.read_csv(study / "tables/horizons.csv", keep_default_na=False)
+    table.assign(low="", high="").to_csv(study / "tables/horizons.csv", index=False)
+    found = lilas.open_study(study).table("horizons")
+    assert found["low"].isna().all()
+    assert found["value"].dtype == found["high"].dtype == float
+    command(monkeypatch, "export", study / "convection/c16-s0", "--to", tmp_path / "bundle")
+    rows = (tmp_path / "bundle/README.md").read_text().split("| interval |")[1].splitlines()[2:]
+    scored = [row for row in rows if row.startswith("| ")]
+    assert len(scored) > 3
+    assert all(row.endswith(" | - |") for row in scored)
 
 
 # --- The official code's models ---------------------------------------------------------------

@@ -21,7 +21,7 @@ from lilas.errors import LilasError
 from lilas.interface.bundles import write_bundle
 from lilas.models.build import make_emulator
 from lilas.models.context import training_loss
-from lilas.models.diffusion import Denoiser, Inpainting, Velocity, make_schedule, velocity
+from lilas.models.diffusion import Denoiser, Inpainting, Velocity, make_schedule
 from lilas.models.ensemble import Ensemble
 from lilas.models.rollout import ensemble
 from lilas.models.sampling import make_sampler
@@ -190,7 +190,7 @@ class Velocities(nn.Module):
         self.t = None
 
     def forward(self, y, mask, noise, label):
-        (alpha, sigma), (da, ds) = self.schedule(self.t), velocity(self.schedule, self.t)
+        (alpha, sigma), (da, ds) = self.schedule(self.t), self.schedule.slope(self.t)
         x_t, power = y * torch.hypot(alpha, sigma), alpha**2 * self.variance + sigma**2
         apart = (x_t - alpha * self.mean) / power
         x = self.mean + alpha * self.variance * apart
@@ -242,7 +242,7 @@ def test_velocities_are_derivatives_of_schedules(name):
     schedule, t = make_schedule(name), torch.linspace(0.05, 0.95, 7, dtype=torch.double)
     step = 1e-6
     for found, after, before in zip(
-        velocity(schedule, t), schedule(t + step), schedule(t - step), strict=True
+        schedule.slope(t), schedule(t + step), schedule(t - step), strict=True
     ):
         assert torch.allclose(found, (after - before) / (2 * step), rtol=1e-6, atol=1e-9)
 

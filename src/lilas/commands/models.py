@@ -204,7 +204,7 @@ def _scores(weights: Path, emulates: bool) -> Any:
     table = weights.resolve().parents[above] / f"{paths.HORIZONS}.csv"
     if not table.is_file():
         return None
-    rows = pd.read_csv(table, keep_default_na=False)
+    rows = pd.read_csv(table, keep_default_na=False, na_values={"low": "", "high": ""})
     dataset, autoencoder, *emulator = names[-above:]
     rows = rows[(rows["dataset"] == dataset) & (rows["relative_to"] == "truth")]
     which = rows["emulator"].isin(emulator or ["reconstruction"])

@@ -1,5 +1,6 @@
 """The card of a model that is given away: what it is, its data, its scores, how it is called."""
 
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -98,7 +99,7 @@ def _scores(scores: pd.DataFrame | None) -> list[str]:
     rows = [
         f"| {f'{row.emulator} {row.sampler}'.strip()} | {f'{row.metric} {row.field}'.strip()} | "
         f"{row.horizon} | "
-        f"{row.value:.4g} | {row.low:.4g} to {row.high:.4g} |"
+        f"{row.value:.4g} | {'-' if isnan(row.low) else f'{row.low:.4g} to {row.high:.4g}'} |"
         for row in scores.itertuples()
     ]
     return [

@@ -54,7 +54,9 @@ class Study:
             LilasError: there is none of this name.
         """
         check_names("table", [name], self.tables)
-        return pd.read_csv(self.path / paths.TABLES / f"{name}.csv", keep_default_na=False)
+        path = self.path / paths.TABLES / f"{name}.csv"
+        # Of one trajectory there is no interval.
+        return pd.read_csv(path, keep_default_na=False, na_values={"low": "", "high": ""})
 
     def metrics(self, rollouts: str) -> pd.DataFrame:
         """Returns the scores of rollouts, a row for each trajectory, lead time, metric and field.

@@ -1,5 +1,6 @@
 """The diffusion model: noise schedules and the preconditioned denoiser."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -27,22 +28,46 @@ class LogLogit(Schedule):
         self.last = sigma_max / (1 + sigma_max)
         self.scale, self.shift = scale, shift
 
+    def _u(self, t: Tensor) -> Tensor:
+        return t * (self.last - self.first) + self.first
+
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        u = t * (self.last - self.first) + self.first
-        return torch.ones_like(t), torch.exp(self.scale * torch.logit(u) + self.shift)
+        return torch.ones_like(t), torch.exp(self.scale * torch.logit(self._u(t)) + self.shift)
+
+    def slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the derivatives of alpha and sigma by the time."""
+        u, (_, sigma) = self._u(t), self(t)
+        return torch.zeros_like(t), sigma * self.scale * (self.last - self.first) / (u * (1 - u))
 
 
-def _rectified(sigma_min: float, sigma_max: float) -> Schedule:
-    return RectifiedSchedule(alpha_min=1 / sigma_max, sigma_min=sigma_min)
+class LogLinear(VESchedule):
+    """alpha = 1, sigma geometric in the time, from sigma_min to sigma_max."""
+
+    def slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the derivatives of alpha and sigma by the time."""
+        return torch.zeros_like(t), math.log(self.sigma_max / self.sigma_min) * self.sigma(t)
 
 
-# By name, from the bounds of sigma/alpha. log_linear: alpha = 1, sigma geometric in t. rectified:
-# the straight paths of rectified flow, alpha = 1 - (1 - 1/sigma_max) t, sigma = sigma_min +
-# (1 - sigma_min) t; where sigma_min sigma_max = 1 it is log_logit, up to scale, at every t.
-SCHEDULES: dict[str, Callable[..., Schedule]] = {
+class Rectified(RectifiedSchedule):
+    """The straight paths of rectified flow: alpha = 1 - (1 - 1/sigma_max) t, sigma = sigma_min +
+    (1 - sigma_min) t; where sigma_min sigma_max = 1 it is `LogLogit`, up to scale, at every t.
+    """
+
+    def __init__(self, sigma_min: float = 1e-3, sigma_max: float = 1e3) -> None:
+        super().__init__(alpha_min=1 / sigma_max, sigma_min=sigma_min)
+
+    def slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the derivatives of alpha and sigma by the time."""
+        return torch.full_like(t, self.alpha_min - 1), torch.full_like(t, 1 - self.sigma_min)
+
+
+NoiseSchedule = LogLogit | LogLinear | Rectified
+
+# By name, from the bounds of sigma/alpha.
+SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
     "log_logit": LogLogit,
-    "log_linear": VESchedule,
-    "rectified": _rectified,
+    "log_linear": LogLinear,
+    "rectified": Rectified,
 }
 
 
@@ -53,7 +78,7 @@ def make_schedule(
     *,
     scale: float = 1.0,
     shift: float = 0.0,
-) -> Schedule:
+) -> NoiseSchedule:
     """Returns a noise schedule: a map from times in [0, 1] to (alpha, sigma).
 
     Args:
@@ -124,14 +149,6 @@ class Denoiser(AzulaDenoiser):
         return GaussianPosterior(mean, (s / scale).square())
 
 
-def velocity(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the derivatives of alpha and sigma by the time."""
-    # A time that is expanded is one number in memory, which is not differentiated by.
-    t = t.contiguous()
-    _, found = torch.func.jvp(schedule, (t,), (torch.ones_like(t),))
-    return found
-
-
 class Velocity(AzulaDenoiser):
     """Estimates the mean and variance of clean windows from the velocity that a network predicts.
 
@@ -141,10 +158,10 @@ class Velocity(AzulaDenoiser):
 
     Args:
         network: As of `Denoiser`.
-        schedule: Maps times to (alpha, sigma), differentiable.
+        schedule: Maps times to (alpha, sigma), and by `slope` to their derivatives.
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule) -> None:
+    def __init__(self, network: nn.Module, schedule: NoiseSchedule) -> None:
         super().__init__()
         self.network, self.schedule = network, schedule
 
@@ -162,7 +179,7 @@ class Velocity(AzulaDenoiser):
         t = t.expand(len(x_t)).to(x_t.dtype)
         shape = (-1, *[1] * (x_t.ndim - 1))
         a, s = (u.view(shape) for u in self.schedule(t))
-        da, ds = (u.view(shape) for u in velocity(self.schedule, t))
+        da, ds = (u.view(shape) for u in self.schedule.slope(t))
         v = torch.hypot(da, ds) * self.output(x_t, t, label, mask, known)
         mean = (ds * x_t - s * v) / (a * ds - s * da)
         return GaussianPosterior(mean, s * s / (a * a + s * s))

@@ -18,7 +18,6 @@ from lilas.models.diffusion import (
     Inpainting,
     Velocity,
     make_schedule,
-    velocity,
 )
 from lilas.models.losses import LOSSES
 from lilas.models.masks import over_space
@@ -154,7 +153,7 @@ class Flow(Diffusion):
         eps, over = draws.normal(x), over_space(mask, x)
         shape = (-1, *[1] * (x.ndim - 1))
         alpha, sigma = (u.view(shape) for u in self.schedule(t))
-        da, ds = (u.view(shape) for u in velocity(self.schedule, t))
+        da, ds = (u.view(shape) for u in self.schedule.slope(t))
         output = self.denoiser.output(alpha * x + sigma * eps, t, label, over, x)
         error = (output - (da * x + ds * eps) / torch.hypot(da, ds)).square()
         # What is known has no noise that could be told from it.

@@ -66,9 +66,21 @@ def read_record(path: str | Path) -> dict[str, Any]:
             path, "weights written by LILAS", "safetensors without its record", "Use its own file."
         )
     try:
-        return json.loads(record)
+        return _renamed(json.loads(record))
     except json.JSONDecodeError as error:
         raise broken(path, "a record in JSON", f"a damaged one ({error})", _AGAIN) from None
+
+
+def _renamed(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns a record with the names of this version in place of those of 0.1.0."""
+    if record.get("versions", {}).get("lilas") == "0.1.0":
+        record.setdefault("implementations", [])
+        emulator = record["config"].get("emulator", {})
+        if "objective" in emulator:
+            emulator["method"] = emulator.pop("objective")
+            # Of no meaning there.
+            del emulator["autoencoders"], emulator["samplers"]
+    return record
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
