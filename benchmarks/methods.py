@@ -22,14 +22,11 @@ from lilas.models.rollout import ensemble
 from lilas.models.timing import generation, measure
 from lilas.study.entries import SamplerEntry, emulator_settings
 
+SMALL = {"channels": 128, "blocks": 4, "heads": 4, "embedding": 128, "patch_size": [2, 2]}
 # Latent (channel, *space), label features, network.
 SIZES = {
-    "demo": (
-        (8, 16, 4),
-        2,
-        {"channels": 128, "blocks": 4, "heads": 4, "embedding": 128, "patch_size": [2, 2]},
-    ),
-    "laptop": ((4, 16, 4), 2, {"channels": 256, "blocks": 8, "heads": 4}),
+    "demo": ((8, 16, 4), 2, SMALL),
+    "laptop": ((4, 16, 4), 2, SMALL),
     "paper": ((64, 16, 4), 6, {"channels": 1024, "blocks": 16, "heads": 8, "embedding": 256}),
 }
 AB16, DIRECT = {"algorithm": "ab", "steps": 16}, {"algorithm": "direct"}
