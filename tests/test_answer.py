@@ -64,9 +64,10 @@ def pair(first: str, second: str, horizon: str, p: float, metric: str = "vcrps")
 
 
 NONE = pair("a", "b", "1-9", 0.5)
+# Of each model the first sampler counts, whatever the scores of its others.
 SCORES = {
     "diffusion/ab16": (0.30, 0.40),
-    "diffusion/ab8": (0.32, 0.39),
+    "diffusion/ab8": (0.19, 0.45),
     "burst/direct": (0.20, 0.41),
     "solver/direct": (0.29, 0.60),
 }
@@ -78,7 +79,7 @@ def test_the_best_of_each_horizon_stands_against_the_next_model_and_the_determin
     assert found.sentence == (
         "By CRPS and by energy score, the best probabilistic emulator is burst/direct at lead "
         "times 1-9 (better than the next, diffusion/ab16; better than the best deterministic, "
-        "solver/direct); diffusion/ab8 at lead times 10-19 (not clearly apart from the next, "
+        "solver/direct); diffusion/ab16 at lead times 10-19 (not clearly apart from the next, "
         "burst/direct; better than the best deterministic, solver/direct)."
     )
     assert found.lines[0] == (

@@ -32,8 +32,9 @@ class Best:
 def best_probabilistic(cells: pd.DataFrame, differences: pd.DataFrame) -> Best:
     """Returns the best probabilistic emulator of each horizon by each score, and how it fares.
 
-    Against the next model, each with the best of its samplers, and against the best deterministic
-    one. Ensembles of one member are no ensembles, and are left out.
+    Against the next model, and against the best deterministic one. Each model has the first of its
+    samplers: one that was chosen by these scores would look better than it is. Ensembles of one
+    member are no ensembles, and are left out.
 
     Args:
         cells: Rows of `tables/horizons.csv` of one dataset, with the run's name as `run`.
@@ -77,8 +78,8 @@ def _of_horizon(
     rows: pd.DataFrame, others: pd.DataFrame, differences: pd.DataFrame
 ) -> tuple[tuple[str, str], str]:
     """Returns which run is the best and how it fares in words, and both in numbers."""
-    # Of each model the best of its samplers.
-    models = rows.loc[rows.groupby(_MODEL)["value"].idxmin()].sort_values("value", kind="stable")
+    models = rows.drop_duplicates(_MODEL).sort_values("value", kind="stable")
+    others = others.drop_duplicates(_MODEL)
     best = models.iloc[0]
     rivals = {"the next": models.iloc[1:2], "the best deterministic": others.nsmallest(1, "value")}
     words, numbers = [], [f"{best['run']} {estimate(best)}"]

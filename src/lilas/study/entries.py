@@ -126,7 +126,11 @@ class EmulatorEntry(Trained):
     """An emulator of a study."""
 
     autoencoders: Distinct[Name] = Field(min_length=1, description="Latent spaces to learn in.")
-    samplers: Distinct[Name] = Field(min_length=1, description="Samplers to roll out with.")
+    samplers: Distinct[Name] = Field(
+        min_length=1,
+        description="Samplers to roll out with; the first stands for the emulator where emulators "
+        "are compared.",
+    )
     model: Emulator = Field(description="What it is.")
 
     @model_validator(mode="after")
