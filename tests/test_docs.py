@@ -28,6 +28,7 @@ from lilas.study.comparison import Ancestor, Compared, Sampling
 from lilas.study.emulators import EmulatorSettings
 from lilas.study.entries import Trained
 from lilas.study.operators import BlockSettings
+from lilas.study.read import read_study
 from lilas.study.samplers import (
     AlgorithmSettings,
     AzulaSettings,
@@ -166,6 +167,29 @@ def test_the_keys_of_the_shipped_studies_are_all_on_the_page():
         for section in study.values():
             for entry in section.values():
                 check(Study, entry if isinstance(entry, dict) else {})
+
+
+def test_longer_trainings_are_those_of_the_laptop_study():
+    longer, laptop = (
+        read_study(REPOSITORY / path)
+        for path in ("docs/laptop/lengths.yaml", "workflow/studies/laptop.yaml")
+    )
+    assert longer.datasets == laptop.datasets
+    assert set(longer.emulators) == {"diffusion", "solver"}
+    for name in longer.emulators:
+        own, there = (
+            study.resolve("emulators", name, "rayleigh_benard").model.model_dump()
+            for study in (longer, laptop)
+        )
+        one, other = own.pop("train"), there.pop("train")
+        # It goes on from what has had half as much.
+        assert one.pop("budget")["flops"] == 2 * other.pop("budget")["flops"]
+        run = f"results/laptop/rayleigh_benard/c64-s0/{name}-s0"
+        assert one.pop("start")["from"]["file"] == f"{run}/weights.safetensors"
+        assert other.pop("start") is None
+        assert one == other
+        assert own["network"] == there["network"]
+    assert longer.samplers.items() <= laptop.samplers.items()
 
 
 def test_links_of_the_configuration_lead_somewhere():
