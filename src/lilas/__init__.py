@@ -6,7 +6,7 @@
 
 from importlib import import_module
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 # Where they are; `__init__.pyi` tells editors.
 _HOMES = {
