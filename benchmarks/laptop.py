@@ -18,10 +18,11 @@ from lilas.evaluation.uncertainty import bootstrap_interval
 from lilas.study.read import read_study
 
 EMULATORS = {
-    "diffusion": "diffusion/ab16",
-    "flow": "flow/ab16",
-    "ensemble": "ensemble/drawn",
-    "solver": "solver/direct",
+    "diffusion": "diffusion-s0/ab16",
+    "flow": "flow-s0/ab16",
+    "ensemble": "ensemble-s0/drawn",
+    "retrofitted": "retrofitted-s0/drawn",
+    "solver": "solver-s0/direct",
 }
 MEMBERS = (1, 2, 4, 8)
 STUDY = "workflow/studies/laptop.yaml"
@@ -52,15 +53,15 @@ def of_trajectories(
 
 def chaos(study: lilas.Study, folder: str, horizons: list[tuple[int, int]]) -> None:
     """Prints scores by Rayleigh number."""
-    rayleigh = study.latents(folder)["parameter_Rayleigh"]
+    rayleigh = study.latents(folder)["Rayleigh"].compute()
     scores = {
         name: of_trajectories(study, f"{folder}/{run}", horizons) for name, run in EMULATORS.items()
     }
     scores["diffusion less solver"] = scores["diffusion"] - scores["solver"]
     print(f"| Rayleigh | emulator | {' | '.join(scores['solver'])} |\n|---|---|{'---|' * 3}")
-    for value in np.unique(rayleigh):
+    for value in np.unique(rayleigh.values):
         for name, table in scores.items():
-            own = table[np.asarray(rayleigh.sel(trajectory=table.index) == value)]
+            own = table[rayleigh.sel(trajectory=table.index).values == value]
             cells = [shown(own[column].to_numpy()) for column in own]
             print(f"| {value:g} | {name} | {' | '.join(cells)} |")
 
@@ -69,9 +70,9 @@ def members(study: lilas.Study, folder: str, horizons: list[tuple[int, int]]) ->
     """Prints the VRMSE of the mean of the first members."""
     print(f"| emulator | members | {' | '.join(f'{a}-{b}' for a, b in horizons)} |")
     print(f"|---|---|{'---|' * 3}")
-    for name in ("diffusion", "flow", "ensemble"):
+    for name in ("diffusion", "flow", "ensemble", "retrofitted"):
         latents = study.rollout(f"{folder}/{EMULATORS[name]}")["latent"]
-        model = lilas.load(study.path / folder / name, device="cpu")
+        model = lilas.load(study.path / folder / f"{name}-s0", device="cpu")
         found = []
         for row in latents["trajectory"].values:
             truth = study.truth(folder, int(row))
