@@ -248,8 +248,13 @@ def _legend(figure: plt.Figure, shown: Sequence[Look], markers: bool = True) -> 
         )
         for look in shown
     ]
+    legend_below(figure, handles)
+
+
+def legend_below(figure: plt.Figure, handles: Sequence[Line2D]) -> None:
+    """Adds a legend below all panels, of as many columns as its labels leave room for."""
     # A letter takes 0.065 inches at most on average, the line and what is around it 0.7.
-    longest = 0.7 + 0.065 * max((len(look.label) for look in shown), default=0)
+    longest = 0.7 + 0.065 * max((len(str(line.get_label())) for line in handles), default=0)
     width = figure.get_figwidth()
     columns = min(len(handles), max(2, int(width / 2)), max(1, int(width / longest)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3.2)

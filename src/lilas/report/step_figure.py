@@ -93,13 +93,9 @@ def step_curves(rows: pd.DataFrame, study: Looks) -> figures.plt.Figure | None:
         ax.set_title(f"lead time {horizon.replace('-', ' to ')}")
     for ax in axes[-1]:
         ax.set_xlabel(f"seconds per state and member\n({timed})")
-    figure.legend(
-        handles=list(handles.values()),
-        labels=list(handles),
-        loc="outside lower center",
-        ncols=min(len(handles), max(1, len(horizons))),
-        handlelength=3.2,
-    )
+    for label, handle in handles.items():
+        handle.set_label(label)
+    figures.legend_below(figure, list(handles.values()))
     return figure
 
 
