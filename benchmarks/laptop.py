@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 import lilas
+from lilas.evaluation.metrics import EPS_VARIANCE
 from lilas.evaluation.uncertainty import bootstrap_interval
 from lilas.study.read import read_study
 
@@ -83,7 +84,7 @@ def members(study: lilas.Study, folder: str, horizons: list[tuple[int, int]]) ->
                 for field in own:
                     x = truth[field].values[1 : own.sizes["time"] + 1]
                     y = own[field].transpose("member", "time", ...).values[:count].mean(0)
-                    error = np.square(y - x).mean((1, 2)) / (x.var((1, 2)) + 1e-6)
+                    error = np.square(y - x).mean((1, 2)) / (x.var((1, 2)) + EPS_VARIANCE)
                     fields.append(np.sqrt(error))
                 errors.append(np.mean(fields, 0))
             found.append(errors)

@@ -40,3 +40,11 @@ def test_a_missing_or_damaged_file_is_told(tmp_path, read):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(LilasError, match="a damaged file"):
         read(path)
+
+
+@pytest.mark.parametrize("record", [[], None, "emulator"])
+def test_a_record_of_another_kind_is_refused(tmp_path, record):
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, {"a": torch.zeros(1)}, record)
+    with pytest.raises(LilasError, match="expected a record in JSON, found a "):
+        read_record(path)

@@ -66,20 +66,23 @@ def read_record(path: str | Path) -> dict[str, Any]:
             path, "weights written by LILAS", "safetensors without its record", "Use its own file."
         )
     try:
-        return _renamed(json.loads(record))
+        found = json.loads(record)
     except json.JSONDecodeError as error:
         raise broken(path, "a record in JSON", f"a damaged one ({error})", _AGAIN) from None
+    if not isinstance(found, dict):
+        raise broken(path, "a record in JSON", f"a {type(found).__name__}", _AGAIN)
+    return _renamed(found)
 
 
 def _renamed(record: dict[str, Any]) -> dict[str, Any]:
     """Returns a record with the names of this version in place of those of 0.1.0."""
     if record.get("versions", {}).get("lilas") == "0.1.0":
         record.setdefault("implementations", [])
-        emulator = record["config"].get("emulator", {})
+        emulator = record.get("config", {}).get("emulator", {})
         if "objective" in emulator:
             emulator["method"] = emulator.pop("objective")
-            # Of no meaning there.
-            del emulator["autoencoders"], emulator["samplers"]
+            for unused in ("autoencoders", "samplers"):
+                emulator.pop(unused, None)
     return record
 
 
