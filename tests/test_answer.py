@@ -167,3 +167,11 @@ def test_without_latent_diffusion_the_answer_is_on_the_others(others, who) -> No
 def test_a_solver_alone_answers_nothing() -> None:
     found = answered(without_diffusion(), make_differences())
     assert (found.answer, found.horizons, found.best.sentence) == ("Not tested.", [], "")
+
+
+def test_the_answer_is_of_the_first_sampler() -> None:
+    """Another that happens to score better on the test split is not what was asked."""
+    table = make_cells()
+    lucky = table[table["method"] == "diffusion"].assign(sampler="ab8", value=0.01)
+    found = answered(pd.concat([table, lucky], ignore_index=True), make_differences())
+    assert "has VRMSE 0.200" in found.horizons[0]

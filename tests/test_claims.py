@@ -240,6 +240,57 @@ def test_equal_samplers_are_compared(tmp_path):
     assert found.verdict == SUPPORTED
 
 
+def test_the_first_sampler_stands_for_its_emulator(tmp_path):
+    """A sampler of one step, listed after, tips no balance; one that is listed before does."""
+    of = study(tmp_path)
+    for number, runs in (
+        (1, compressed(1.05, 2.0)),
+        (3, against_solver()),
+        (2, [run("diffusion-s0", value=0.4), run("diffusion-s0", "pixel-s0")]),
+    ):
+        more = [
+            part.assign(sampler="one", value=part["value"] * (1 + 9 * (part["compression"] > 1)))
+            for part in runs
+            if part["method"].iloc[0] == "diffusion"
+        ]
+        jobs = [
+            cost("emulator", quantity, value, autoencoder, "diffusion-s0")
+            for quantity in ("parameters", "seconds")
+            for value, autoencoder in ((1, "c16-s0"), (2, "pixel-s0"))
+        ]
+        found = verdict(number, of, [*runs, *more], jobs)
+        assert found.verdict == SUPPORTED
+        assert found.evidence == verdict(number, of, runs, jobs).evidence
+        found = verdict(number, of, [*more, *runs], jobs)
+        # Ten times as large at both compressions is as robust.
+        assert found.verdict == (SUPPORTED if number == 1 else NOT_SUPPORTED)
+
+
+def test_emulators_of_one_budget_are_compared(tmp_path):
+    """A solver of half of the budget, from which another starts, must not tip the balance."""
+    plain = yaml.safe_load(MINIATURE.read_text())["emulators"]
+    emulators = {
+        name: entry | {"train": entry["train"] | {"budget": {"flops": 1e9}}}
+        for name, entry in plain.items()
+        if name in ("diffusion", "solver", "pixel_solver")
+    }
+    for entry in emulators.values():
+        entry["train"].pop("steps", None)
+    short = emulators["solver"]["train"] | {"budget": {"flops": 5e8}}
+    emulators["short"] = emulators["solver"] | {"train": short}
+    of = study(tmp_path, emulators=emulators)
+    half = run("short-s0", sampler="direct").assign(method="solver")
+    runs = [run("solver-s0", value=0.4), run("pixel_solver-s0", "pixel-s0", "direct")]
+    assert verdict(2, of, [half.assign(value=50.0), *runs], trainings()).verdict == SUPPORTED
+    found = verdict(3, of, [half.assign(value=0.0), *against_solver()])
+    assert found.evidence[0].startswith(
+        "convection, compression 16, vrmse: diffusion 0.9, solver 1,"
+    )
+    # Where no two budgets agree, all are compared, as where none are known.
+    alone = [run("diffusion-s0", value=0.9), half.assign(value=0.0)]
+    assert "solver 0, difference 0.9" in verdict(3, of, alone).evidence[0]
+
+
 def test_pixel_space_needs_a_pixel_run(tmp_path):
     found = verdict(2, study(tmp_path), [run("solver-s0")], trainings())
     assert (found.verdict, found.evidence) == (NOT_TESTED, [])

@@ -632,6 +632,22 @@ def test_seeds_are_pooled_and_autoencoders_of_one_rate_are_not():
     assert "Training seeds: 0, 1." in table.note
 
 
+def test_the_first_sampler_of_each_context_stands_for_its_emulator():
+    frames = [
+        constant(value, sampler=sampler, context=context)
+        for value, sampler, context in ((1, "ab16", 1), (9, "one", 1), (2, "ab16_c2", 2))
+    ]
+    found = paper_tables(summed(*frames), {"flow": ""}, {})
+    (table,) = found["table6_vrmse"][1]
+    assert {heads: cell.value for heads, cell in rows(table).items()} == {
+        ("diffusion", "4"): pytest.approx(1.51)
+    }
+    assert "Samplers: ab16, ab16_c2, the first of each emulator" in table.note
+    (table,) = found["table7_vrmse_by_context"][1]
+    values = {heads[1]: cell.value for heads, cell in rows(table).items()}
+    assert values == {"1": pytest.approx(1.01), "2": pytest.approx(2.01)}
+
+
 def truth(name, **shares):
     """What is said of the truth, by field: the share of states of which it is true."""
     return [

@@ -26,6 +26,7 @@ from lilas.report.paired import (
     counted,
     emulator_rows,
     estimate,
+    firsts,
     judge,
     mean_cost,
     metric_rows,
@@ -103,7 +104,8 @@ def _robust(results: Results, name: str, ends: list[pd.DataFrame], found: list[f
 def pixel_space(results: Results) -> Verdict:
     """Claim 2: VRMSE, parameters and training time of latent and pixel-space emulators.
 
-    Supported where, for each method and compression, the interval of the VRMSE's difference ends
+    Of emulators of one budget, where both sides have such. Supported where, for each method and
+    compression, the interval of the VRMSE's difference ends
     below MATCH of the pixel-space VRMSE, with fewer parameters and fewer training seconds; where
     both were timed, with an interval of their ratio that ends below 1.
     """
@@ -114,7 +116,8 @@ def pixel_space(results: Results) -> Verdict:
         ours = latent[(latent["dataset"] == dataset) & (latent["method"] == method)]
         for compression, rows in ours.groupby("compression"):
             name = f"{dataset}, {method}, compression {compression:g}"
-            parts += _beats(results, name, *alike([rows, theirs], ["context"]))
+            sides = alike([rows, theirs], ["context", "budget"], ["context"])
+            parts += _beats(results, name, *sides)
     missing = "No method was run both in latent and in pixel space."
     note = JOBS if any(WHOLE in line for part in parts for line in part.evidence) else ""
     return conclude(2, parts, missing, note=note)
@@ -178,7 +181,8 @@ def _beside(encoder: float) -> str:
 def diffusion_or_solver(results: Results) -> Verdict:
     """Claim 3: diffusion against solvers at equal compression, and the ensembles' calibration.
 
-    Supported where the intervals of the differences of VRMSE and of the power spectrum's error in
+    Of emulators of one budget, where both have such. Supported where the intervals of the
+    differences of VRMSE and of the power spectrum's error in
     each band lie below 0, those of the spread-skill ratio inside NEAR_ONE, and that ratio falls
     from the lowest to the highest compression by no more than FALL.
     """
@@ -189,7 +193,8 @@ def diffusion_or_solver(results: Results) -> Verdict:
             sides = [here[here["method"] == method] for method in (DIFFUSION, SOLVER)]
             if all(len(side) for side in sides):
                 name = f"{dataset}, compression {compression:g}, {metric}"
-                parts.append(_below(name, *alike(sides, ["context"])))
+                sides = alike(sides, ["context", "budget"], ["context"])
+                parts.append(_below(name, *sides))
     compared = bool(parts)
     ratio = emulator_rows(results, "spread_skill", pixel=False)
     for dataset, rows in ratio[ratio["method"] == DIFFUSION].groupby("dataset"):
@@ -222,7 +227,7 @@ def _calibration(dataset: str, rows: pd.DataFrame) -> list[Part]:
     found = sorted(rows["compression"].unique())
     for compression in found:
         name = f"{dataset}, compression {compression:g}, spread_skill"
-        here = rows[rows["compression"] == compression]
+        here = firsts(rows[rows["compression"] == compression])
         table = tabulate(here)
         if (few := too_few(table)) is not None:
             parts.append(Part(name, NOT_TESTED, [f"{name}: {few}"]))

@@ -13,7 +13,7 @@ from lilas.evaluation.uncertainty import sign_flip_test
 from lilas.records.histories import read_history
 from lilas.report.sampling_seconds import NAME as SECONDS
 from lilas.report.sampling_seconds import sampling_seconds
-from lilas.report.summary import Matrix, by_run, label_runs, matrices
+from lilas.report.summary import Matrix, by_run, label_runs, matrices, of_first_samplers
 from lilas.report.tables import cell
 from lilas.report.typeset import Cell, Row, Table
 from lilas.study.comparison import Compared
@@ -56,13 +56,12 @@ class _Run:
     trained: Compared
     cells: pd.DataFrame
     label: str
-    budget: str
 
     @property
     def block(self) -> tuple[str, ...]:
         """What runs are compared within."""
         alike = self.cells.iloc[0][["autoencoder", "context", "start", "direction"]]
-        return (*map(str, alike), self.budget)
+        return (*map(str, alike), self.trained.costs)
 
 
 def _compared(matrix: Matrix, trained: Sequence[Compared]) -> list[_Run]:
@@ -74,9 +73,8 @@ def _compared(matrix: Matrix, trained: Sequence[Compared]) -> list[_Run]:
         own = cells[(cells["autoencoder"] == one.autoencoder) & (cells["emulator"] == one.emulator)]
         if own.empty:
             continue
-        own = own[own["sampler"] == own["sampler"].iloc[0]]
-        budget = "unknown" if one.budget is None else f"{one.budget:g} {one.unit}"
-        found.append(_Run(one, own, labels[own.index[0]], budget))
+        own = own[of_first_samplers(own)]
+        found.append(_Run(one, own, labels[own.index[0]]))
     blocks = list(dict.fromkeys(run.block for run in found))
     spaces = list(dict.fromkeys(one.autoencoder for one in trained))
     blocks.sort(key=lambda block: (spaces.index(block[0]), block[-1] == "unknown"))
@@ -145,7 +143,7 @@ def _rows(matrix: Matrix, runs: Sequence[_Run], metric: str, horizons: Sequence[
         Row(
             [
                 names[label].trained.autoencoder,
-                names[label].budget,
+                names[label].trained.costs,
                 QUANTITIES[metric],
                 label,
                 str(names[label].cells["members"].iloc[0]),
@@ -191,7 +189,7 @@ def cost_tables(
         body = []
         for run in runs:
             cells = _cost(f"{dataset}/{run.trained.autoencoder}/", run.trained, trained)
-            heads = [run.trained.autoencoder, run.budget, run.label, _starts(run.trained)]
+            heads = [run.trained.autoencoder, run.trained.costs, run.label, _starts(run.trained)]
             body.append(Row(heads, [*cells, seconds.cells.get(keys[run.label])]))
         heads = ["autoencoder", "budget", "run", "starts from"]
         columns = ["steps", "windows in all", "training seconds in all", SECONDS]

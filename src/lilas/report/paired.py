@@ -10,8 +10,9 @@ import pandas as pd
 from lilas.errors import LilasError
 from lilas.evaluation.uncertainty import percentile_interval, resamples
 from lilas.records.timings import read_timings
-from lilas.report.summary import EMULATORS, cell_names
+from lilas.report.summary import EMULATORS, cell_names, of_first_samplers
 from lilas.report.trajectories import in_order
+from lilas.study.comparison import trained_for
 from lilas.study.paths import split_training_name
 from lilas.study.study import Study
 
@@ -113,13 +114,15 @@ def metric_rows(results: Results, metric: str, *, guided: bool = False) -> pd.Da
 
 
 def emulator_rows(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame:
-    """Returns a metric's rows of emulators, in pixel space or in latent space."""
+    """Returns a metric's rows of emulators, in pixel space or in latent space, with budgets."""
     rows = metric_rows(results, metric)
     rows = rows[rows["method"].isin(EMULATORS)]
-    runs = rows[["dataset", "autoencoder"]].drop_duplicates().itertuples(index=False)
-    here = {run: in_pixel_space(results.study, *run) for run in map(tuple, runs)}
-    keys = zip(rows["dataset"], rows["autoencoder"], strict=True)
-    return rows[np.array([here[key] == pixel for key in keys], bool)]
+    names = ["dataset", "autoencoder", "emulator"]
+    runs = rows[names].drop_duplicates()
+    here = [in_pixel_space(results.study, *run) == pixel for run in runs[names[:2]].to_numpy()]
+    runs = runs[np.array(here, bool)]
+    budgets = [trained_for(results.study, run).costs for run in runs.to_dict("records")]
+    return rows.merge(runs.assign(budget=budgets), on=names)
 
 
 def in_pixel_space(study: Study, dataset: str, autoencoder: str) -> bool:
@@ -131,14 +134,20 @@ def in_pixel_space(study: Study, dataset: str, autoencoder: str) -> bool:
 def alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame]:
     """Returns of each group the runs whose likes are in all, by the first columns that find any.
 
-    What is compared must differ in one thing alone; where nothing is shared, no run stays.
+    What is compared must differ in one thing alone; where nothing is shared, no run stays. Of an
+    emulator's runs from as many context states the first sampler's stand for it.
     """
     for columns in choices:
         keys = [set(map(tuple, group[columns].drop_duplicates().to_numpy())) for group in groups]
         if shared := set.intersection(*keys):
             frame = pd.DataFrame(sorted(shared), columns=columns)
-            return [group.merge(frame, on=columns) for group in groups]
+            return [firsts(group.merge(frame, on=columns)) for group in groups]
     return [group.iloc[:0] for group in groups]
+
+
+def firsts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of each emulator's first sampler of those with as many context states."""
+    return rows[of_first_samplers(rows, "context")]
 
 
 def tabulate(rows: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from lilas.report.contests import at, contest, estimate
+from lilas.report.summary import of_first_samplers
 from lilas.study.methods import METHODS, named
 
 SCORES = {"vcrps": "CRPS", "venergy_score": "energy score"}
-_MODEL = ["autoencoder", "emulator"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def best_probabilistic(cells: pd.DataFrame, differences: pd.DataFrame) -> Best:
     # What begins elsewhere forecasts other states, and is another question.
     start = ensembles["start"].min()
     ensembles, others = (rows[rows["start"] == start] for rows in (ensembles, others))
+    ensembles, others = (rows[of_first_samplers(rows)] for rows in (ensembles, others))
     said: dict[tuple[str, ...], list[str]] = {}
     lines = []
     for metric, score in SCORES.items():
@@ -78,8 +79,7 @@ def _of_horizon(
     rows: pd.DataFrame, others: pd.DataFrame, differences: pd.DataFrame
 ) -> tuple[tuple[str, str], str]:
     """Returns which run is the best and how it fares in words, and both in numbers."""
-    models = rows.drop_duplicates(_MODEL).sort_values("value", kind="stable")
-    others = others.drop_duplicates(_MODEL)
+    models = rows.sort_values("value", kind="stable")
     best = models.iloc[0]
     rivals = {"the next": models.iloc[1:2], "the best deterministic": others.nsmallest(1, "value")}
     words, numbers = [], [f"{best['run']} {estimate(best)}"]

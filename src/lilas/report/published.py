@@ -17,7 +17,7 @@ from lilas.evaluation.bands import INNER_BANDS
 from lilas.evaluation.metrics import LAWS
 from lilas.evaluation.uncertainty import LEVEL, RESAMPLES
 from lilas.report.remarks import remarks
-from lilas.report.summary import BASELINES, EMULATORS, Matrix, matrices
+from lilas.report.summary import BASELINES, EMULATORS, Matrix, matrices, of_first_samplers
 from lilas.report.tables import cell
 from lilas.report.typeset import Cell, Row, Table
 from lilas.study.methods import METHODS, named
@@ -173,13 +173,14 @@ def paper_tables(
 ) -> dict[str, tuple[str, list[Table]]]:
     """Returns our numbers in the layout of the paper's tables.
 
-    Values are against the truth, of rollouts forward in time. Runs that share method, compression
-    rate and names are averaged with equal weight: contexts, samplers and seeds (paper, Table 6).
-    Where a study has several autoencoders or emulators of a kind at one compression rate, each has
-    a row. Baselines are in every table. A table is made where its metric and field exist, one of a
-    single dataset of the paper's for that and for data of its law or fields; the one by context
-    where emulators began from different numbers of states, and pools the latent ones, as the
-    paper's does: its numbers are the means over compression rates of Table 6 without pixel space.
+    Values are against the truth, of rollouts forward in time. Each emulator has the first of its
+    samplers in each context. Runs that share method, compression rate and names are averaged with
+    equal weight: contexts and seeds (paper, Table 6). Where a study has several autoencoders or
+    emulators of a kind at one compression rate, each has a row. Baselines are in every table. A
+    table is made where its metric and field exist, one of a single dataset of the paper's for that
+    and for data of its law or fields; the one by context where emulators began from different
+    numbers of states, and pools the latent ones, as the paper's does: its numbers are the means
+    over compression rates of Table 6 without pixel space.
 
     Args:
         summary: Values per trajectory, of `lilas.report.trajectories.by_trajectory`.
@@ -229,6 +230,7 @@ def _chosen(layout: Layout, matrix: Matrix, paper: str | None) -> Matrix:
             cells = cells.assign(context=context.fillna(cells["context"]).astype(int))
             matrix = Matrix(cells, matrix.values)
     chosen = matrix.select(keep)
+    chosen = chosen.select(of_first_samplers(chosen.cells, "context"))
     cells = chosen.cells
     names = cells["autoencoder"] + " " + cells["emulator"]
     return Matrix(
@@ -327,7 +329,7 @@ def _note(layout: Layout, chosen: Matrix, source: str, shown: bool) -> str:
         parts.append(
             f"Members: {members}. Contexts: {_list(emulated['context'])}, "
             f"from step {_list(emulated['start'])}. "
-            f"Samplers: {_list(emulated['sampler'])}."
+            f"Samplers: {_list(emulated['sampler'])}, the first of each emulator."
         )
     parts.append(
         f"Training seeds: {_list(seeds.dropna().astype(int))}. Runs of one row that differ in "

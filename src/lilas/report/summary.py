@@ -234,6 +234,20 @@ def differences(summary: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def of_first_samplers(rows: pd.DataFrame, *apart: str) -> pd.Series:
+    """Returns whether each row is of the first sampler that its emulator has rows of.
+
+    Of several samplers of one emulator, one must stand for it that no score has chosen, and a mean
+    over them would be of none. What has no sampler stays.
+
+    Args:
+        rows: With the columns of `lilas.records.metrics.KEYS`, in the study's order.
+        apart: Columns by which an emulator has several first ones, such as context.
+    """
+    model = ["dataset", "autoencoder", "emulator", *apart]
+    return rows["sampler"] == rows.groupby(model, observed=True)["sampler"].transform("first")
+
+
 def label_runs(runs: pd.DataFrame) -> pd.Series:
     """Returns what each row's run is called: emulator (autoencoder, sampler), as short as it can.
 

@@ -21,7 +21,7 @@ class Ancestor(Model):
 
 
 class Compared(Model):
-    """An emulator beside which there are others on the same latents: what its training may cost.
+    """What the training of an emulator may cost, to compare it with others.
 
     A training that starts from another has had that one's budget too. Where one of them has none,
     or one of another kind, or where weights come from elsewhere, what it cost in all is not known.
@@ -34,6 +34,11 @@ class Compared(Model):
     budget: float | None = Field(description="Of it and of those it starts from.")
     ancestors: list[Ancestor] = Field(description="What it starts from, nearest first.")
     elsewhere: bool = Field(description="Whether the first weights are of no training here.")
+
+    @property
+    def costs(self) -> str:
+        """The budget in words."""
+        return "unknown" if self.budget is None else f"{self.budget:g} {self.unit}"
 
 
 class Sampling(Model):
@@ -58,11 +63,17 @@ def compared(study: Study) -> dict[str, list[Compared]]:
         entries[dataset, autoencoder].add(paths.split_training_name(emulator)[0])
     for (dataset, autoencoder, _), run in runs.items():
         if len(entries[dataset, autoencoder]) > 1:
-            found.setdefault(dataset, []).append(_compared(study, run))
+            found.setdefault(dataset, []).append(trained_for(study, run))
     return found
 
 
-def _compared(study: Study, run: dict[str, str]) -> Compared:
+def trained_for(study: Study, run: dict[str, str]) -> Compared:
+    """Returns what the training of an emulator may cost, and what it starts from.
+
+    Args:
+        study: The study.
+        run: Dataset, and the folders of autoencoder and emulator.
+    """
     chain, one = [], run
     while one is not None and (model := _trained(study, one)) is not None:
         folder = "/".join(one[kind] for kind in ("dataset", "autoencoder", "emulator"))
