@@ -27,6 +27,20 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
+        "the answer takes the best of an emulator's samplers",
+        "answer.py",
+        "rows[of_first_samplers(rows)] for rows",
+        "rows for rows",
+        "test_answer.py::test_the_answer_is_of_the_first_sampler",
+    ),
+    Mutation(
+        "claims pool emulators of other budgets",
+        "accuracy.py",
+        'sides = alike(sides, ["context", "budget"], ["context"])',
+        'sides = alike(sides, ["context"])',
+        "test_claims.py::test_emulators_of_one_budget_are_compared",
+    ),
+    Mutation(
         "members of an ensemble are drawn together by a biased score",
         "ensemble.py",
         "return error - (1 - (1 - self.fair) / m) / 2 * apart",
