@@ -264,6 +264,21 @@ def test_the_first_sampler_stands_for_its_emulator(tmp_path):
         found = verdict(number, of, [*more, *runs], jobs)
         # Ten times as large at both compressions is as robust.
         assert found.verdict == (SUPPORTED if number == 1 else NOT_SUPPORTED)
+        assert {1: "VRMSE 4 to 4.2", 2: "VRMSE 4, in pixel", 3: "9, solver 1"}[number] in (
+            found.evidence[0]
+        )
+
+
+def test_one_sampler_is_compared_at_both_compressions(tmp_path):
+    """Of two entries that list the same samplers in another order."""
+    entries = yaml.safe_load(MINIATURE.read_text())["emulators"]
+    of = study(tmp_path, emulators={"coarse": entries["diffusion"] | {"autoencoders": ["c64"]}})
+    fine, coarse, *bounds = compressed(1.05, 2.0)
+    coarse = coarse.assign(emulator="coarse-s0")
+    wrong = [rows.assign(sampler="one", value=50.0) for rows in (fine, coarse)]
+    found = verdict(1, of, [fine, wrong[0], wrong[1], coarse, *bounds])
+    assert "VRMSE 0.4 to 0.42, ratio 1.05" in found.evidence[0]
+    assert found.verdict == SUPPORTED
 
 
 def test_emulators_of_one_budget_are_compared(tmp_path):
@@ -286,6 +301,21 @@ def test_emulators_of_one_budget_are_compared(tmp_path):
     assert found.evidence[0].startswith(
         "convection, compression 16, vrmse: diffusion 0.9, solver 1,"
     )
+    # Of two budgets that both have, it is the larger one's; what has none is of no budget.
+    both = [half.assign(emulator="diffusion_short-s0", method="diffusion", sampler="ab4"), half]
+    free = run("free-s0", sampler="direct").assign(method="solver", value=0.0)
+    of = study(
+        tmp_path,
+        emulators=emulators
+        | {
+            "diffusion_short": emulators["diffusion"] | {"train": short},
+            "free": plain["solver"],
+            "diffusion_free": plain["diffusion"],
+        },
+    )
+    unknown = run("diffusion_free-s0", sampler="ab4").assign(method="diffusion", value=9.0)
+    found = verdict(3, of, [*both, free, unknown, *against_solver()])
+    assert "16, vrmse: diffusion 0.9, solver 1," in found.evidence[0]
     # Where no two budgets agree, all are compared, as where none are known.
     alone = [run("diffusion-s0", value=0.9), half.assign(value=0.0)]
     assert "solver 0, difference 0.9" in verdict(3, of, alone).evidence[0]
@@ -547,6 +577,17 @@ def test_speed(tmp_path, jobs, expected):
             "1",
             "6",
         ]
+
+
+def test_speed_is_of_the_first_sampler(tmp_path):
+    """One of few steps, or of guidance, says nothing of what the first one costs."""
+    jobs = rolled_out("c16-s0", 20, 100, 10) + rolled_out("pixel-s0", 10, 10, 1) + SIMULATION
+    slow = [(*job[:4], "back", job[5], 1e6) for job in jobs if job[4]]
+    entry = yaml.safe_load(MINIATURE.read_text())["emulators"]["diffusion"]
+    of = study(tmp_path, emulators={"pixel_diffusion": entry | {"autoencoders": ["pixel"]}})
+    found = verdict(5, of, [run("solver-s0")], [*jobs, *slow])
+    assert found.evidence == verdict(5, of, [run("solver-s0")], jobs).evidence
+    assert found.verdict == SUPPORTED
 
 
 @pytest.mark.parametrize(("stride", "expected"), [(1, NOT_SUPPORTED), (4, SUPPORTED)])

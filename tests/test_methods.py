@@ -35,6 +35,7 @@ METHODS = {
     "diffusion": ({}, {"algorithm": "ab"}),
     "flow": ({}, {"algorithm": "ab"}),
     "ensemble": ({}, {"algorithm": "direct"}),
+    "ensemble, spectral": ({"loss": "spectral"}, {"algorithm": "direct"}),
     "ensemble, energy": ({"loss": "energy"}, {"algorithm": "direct"}),
     "ensemble, modulation": ({"noise": "modulation"}, {"algorithm": "direct"}),
 }
@@ -98,13 +99,16 @@ def test_methods_learn_mean_and_spread(name):
 
 
 @pytest.mark.parametrize("members", [2, 5])
-@pytest.mark.parametrize("loss", ["crps", "energy"])
+@pytest.mark.parametrize("loss", ["crps", "spectral", "energy"])
 def test_scores_are_those_of_scoringrules(loss, members):
-    """Fair, and of the whole distribution; energy scores by the root mean square of a state."""
+    """Fair, and of the whole distribution; energy scores by the root mean square of a state.
+
+    A Fourier coefficient is a pair of numbers, whose CRPS is the energy score.
+    """
     random = torch.Generator().manual_seed(members)
     v = torch.randn(3, members, 2, 4, 6, generator=random, dtype=torch.double)
     x = torch.randn(3, 2, 4, 6, generator=random, dtype=torch.double)
-    if loss == "crps":
+    if loss != "energy":
         expected = {
             estimator: scoringrules.crps_ensemble(
                 x.numpy(), v.numpy(), m_axis=1, estimator=estimator
@@ -121,6 +125,15 @@ def test_scores_are_those_of_scoringrules(loss, members):
             / math.sqrt(12)
             for estimator in ("fair", "nrg")
         }
+    if loss == "spectral":
+        points = np.arange(6)
+        waves = np.exp(-2j * np.pi * np.outer(points, points) / 6) / math.sqrt(6)
+        pairs = [np.stack([(u @ waves).real, (u @ waves).imag], -1) for u in (x.numpy(), v.numpy())]
+        for estimator in expected:
+            modes = scoringrules.es_ensemble(
+                pairs[0], np.moveaxis(pairs[1], 1, -2), m_axis=-2, estimator=estimator
+            )
+            expected[estimator] += modes.mean()
     for fair, estimator in ((1.0, "fair"), (0.0, "nrg")):
         method = Ensemble(SimpleBackbone(), loss=loss, members=members, fair=fair)
         assert float(method.score(v, x)) == pytest.approx(expected[estimator], rel=1e-6)

@@ -26,7 +26,7 @@ from lilas.records.stores import open_store
 from lilas.records.timings import read_timings
 from lilas.report.latent_tables import CELLS, latent_tables
 from lilas.report.speed import QUANTITIES, runs
-from lilas.report.summary import BASELINES
+from lilas.report.summary import BASELINES, of_first_samplers
 from lilas.report.trajectories import valid_times
 from lilas.study import paths
 
@@ -183,17 +183,29 @@ def _files(folder: Path, name: Name) -> list[Path]:
     if name.run[0] in UNTRAINED:
         return [folder / paths.BASELINES.format(dataset=dataset)]
     *runs, last = (part.split("+") for part in name.run)
+    pooled = any("+" in part for part in name.run)
     if last == ["reconstruction"]:
         found = [paths.RECONSTRUCTION.format(dataset=dataset, autoencoder=run) for run in runs[0]]
     else:
         keys = ("autoencoder", "emulator", "sampler")
+        chosen = _firsts(folder, dataset) if pooled else None
         found = [
             paths.METRICS.format(dataset=dataset, **dict(zip(keys, run, strict=True)))
             for run in product(*runs, last)
+            if chosen is None or run in chosen
         ]
     files = [folder / path for path in found]
     # Where none was made, the first is missed when it is read.
     return [path for path in files if path.is_file()] or files[:1]
+
+
+def _firsts(folder: Path, dataset: str) -> set[tuple[str, ...]]:
+    """Returns the runs that stand for their emulators where runs are pooled."""
+    path = folder / paths.TABLES / "horizons.csv"
+    runs = pd.read_csv(path, dtype=str, keep_default_na=False)
+    runs = runs[(runs["dataset"] == dataset) & (runs["direction"] == "forward")]
+    runs = runs[of_first_samplers(runs, "context")]
+    return set(runs[["autoencoder", "emulator", "sampler"]].itertuples(index=False, name=None))
 
 
 def _rows(found: Trace, path: Path, name: Name) -> float:

@@ -21,9 +21,10 @@ class Ensemble(nn.Module):
     Loss: the almost fair score of M members v_i of each sample x (Lang et al. 2024, arXiv
     2412.15832), 1/M sum_i |v_i - x| - (1 - (1 - a)/M) / (2 M (M - 1)) sum_ij |v_i - v_j|, where
     a = 1 is fair for so few members and a = 0 counts them as the whole distribution. |x| is the
-    mean over values of the absolute value (CRPS), or over states of their root mean square (energy
-    score). Where a sample has more states than a window, the members go on from their own last
-    states, window after window.
+    mean over values of the absolute value (CRPS), that plus the mean absolute value of the Fourier
+    coefficients over space (spectral; both as FourCastNet 3, Bonev et al. 2025, arXiv 2507.12144),
+    or the mean over states of their root mean square (energy score). Where a sample has more states
+    than a window, the members go on from their own last states, window after window.
 
     Args:
         backbone: What it learns with.
@@ -106,4 +107,14 @@ def _of_states(x: Tensor) -> Tensor:
     return torch.where(squares > 0, squares, 1).sqrt() * (squares > 0)
 
 
-NORMS: dict[str, Callable[[Tensor], Tensor]] = {"crps": torch.abs, "energy": _of_states}
+def _with_modes(x: Tensor) -> Tensor:
+    """Returns the absolute values of (batch, member, channel, time, *space) and of its modes."""
+    modes = torch.fft.fftn(x.float(), dim=tuple(range(4, x.ndim)), norm="ortho")
+    return x.abs() + modes.abs()
+
+
+NORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "crps": torch.abs,
+    "spectral": _with_modes,
+    "energy": _of_states,
+}

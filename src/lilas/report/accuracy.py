@@ -22,6 +22,7 @@ from lilas.report.paired import (
     Results,
     Verdict,
     alike,
+    at_one_budget,
     check_paired,
     counted,
     emulator_rows,
@@ -104,8 +105,8 @@ def _robust(results: Results, name: str, ends: list[pd.DataFrame], found: list[f
 def pixel_space(results: Results) -> Verdict:
     """Claim 2: VRMSE, parameters and training time of latent and pixel-space emulators.
 
-    Of emulators of one budget, where both sides have such. Supported where, for each method and
-    compression, the interval of the VRMSE's difference ends
+    Of emulators of the largest budget that both sides have, where they have one. Supported where,
+    for each method and compression, the interval of the VRMSE's difference ends
     below MATCH of the pixel-space VRMSE, with fewer parameters and fewer training seconds; where
     both were timed, with an interval of their ratio that ends below 1.
     """
@@ -116,7 +117,8 @@ def pixel_space(results: Results) -> Verdict:
         ours = latent[(latent["dataset"] == dataset) & (latent["method"] == method)]
         for compression, rows in ours.groupby("compression"):
             name = f"{dataset}, {method}, compression {compression:g}"
-            sides = alike([rows, theirs], ["context", "budget"], ["context"])
+            sides = at_one_budget([rows, theirs])
+            sides = alike(sides, ["context", "sampler"], ["context"])
             parts += _beats(results, name, *sides)
     missing = "No method was run both in latent and in pixel space."
     note = JOBS if any(WHOLE in line for part in parts for line in part.evidence) else ""
@@ -181,8 +183,8 @@ def _beside(encoder: float) -> str:
 def diffusion_or_solver(results: Results) -> Verdict:
     """Claim 3: diffusion against solvers at equal compression, and the ensembles' calibration.
 
-    Of emulators of one budget, where both have such. Supported where the intervals of the
-    differences of VRMSE and of the power spectrum's error in
+    The differences are of emulators of the largest budget that both have, where they have one.
+    Supported where the intervals of the differences of VRMSE and of the power spectrum's error in
     each band lie below 0, those of the spread-skill ratio inside NEAR_ONE, and that ratio falls
     from the lowest to the highest compression by no more than FALL.
     """
@@ -193,7 +195,7 @@ def diffusion_or_solver(results: Results) -> Verdict:
             sides = [here[here["method"] == method] for method in (DIFFUSION, SOLVER)]
             if all(len(side) for side in sides):
                 name = f"{dataset}, compression {compression:g}, {metric}"
-                sides = alike(sides, ["context", "budget"], ["context"])
+                sides = alike(at_one_budget(sides), ["context"])
                 parts.append(_below(name, *sides))
     compared = bool(parts)
     ratio = emulator_rows(results, "spread_skill", pixel=False)

@@ -47,10 +47,11 @@ CRITERIA = {
     1: f"Supported if the VRMSE's ratio, highest to lowest compression, has an interval below "
     f"{ROBUST:g}, and the reconstruction's grows by more.",
     2: f"Supported if the VRMSE's difference has an interval below {MATCH:.0%} of the VRMSE in "
-    "pixel space, with fewer parameters and training seconds.",
+    "pixel space, with fewer parameters and training seconds, at the largest budget that both "
+    "have, if any.",
     3: "Supported if the differences of VRMSE and of the spectral errors have intervals below 0, "
-    f"and spread / skill one within {NEAR_ONE[0]:g} to {NEAR_ONE[1]:g} that falls by at most "
-    f"{FALL:g}.",
+    "at the largest budget that both have, if any, and spread / skill one within "
+    f"{NEAR_ONE[0]:g} to {NEAR_ONE[1]:g} that falls by at most {FALL:g}.",
     4: "Supported if, each alone, both end with the lower validation loss, and have been below the "
     f"other's last one within {FAR_FASTER:.0%} of the steps: by intervals of the differences over "
     "seeds, every optimiser with the best of as many rates.",

@@ -121,22 +121,23 @@ def _speed_of_jobs(results: Results, dataset: str) -> tuple[list[Part], list[str
 def _seconds_per_state(
     results: Results, dataset: str
 ) -> tuple[float | None, float | None, float | None, float | None]:
-    """Returns seconds per state: latent rollout, that and evaluation, pixel rollout, simulator."""
+    """Returns seconds per state: latent rollout, that and evaluation, pixel rollout, simulator.
+
+    Each diffusion model has the first of its samplers.
+    """
     costs = results.costs[results.costs["dataset"] == dataset]
     runs = ["autoencoder", "emulator", "sampler"]
     wide = costs[costs["kind"].isin(["rollout", "evaluation"])].copy()
     wide["column"] = wide["kind"] + "_" + wide["quantity"]
     wide = wide.pivot(index=runs, columns="column", values="value")
     wide = wide.reindex(columns=["rollout_seconds", "rollout_states", "evaluation_seconds"])
+    entries = [
+        results.study.resolve("emulators", split_training_name(emulator)[0], dataset)
+        for _, emulator, _ in wide.index
+    ]
+    first = [run[2] == one.samplers[0] for run, one in zip(wide.index, entries, strict=True)]
+    diffusion = np.array([one.model.method == DIFFUSION for one in entries], bool) & first
     pixel = np.array([in_pixel_space(results.study, dataset, run[0]) for run in wide.index], bool)
-    diffusion = np.array(
-        [
-            results.study.resolve("emulators", split_training_name(run[1])[0], dataset).model.method
-            == DIFFUSION
-            for run in wide.index
-        ],
-        bool,
-    )
 
     def per_state(rows: pd.DataFrame, *seconds: str) -> float | None:
         known = rows.dropna(subset=["rollout_states", *seconds])

@@ -114,15 +114,19 @@ def metric_rows(results: Results, metric: str, *, guided: bool = False) -> pd.Da
 
 
 def emulator_rows(results: Results, metric: str, *, pixel: bool) -> pd.DataFrame:
-    """Returns a metric's rows of emulators, in pixel space or in latent space, with budgets."""
+    """Returns a metric's rows of emulators, in pixel space or in latent space.
+
+    The budget of their trainings is (unit, number); an empty unit where it is not known.
+    """
     rows = metric_rows(results, metric)
     rows = rows[rows["method"].isin(EMULATORS)]
     names = ["dataset", "autoencoder", "emulator"]
     runs = rows[names].drop_duplicates()
     here = [in_pixel_space(results.study, *run) == pixel for run in runs[names[:2]].to_numpy()]
     runs = runs[np.array(here, bool)]
-    budgets = [trained_for(results.study, run).costs for run in runs.to_dict("records")]
-    return rows.merge(runs.assign(budget=budgets), on=names)
+    trained = [trained_for(results.study, run) for run in runs.to_dict("records")]
+    budgets = [(one.unit, one.budget or 0.0) for one in trained]
+    return rows.merge(runs.assign(budget=pd.Series(budgets, runs.index, object)), on=names)
 
 
 def in_pixel_space(study: Study, dataset: str, autoencoder: str) -> bool:
@@ -134,15 +138,33 @@ def in_pixel_space(study: Study, dataset: str, autoencoder: str) -> bool:
 def alike(groups: list[pd.DataFrame], *choices: list[str]) -> list[pd.DataFrame]:
     """Returns of each group the runs whose likes are in all, by the first columns that find any.
 
-    What is compared must differ in one thing alone; where nothing is shared, no run stays. Of an
-    emulator's runs from as many context states the first sampler's stand for it.
+    What is compared must differ in one thing alone; where nothing is shared, no run stays. From as
+    many context states, the first sampler that is shared stands for all, or each emulator's first
+    where samplers are none of the columns.
     """
     for columns in choices:
         keys = [set(map(tuple, group[columns].drop_duplicates().to_numpy())) for group in groups]
         if shared := set.intersection(*keys):
             frame = pd.DataFrame(sorted(shared), columns=columns)
-            return [firsts(group.merge(frame, on=columns)) for group in groups]
+            found = [group.merge(frame, on=columns) for group in groups]
+            if "sampler" not in columns:
+                return [firsts(group) for group in found]
+            rest = [*(name for name in columns if name != "sampler"), "context"]
+            one = found[0].drop_duplicates(list(dict.fromkeys(rest)))[columns]
+            return [group.merge(one, on=columns) for group in found]
     return [group.iloc[:0] for group in groups]
+
+
+def at_one_budget(groups: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Returns of each group the runs of the largest budget that all have; all where they have none.
+
+    Runs of no known budget are compared where no known one is shared.
+
+    Args:
+        groups: Of `emulator_rows`.
+    """
+    shared = set.intersection(*(set(group["budget"]) for group in groups))
+    return [group[group["budget"] == max(shared)] if shared else group for group in groups]
 
 
 def firsts(rows: pd.DataFrame) -> pd.DataFrame:

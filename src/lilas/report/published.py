@@ -329,7 +329,7 @@ def _note(layout: Layout, chosen: Matrix, source: str, shown: bool) -> str:
         parts.append(
             f"Members: {members}. Contexts: {_list(emulated['context'])}, "
             f"from step {_list(emulated['start'])}. "
-            f"Samplers: {_list(emulated['sampler'])}, the first of each emulator."
+            f"Samplers: {_list(emulated['sampler'])}, each emulator's first in each context."
         )
     parts.append(
         f"Training seeds: {_list(seeds.dropna().astype(int))}. Runs of one row that differ in "

@@ -235,7 +235,8 @@ def _basis(cells: pd.DataFrame) -> str:
         f"Test trajectories that no training saw: {', '.join(texts)}. In brackets, 95 % bootstrap "
         "intervals over trajectories; p of paired sign-flip tests, not corrected for their number. "
         "Persistence keeps the state of lead time 0, climatology is the training mean. A "
-        "method's run of a horizon is the best of its own on these trajectories. CRPS and energy "
+        "method's run of a horizon is the best of its emulators on these trajectories, each with "
+        "the first of its samplers. CRPS and energy "
         "score are over the truth's standard deviation, as the VRMSE; of one member they are the "
         "mean absolute error and the VRMSE."
     )

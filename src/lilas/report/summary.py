@@ -238,14 +238,15 @@ def of_first_samplers(rows: pd.DataFrame, *apart: str) -> pd.Series:
     """Returns whether each row is of the first sampler that its emulator has rows of.
 
     Of several samplers of one emulator, one must stand for it that no score has chosen, and a mean
-    over them would be of none. What has no sampler stays.
+    over them would be of none. What is no emulator stays.
 
     Args:
         rows: With the columns of `lilas.records.metrics.KEYS`, in the study's order.
         apart: Columns by which an emulator has several first ones, such as context.
     """
     model = ["dataset", "autoencoder", "emulator", *apart]
-    return rows["sampler"] == rows.groupby(model, observed=True)["sampler"].transform("first")
+    first = rows.groupby(model, observed=True)["sampler"].transform("first")
+    return (rows["sampler"] == first) | ~rows["method"].isin(EMULATORS)
 
 
 def label_runs(runs: pd.DataFrame) -> pd.Series:

@@ -167,10 +167,10 @@ class EnsembleSettings(EmulatorSettings):
     """Learns to draw windows in one evaluation: an ensemble trained on a proper score."""
 
     method: Literal["ensemble"] = Field(description="What it learns.")
-    loss: Literal["crps", "energy"] = Field(
+    loss: Literal["crps", "spectral", "energy"] = Field(
         default="crps",
-        description="Score of the members: the CRPS of each value, or the energy score of each "
-        "state.",
+        description="Score of the members: the CRPS of each value, that together with the CRPS of "
+        "each Fourier coefficient over space, or the energy score of each state.",
     )
     fair: float = Field(
         default=1.0,
