@@ -1,14 +1,13 @@
 """Emulators that the laptop study does not have, by the same budget, on its validation split.
 
-Run `python benchmarks/trials.py distilled` or `spectral` after `snakemake --config study=laptop`.
+Run `python benchmarks/trials.py` with what is tried, after `snakemake --config study=laptop`.
+
+`ensemble` or `retrofitted`: those of the study, trained with `--loss`.
 
 `distilled`: a copy of the diffusion model whose window of one evaluation, a step of DDIM from noise
 at t = 1, is trained to be the window that the model makes of the same noise in 8 steps of
 Adams-Bashforth. Its own training has the budget of another emulator, evaluations of the model that
-it learns from included.
-
-`spectral`: the ensemble from scratch, whose score is the CRPS of values and that of their Fourier
-coefficients over space (orthonormal, absolute values of complex numbers) together.
+it learns from included; with that model's it is twice as much.
 
 Either is scored beside the study's own, in latent space, each channel in units of its deviation:
 fair CRPS, root mean square of the error of the ensemble's mean, and spread over that, as means over
@@ -20,23 +19,27 @@ import copy
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from lilas.draws import Draws
+from lilas.errors import LilasError
 from lilas.evaluation.tuning import open_validation, score_temperatures, validation_span
 from lilas.models.build import load_emulator, make_emulator_for
 from lilas.models.context import training_loss
 from lilas.models.diffusion import Inpainting
+from lilas.models.ensemble import NORMS
 from lilas.models.latents import open_latents
 from lilas.models.masks import over_space
 from lilas.models.sampling import make_sampler, start_noise
+from lilas.official.start import start_from
 from lilas.records.histories import read_history
 from lilas.records.weights import read_record
 from lilas.seeds import derive
-from lilas.study.entries import SamplerEntry
+from lilas.study.entries import SamplerEntry, emulator_settings
 from lilas.study.read import read_study
 from lilas.training.job import make_windows
 from lilas.training.loop import fit
@@ -44,6 +47,7 @@ from lilas.training.objective import Loss
 
 STUDY = "workflow/studies/laptop.yaml"
 RUNS = "rayleigh_benard/c64-s0"
+WEIGHTS, VALIDATION = "weights.safetensors", "latents/valid.json"
 CPU = torch.device("cpu")
 MEMBERS = {"members": 8, "batch_size": 64}
 DIRECT = {"algorithm": "direct", **MEMBERS}
@@ -58,8 +62,8 @@ OWN = {
 STEPS_BEFORE = 8
 
 
-def distilled(model: nn.Module) -> tuple[nn.Module, Loss, float]:
-    """Returns a copy, its loss, and what a step costs in steps of the model's own training."""
+def distil(model: nn.Module) -> tuple[nn.Module, Loss]:
+    """Returns a copy of a diffusion model, and the loss that teaches it to take one step."""
     student = copy.deepcopy(model).requires_grad_()
 
     def loss(states: Tensor, label: Tensor, draws: Draws) -> Tensor:
@@ -74,40 +78,36 @@ def distilled(model: nn.Module) -> tuple[nn.Module, Loss, float]:
         mean = student.denoiser(noise, torch.ones(()), **given).mean
         return ((mean - target).square() * ~mask).mean() / (~mask).float().mean()
 
-    # An evaluation is a third of a step: gradients cost twice as much as what they are of.
-    return student, loss, 1 + STEPS_BEFORE / 3
+    return student, loss
 
 
-def spectral(x: Tensor) -> Tensor:
-    """Returns the absolute values of (batch, member, channel, time, *space) and of its modes."""
-    space = tuple(range(4, x.ndim))
-    return x.abs() + torch.fft.fftn(x, dim=space, norm="ortho").abs()
-
-
-def train(name: str, results: Path) -> tuple[nn.Module, object]:
-    """Returns a trained trial and its settings."""
-    weights = results / RUNS / "weights.safetensors"
+def train(trial: str, score: str, folder: Path) -> tuple[nn.Module, Any]:
+    """Returns what is tried, trained, and its settings."""
     sources = [
-        open_latents(results / RUNS / "latents" / f"{split}.json", weights)
+        open_latents(folder / "latents" / f"{split}.json", folder / WEIGHTS)
         for split in ("train", "valid")
     ]
     shape, features = sources[0].shape, sources[0].labels.shape[1]
-    run = results / RUNS / {"distilled": "diffusion-s0", "spectral": "ensemble-s0"}[name]
-    config = read_record(run / "weights.safetensors")["config"]
-    model, entry = load_emulator(run / "weights.safetensors", shape, features, CPU)
-    cost = 1.0
+    run = folder / ("diffusion-s0" if trial == "distilled" else f"{trial}-s0")
+    config = read_record(run / WEIGHTS)["config"]
+    steps = read_history(run / "history.jsonl").iloc[-1]["step"]
     torch.manual_seed(derive(config["seed"]))
-    if name == "distilled":
-        student, loss, cost = distilled(model)
+    if trial == "distilled":
+        model, entry = load_emulator(run / WEIGHTS, shape, features, CPU)
+        model, loss = distil(model)
+        # An evaluation is a third of a step: gradients cost twice as much as what they are of.
+        steps /= 1 + STEPS_BEFORE / 3
     else:
-        student = make_emulator_for(entry, shape, features)
-        student.norm = spectral
+        entry = emulator_settings(config["emulator"] | {"loss": score})
+        model = make_emulator_for(entry, shape, features)
+        start = entry.train.start
+        parents = [] if start is None else [folder / "half_solver-s0" / WEIGHTS]
+        start_from(model, "emulator", parents, start)
 
         def loss(states: Tensor, label: Tensor, draws: Draws) -> Tensor:
-            return training_loss(student, entry, states, label, draws)
+            return training_loss(model, entry, states, label, draws)
 
-    steps = round(read_history(run / "history.jsonl").iloc[-1]["step"] / cost)
-    settings = entry.train.model_dump() | {"budget": None, "steps": steps}
+    settings = entry.train.model_dump() | {"budget": None, "steps": round(steps)}
     windows = make_windows(
         sources,
         sources[0].augmentation(config["augment"]),
@@ -117,45 +117,37 @@ def train(name: str, results: Path) -> tuple[nn.Module, object]:
         seed=config["seed"],
         device=CPU,
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as checkpoints:
         outcome = fit(
-            student.train(),
+            model.train(),
             loss,
             *windows,
             settings=settings,
             seed=derive(config["seed"], 2),
-            folder=Path(folder),
-            making={"trial": name},
-            name=name,
+            folder=Path(checkpoints),
+            making={"trial": trial},
+            name=trial,
         )
-    student.load_state_dict(outcome.last)
-    print(f"{name}: {steps} steps, last validation loss {outcome.history[-1]['valid_loss']:.4g}")
-    return student.eval(), entry
+    model.load_state_dict(outcome.last)
+    print(f"{trial}: {round(steps)} steps")
+    return model.eval(), entry
 
 
-def scored(results: Path) -> Callable[[str, nn.Module, object, dict[str, object]], None]:
+def scoring(folder: Path) -> Callable[[str, nn.Module, Any, dict[str, Any]], None]:
     """Returns what prints a row of scores of an emulator with a sampler."""
-    manifest, weights = (
-        results / RUNS / "latents/valid.json",
-        results / RUNS / "weights.safetensors",
-    )
-    source = open_validation(manifest, weights)
+    manifest = folder / VALIDATION
+    source = open_validation(manifest, folder / WEIGHTS)
     dataset = read_study(STUDY).datasets["rayleigh_benard"]
 
-    def row(name: str, model: nn.Module, entry: object, sampling: dict[str, object]) -> None:
-        sampler = SamplerEntry.model_validate({**sampling, "tune_temperature": [1.0, 2.0]})
+    def score(name: str, model: nn.Module, entry: Any, sampling: dict[str, Any]) -> None:
+        sampler = SamplerEntry.model_validate(sampling)
         sampler = sampler.model_copy(update={"tune_temperature": [1.0]})
-        rows, steps = validation_span(manifest, source, dataset.evaluation, dataset.stride, sampler)
-        found, _ = score_temperatures(
-            model,
-            source,
-            rows=rows,
-            steps=steps,
-            settings=entry,
-            stride=dataset.stride,
-            sampler=sampler,
-            device=CPU,
-        )
+        span = validation_span(manifest, source, dataset.evaluation, dataset.stride, sampler)
+        rows, steps = span
+        options = {"settings": entry, "stride": dataset.stride, "sampler": sampler, "device": CPU}
+        found, diverged = score_temperatures(model, source, rows=rows, steps=steps, **options)
+        if diverged:
+            raise LilasError(f"{name}: a rollout diverged")
         table = pd.DataFrame(found)
         table["ratio"] = table["spread"] / table["rmse"]
         cells = []
@@ -165,27 +157,27 @@ def scored(results: Path) -> Callable[[str, nn.Module, object, dict[str, object]
                 cells.append(f"{inside[quantity].mean():.3f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
-    return row
+    return score
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("trial", choices=("distilled", "spectral"))
+    parser.add_argument("trial", choices=("distilled", "ensemble", "retrofitted"))
     parser.add_argument("results", nargs="?", type=Path, default=Path("results/laptop"))
+    parser.add_argument("--loss", choices=NORMS, default="crps", help="of an ensemble")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    trained = train(args.trial, args.results)
-    row = scored(args.results)
-    print(
-        "| | CRPS | | | RMSE | | | spread / skill | | |\n|---|---|---|---|---|---|---|---|---|---|"
-    )
-    row(args.trial, *trained, ONE if args.trial == "distilled" else DIRECT)
-    source = open_latents(
-        args.results / RUNS / "latents/valid.json", args.results / RUNS / "weights.safetensors"
-    )
+    folder = args.results / RUNS
+    trained = train(args.trial, args.loss, folder)
+    score = scoring(folder)
+    print(f"| | CRPS | | | RMSE | | | spread / skill | | |\n|---|{'---|' * 9}")
+    distilled = args.trial == "distilled"
+    name = args.trial if distilled else f"{args.trial}, {args.loss}"
+    score(name, *trained, ONE if distilled else DIRECT)
+    source = open_latents(folder / VALIDATION, folder / WEIGHTS)
     for name, (run, sampling) in OWN.items():
-        path = args.results / RUNS / f"{run}-s0" / "weights.safetensors"
-        row(name, *load_emulator(path, source.shape, source.labels.shape[1], CPU), sampling)
+        path = folder / f"{run}-s0" / WEIGHTS
+        score(name, *load_emulator(path, source.shape, source.labels.shape[1], CPU), sampling)
 
 
 if __name__ == "__main__":
