@@ -317,6 +317,11 @@ def test_unknown_cells_and_missing_files_are_errors(results):
     pd.concat([one, one]).to_csv(path, index=False)
     with pytest.raises(LilasError, match=f"expected one cell {cell}, found 2"):
         trace(cell, results)
+    pooled = f"{CELL}/ab+ab2/vrmse/1-2"
+    pd.DataFrame([row(pooled, 1.0)]).to_csv(results / "tables" / "table6.csv", index=False)
+    one[["cell", "value", "low", "high"]].to_csv(path, index=False)
+    with pytest.raises(LilasError, match=r"horizons\.csv: expected a table with columns dataset,"):
+        trace(pooled, results)
     one[["cell", "value"]].to_csv(path, index=False)
     with pytest.raises(LilasError, match="expected columns with low, high"):
         trace(cell, results)

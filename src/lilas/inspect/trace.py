@@ -202,7 +202,12 @@ def _files(folder: Path, name: Name) -> list[Path]:
 def _firsts(folder: Path, dataset: str) -> set[tuple[str, ...]]:
     """Returns the runs that stand for their emulators where runs are pooled."""
     path = folder / paths.TABLES / "horizons.csv"
-    runs = pd.read_csv(path, dtype=str, keep_default_na=False)
+    needed = ["dataset", "autoencoder", "emulator", "sampler", "method", "context", "direction"]
+    try:
+        runs = pd.read_csv(path, usecols=needed, dtype=str, keep_default_na=False)
+    except (FileNotFoundError, ValueError) as error:
+        wanted = f"a table with columns {', '.join(needed)}"
+        raise broken(path, wanted, f"{error}", _TABLES_AGAIN) from None
     runs = runs[(runs["dataset"] == dataset) & (runs["direction"] == "forward")]
     runs = runs[of_first_samplers(runs, "context")]
     return set(runs[["autoencoder", "emulator", "sampler"]].itertuples(index=False, name=None))
