@@ -584,7 +584,9 @@ def test_speed_is_of_the_first_sampler(tmp_path):
     jobs = rolled_out("c16-s0", 20, 100, 10) + rolled_out("pixel-s0", 10, 10, 1) + SIMULATION
     slow = [(*job[:4], "back", job[5], 1e6) for job in jobs if job[4]]
     entry = yaml.safe_load(MINIATURE.read_text())["emulators"]["diffusion"]
-    of = study(tmp_path, emulators={"pixel_diffusion": entry | {"autoencoders": ["pixel"]}})
+    entry["samplers"] = ["guided", "ab4", "back"]
+    pixel = entry | {"autoencoders": ["pixel"]}
+    of = with_guidance(tmp_path, emulators={"diffusion": entry, "pixel_diffusion": pixel})
     found = verdict(5, of, [run("solver-s0")], [*jobs, *slow])
     assert found.evidence == verdict(5, of, [run("solver-s0")], jobs).evidence
     assert found.verdict == SUPPORTED
@@ -634,12 +636,12 @@ def test_samplers_that_differ_in_more_are_no_contexts(tmp_path):
     assert "No two samplers" in verdict(6, of, runs).evidence[0]
 
 
-def with_guidance(tmp_path: Path) -> Study:
+def with_guidance(tmp_path: Path, **changes: dict[str, Any]) -> Study:
     """The miniature with a sampler that observes the truth."""
     values = yaml.safe_load(MINIATURE.read_text())["samplers"]["ab4"]
     operator = {"kind": "subsample", "factor": 4}
     guidance = {"kind": "mmps", "operator": operator, "noise": 0.1}
-    return study(tmp_path, samplers={"guided": values | {"guidance": guidance}})
+    return study(tmp_path, samplers={"guided": values | {"guidance": guidance}}, **changes)
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,12 @@ def test_unknown_cells_and_missing_files_are_errors(results):
     one[["cell", "value", "low", "high"]].to_csv(path, index=False)
     with pytest.raises(LilasError, match=r"horizons\.csv: expected a table with columns dataset,"):
         trace(pooled, results)
+    other = row("flow/c4-s0/other-s0/ab/vrmse/5-6", 1.0)
+    pd.DataFrame([other]).to_csv(path, index=False)
+    with pytest.raises(
+        LilasError, match=r"expected runs of c4-s0/diffusion-s0/ab\+ab2, found none"
+    ):
+        trace(pooled, results)
     one[["cell", "value"]].to_csv(path, index=False)
     with pytest.raises(LilasError, match="expected columns with low, high"):
         trace(cell, results)

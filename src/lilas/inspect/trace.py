@@ -194,6 +194,9 @@ def _files(folder: Path, name: Name) -> list[Path]:
             for run in product(*runs, last)
             if chosen is None or run in chosen
         ]
+        if not found:
+            path = folder / paths.TABLES / "horizons.csv"
+            raise broken(path, f"runs of {'/'.join(name.run)}", "none", _TABLES_AGAIN)
     files = [folder / path for path in found]
     # Where none was made, the first is missed when it is read.
     return [path for path in files if path.is_file()] or files[:1]

@@ -135,9 +135,11 @@ def _seconds_per_state(
         results.study.resolve("emulators", split_training_name(emulator)[0], dataset)
         for _, emulator, _ in wide.index
     ]
+    guided = results.study.twins()
     chosen = [
-        one.model.method == DIFFUSION and run[2] == one.samplers[0]
-        for run, one in zip(wide.index, entries, strict=True)
+        one.model.method == DIFFUSION
+        and sampler == next((name for name in one.samplers if name not in guided), None)
+        for (_, _, sampler), one in zip(wide.index, entries, strict=True)
     ]
     diffusion = np.array(chosen, bool)
     pixel = np.array([in_pixel_space(results.study, dataset, run[0]) for run in wide.index], bool)
